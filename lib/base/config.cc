@@ -1,0 +1,142 @@
+#include "lib/base/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+#include <sstream>
+
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
+
+#include "lib/base/error.h"
+#include "lib/base/files.h"
+
+namespace fleetroot {
+namespace {
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      std::size_t substitute = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
+    }
+  }
+  return row[b.size()];
+}
+
+void collect_keys(const toml::table& table, const std::string& prefix, std::vector<std::string>& keys) {
+  for (const auto& [key, value] : table) {
+    std::string path = prefix + std::string(key.str());
+    if (const toml::table* inner = value.as_table()) {
+      collect_keys(*inner, path + ".", keys);
+    } else {
+      keys.push_back(path);
+    }
+  }
+}
+
+}  // namespace
+
+struct ConfigFile::Document {
+  std::string name;
+  toml::table table;
+  std::set<std::string> known;
+};
+
+ConfigFile::ConfigFile(std::unique_ptr<Document> document) : document_(std::move(document)) {}
+ConfigFile::ConfigFile(ConfigFile&&) noexcept = default;
+ConfigFile& ConfigFile::operator=(ConfigFile&&) noexcept = default;
+ConfigFile::~ConfigFile() = default;
+
+ConfigFile ConfigFile::read(const std::filesystem::path& path) {
+  std::optional<std::string> text = read_file_if_present(path);
+  if (!text) {
+    throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()),
+                "check --home, or run init first");
+  }
+  return parse(*text, path.string());
+}
+
+ConfigFile ConfigFile::parse(std::string_view text, std::string name) {
+  try {
+    return ConfigFile(std::make_unique<Document>(Document{name, toml::parse(text, name), {}}));
+  } catch (const toml::parse_error& error) {
+    throw Error(ErrorCode::configuration,
+                fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()),
+                "correct the file; it is TOML");
+  }
+}
+
+namespace {
+
+template <typename T>
+std::optional<T> typed_value(const toml::node_view<toml::node>& node, const ConfigFile& file, std::string_view key,
+                             std::string_view type) {
+  if (!node) return std::nullopt;
+  std::optional<T> value = node.value_exact<T>();
+  if (!value) file.refuse(key, fmt::format("must be a {}", type), "correct the value");
+  return value;
+}
+
+}  // namespace
+
+std::optional<std::string> ConfigFile::string(std::string_view key) {
+  document_->known.emplace(key);
+  return typed_value<std::string>(document_->table.at_path(key), *this, key, "string");
+}
+
+std::optional<std::int64_t> ConfigFile::integer(std::string_view key) {
+  document_->known.emplace(key);
+  return typed_value<std::int64_t>(document_->table.at_path(key), *this, key, "whole number");
+}
+
+std::optional<bool> ConfigFile::boolean(std::string_view key) {
+  document_->known.emplace(key);
+  return typed_value<bool>(document_->table.at_path(key), *this, key, "true or false");
+}
+
+std::optional<std::vector<std::string>> ConfigFile::strings(std::string_view key) {
+  document_->known.emplace(key);
+  auto node = document_->table.at_path(key);
+  if (!node) return std::nullopt;
+  const toml::array* array = node.as_array();
+  if (array == nullptr) refuse(key, "must be a list of strings", "write it as [\"…\", \"…\"]");
+  std::vector<std::string> values;
+  for (const toml::node& element : *array) {
+    std::optional<std::string> value = element.value_exact<std::string>();
+    if (!value) refuse(key, "must be a list of strings", "write it as [\"…\", \"…\"]");
+    values.push_back(*value);
+  }
+  return values;
+}
+
+std::string ConfigFile::required_string(std::string_view key) {
+  std::optional<std::string> value = string(key);
+  if (!value) refuse(key, "is missing", "add it to the file");
+  return *value;
+}
+
+void ConfigFile::refuse_unknown_keys() const {
+  std::vector<std::string> keys;
+  collect_keys(document_->table, "", keys);
+  for (const std::string& key : keys) {
+    if (document_->known.contains(key)) continue;
+    auto nearest = std::min_element(
+        document_->known.begin(), document_->known.end(),
+        [&](const std::string& a, const std::string& b) { return edit_distance(a, key) < edit_distance(b, key); });
+    std::string hint = nearest == document_->known.end() ? "remove it" : fmt::format("did you mean {}?", *nearest);
+    refuse(key, "is not a known key", hint);
+  }
+}
+
+void ConfigFile::refuse(std::string_view key, std::string_view why, std::string_view hint) const {
+  throw Error(ErrorCode::configuration, fmt::format("{}: {} {}", document_->name, key, why), std::string(hint));
+}
+
+}  // namespace fleetroot

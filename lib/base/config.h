@@ -1,0 +1,42 @@
+// A TOML file read strictly: a key that nobody asked for is an error that names the nearest known one.
+// Usage: read every key through the typed getters, then call refuse_unknown_keys().
+// All failures are Error(configuration) and name the file and the key.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fleetroot {
+
+class ConfigFile {
+ public:
+  static ConfigFile read(const std::filesystem::path& path);
+  static ConfigFile parse(std::string_view text, std::string name);
+  ConfigFile(ConfigFile&&) noexcept;
+  ConfigFile& operator=(ConfigFile&&) noexcept;
+  ~ConfigFile();
+
+  // `key` is dotted: "token.uri".
+  std::optional<std::string> string(std::string_view key);
+  std::optional<std::int64_t> integer(std::string_view key);
+  std::optional<bool> boolean(std::string_view key);
+  std::optional<std::vector<std::string>> strings(std::string_view key);
+  std::string required_string(std::string_view key);
+
+  void refuse_unknown_keys() const;
+
+  // An Error(configuration) about one key of this file, for values that have the right type and the wrong content.
+  [[noreturn]] void refuse(std::string_view key, std::string_view why, std::string_view hint) const;
+
+ private:
+  struct Document;
+  explicit ConfigFile(std::unique_ptr<Document> document);
+  std::unique_ptr<Document> document_;
+};
+
+}  // namespace fleetroot

@@ -1,0 +1,152 @@
+#include "lib/base/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "lib/base/error.h"
+
+namespace fleetroot {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCheckDisk = "check the path, its permissions and the free space, then run the same command again";
+
+void sync_path(const fs::path& path, int flags) {
+  FileDescriptor fd(open(path.c_str(), flags | O_CLOEXEC));
+  if (!fd || fsync(fd.get()) != 0) {
+    throw system_error(ErrorCode::io, fmt::format("cannot sync {}", path.string()), kCheckDisk, errno);
+  }
+}
+
+void sync_directory(const fs::path& path) {
+  sync_path(path.empty() ? fs::path(".") : path, O_RDONLY | O_DIRECTORY);
+}
+
+void write_all(int fd, std::string_view content, const fs::path& path) {
+  while (!content.empty()) {
+    ssize_t written = write(fd, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      throw system_error(ErrorCode::io, fmt::format("cannot write {}", path.string()), kCheckDisk, errno);
+    }
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+std::string read_open_file(const FileDescriptor& fd, const fs::path& path, std::size_t maximum) {
+  struct stat status {};
+  if (fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::io, fmt::format("{} is not a regular file", path.string()), "name a file");
+  }
+  if (static_cast<std::uintmax_t>(status.st_size) > maximum) {
+    throw Error(ErrorCode::io, fmt::format("{} is larger than {} bytes", path.string(), maximum),
+                "check that this is the right file");
+  }
+  std::string content(static_cast<std::size_t>(status.st_size), '\0');
+  std::size_t filled = 0;
+  while (filled < content.size()) {
+    ssize_t got = read(fd.get(), content.data() + filled, content.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw system_error(ErrorCode::io, fmt::format("cannot read {}", path.string()), kCheckDisk, errno);
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  content.resize(filled);
+  return content;
+}
+
+}  // namespace
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+  if (this != &other) {
+    if (fd_ >= 0) close(fd_);
+    fd_ = other.release();
+  }
+  return *this;
+}
+
+FileDescriptor::~FileDescriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+int FileDescriptor::release() {
+  return std::exchange(fd_, -1);
+}
+
+std::string read_file(const fs::path& path, std::size_t maximum) {
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) {
+    throw system_error(ErrorCode::io, fmt::format("cannot open {}", path.string()),
+                       "check the path and its permissions", errno);
+  }
+  return read_open_file(fd, path, maximum);
+}
+
+std::optional<std::string> read_file_if_present(const fs::path& path) {
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return std::nullopt;
+  if (!fd) {
+    throw system_error(ErrorCode::io, fmt::format("cannot open {}", path.string()), "check its permissions", errno);
+  }
+  return read_open_file(fd, path, kMaximumFileSize);
+}
+
+void write_file(const fs::path& path, std::string_view content, unsigned mode) {
+  fs::path temporary = path;
+  temporary += fmt::format(".{}.tmp", getpid());
+  FileDescriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd) {
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk, errno);
+  }
+  try {
+    write_all(fd.get(), content, path);
+    if (fsync(fd.get()) != 0 || rename(temporary.c_str(), path.c_str()) != 0) {
+      throw system_error(ErrorCode::io, fmt::format("cannot write {}", path.string()), kCheckDisk, errno);
+    }
+  } catch (...) {
+    unlink(temporary.c_str());
+    throw;
+  }
+  sync_directory(path.parent_path());
+}
+
+void make_private_directory(const fs::path& path) {
+  if (mkdir(path.c_str(), 0700) != 0) {
+    int error = errno;
+    std::error_code ignored;
+    if (error == EEXIST && fs::is_directory(path, ignored) && fs::is_empty(path, ignored)) {
+      if (chmod(path.c_str(), 0700) == 0) return;
+      error = errno;
+    }
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create the directory {}", path.string()),
+                       "name a directory that does not exist yet, or is empty", error);
+  }
+  sync_directory(path.parent_path());
+}
+
+void sync_tree(const fs::path& path) {
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
+    if (entry.is_regular_file()) sync_path(entry.path(), O_RDONLY);
+    if (entry.is_directory()) sync_directory(entry.path());
+  }
+  sync_directory(path);
+}
+
+std::optional<FileDescriptor> try_lock_file(const fs::path& path) {
+  FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) {
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk, errno);
+  }
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno == EWOULDBLOCK) return std::nullopt;
+  throw system_error(ErrorCode::io, fmt::format("cannot lock {}", path.string()), kCheckDisk, errno);
+}
+
+}  // namespace fleetroot

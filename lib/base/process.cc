@@ -1,0 +1,154 @@
+#include "lib/base/process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "lib/base/error.h"
+
+namespace fleetroot {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kGraceForChild{5};
+
+int remaining_milliseconds(steady_clock::time_point deadline) {
+  auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now()).count();
+  return left <= 0 ? 0 : static_cast<int>(std::min<decltype(left)>(left, 1 << 30));
+}
+
+int exit_status(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+std::pair<FileDescriptor, FileDescriptor> make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    throw system_error(ErrorCode::internal, "cannot make a pipe", "close some programs and try again", errno);
+  }
+  return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
+}
+
+}  // namespace
+
+void harden_process() {
+  prctl(PR_SET_DUMPABLE, 0);
+  rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {
+  auto [child_stdin, our_stdin] = make_pipe();
+  auto [our_stdout, child_stdout] = make_pipe();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, child_stdin.get(), STDIN_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, child_stdout.get(), STDOUT_FILENO);
+  std::vector<char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  int error = posix_spawnp(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) {
+    throw system_error(ErrorCode::configuration, fmt::format("cannot start {}", arguments.front()),
+                       "check the program's name and that it is in PATH", error);
+  }
+  stdin_ = std::move(our_stdin);
+  stdout_ = std::move(our_stdout);
+}
+
+ChildProcess::ChildProcess(ChildProcess&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      stdin_(std::move(other.stdin_)),
+      stdout_(std::move(other.stdout_)) {}
+
+ChildProcess::~ChildProcess() {
+  if (pid_ < 0) return;
+  stdin_ = {};
+  // The child's end of stdout closes when it ends: waiting for that needs no polling of waitpid.
+  pollfd end{stdout_.get(), 0, 0};
+  auto deadline = steady_clock::now() + kGraceForChild;
+  while (poll(&end, 1, remaining_milliseconds(deadline)) < 0 && errno == EINTR) {
+  }
+  if ((end.revents & (POLLHUP | POLLERR)) == 0) kill(pid_, SIGKILL);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+int ChildProcess::wait() {
+  stdin_ = {};
+  int status = 0;
+  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = -1;
+  return exit_status(status);
+}
+
+std::vector<std::string> split_command(std::string_view command) {
+  std::vector<std::string> words;
+  std::string word;
+  bool in_word = false;
+  char quote = 0;
+  for (std::size_t i = 0; i < command.size(); ++i) {
+    char c = command[i];
+    if (quote != 0 && c == quote) {
+      quote = 0;
+    } else if (quote == 0 && (c == '\'' || c == '"')) {
+      quote = c;
+      in_word = true;
+    } else if (c == '\\' && quote != '\'' && i + 1 < command.size()) {
+      word.push_back(command[++i]);
+      in_word = true;
+    } else if (quote == 0 && (c == ' ' || c == '\t' || c == '\n')) {
+      if (in_word) words.push_back(std::exchange(word, {}));
+      in_word = false;
+    } else {
+      word.push_back(c);
+      in_word = true;
+    }
+  }
+  if (quote != 0) {
+    throw Error(ErrorCode::usage, fmt::format("the command has an open quote: {}", command), "close the quote");
+  }
+  if (in_word) words.push_back(word);
+  return words;
+}
+
+bool write_fully(int fd, BytesView bytes) {
+  while (!bytes.empty()) {
+    ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+ReadResult read_fully(int fd, std::span<std::uint8_t> buffer, steady_clock::time_point deadline) {
+  while (!buffer.empty()) {
+    pollfd readable{fd, POLLIN, 0};
+    int ready = poll(&readable, 1, remaining_milliseconds(deadline));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0) return ReadResult::failed;
+    if (ready == 0) return ReadResult::timeout;
+    ssize_t got = read(fd, buffer.data(), buffer.size());
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got < 0) return ReadResult::failed;
+    if (got == 0) return ReadResult::end_of_file;
+    buffer = buffer.subspan(static_cast<std::size_t>(got));
+  }
+  return ReadResult::complete;
+}
+
+}  // namespace fleetroot

@@ -1,0 +1,51 @@
+// Processes: our own, hardened, and a child on two pipes. Never fork without exec: a forked PKCS#11 module is undefined.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/bytes.h"
+#include "lib/base/files.h"
+
+namespace fleetroot {
+
+// No core dumps, no ptrace by other processes of the same user, SIGPIPE ignored (a dying p11-kit remote raises it).
+void harden_process();
+
+// A running child with its stdin and stdout on pipes; stderr is ours. The destructor closes both pipes, waits a
+// moment for the child to leave by itself, and kills it if it does not.
+class ChildProcess {
+ public:
+  // Looked up in PATH if the program's name has no slash. Error(configuration) if it cannot be started.
+  explicit ChildProcess(const std::vector<std::string>& arguments);
+  ChildProcess(ChildProcess&&) noexcept;
+  ChildProcess& operator=(ChildProcess&&) = delete;
+  ~ChildProcess();
+
+  int stdin_fd() const { return stdin_.get(); }
+  int stdout_fd() const { return stdout_.get(); }
+
+  // Closes stdin and waits for the child's end. Returns its exit code, 128 + N after signal N.
+  int wait();
+
+ private:
+  pid_t pid_ = -1;
+  FileDescriptor stdin_;
+  FileDescriptor stdout_;
+};
+
+// Splits a command line as a shell would split plain words: blanks separate, '…' and "…" keep together,
+// a backslash takes the next character. No variables, no globs, no shell. Error(usage) on an open quote.
+std::vector<std::string> split_command(std::string_view command);
+
+// Writes all of it; false if the other side is gone.
+bool write_fully(int fd, BytesView bytes);
+enum class ReadResult { complete, end_of_file, timeout, failed };
+// Fills all of `buffer` before the deadline. end_of_file also when it comes in the middle.
+ReadResult read_fully(int fd, std::span<std::uint8_t> buffer, std::chrono::steady_clock::time_point deadline);
+
+}  // namespace fleetroot

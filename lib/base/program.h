@@ -1,0 +1,22 @@
+// The edge of a program: what a person and a script see when something fails.
+//
+//   fleetroot-ca: error: the order PO-4711 is closed
+//   fleetroot-ca: hint: open another order, or ask who closed it
+//
+// One error, one hint, lower-case, on stderr; the exit code comes from the table in error.h.
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+#include "lib/base/error.h"
+
+namespace fleetroot {
+
+void print_error(std::string_view program, const Error& error);
+
+// Hardens the process, runs `body` and turns what it throws into words and an exit code. Anything that is not an
+// Error is our bug: exit code 70.
+int run_program(std::string_view program, const std::function<int()>& body);
+
+}  // namespace fleetroot

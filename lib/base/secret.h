@@ -1,0 +1,41 @@
+// A byte string that must not outlive its use: kept out of swap and core dumps where the system allows it,
+// overwritten when it dies. Move-only, and nothing prints it.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+namespace fleetroot {
+
+class Secret {
+ public:
+  static constexpr std::size_t kMaximumSize = 4000;
+
+  Secret();
+  // Copies; the caller clears its own copy. Throws Error(usage) beyond kMaximumSize bytes.
+  explicit Secret(std::string_view text);
+  Secret(Secret&&) noexcept = default;
+  Secret& operator=(Secret&&) noexcept = default;
+  ~Secret() = default;
+
+  std::string_view view() const;
+  std::size_t size() const;
+  bool empty() const { return size() == 0; }
+
+  // For reading into: a buffer of kMaximumSize bytes, and how many of them count.
+  char* buffer();
+  void resize(std::size_t size);
+
+ private:
+  struct Page;
+  struct Unmap {
+    void operator()(Page* page) const;
+  };
+  std::unique_ptr<Page, Unmap> page_;
+};
+
+// Overwrites memory in a way that the compiler may not drop.
+void wipe(void* memory, std::size_t size);
+
+}  // namespace fleetroot

@@ -1,0 +1,49 @@
+// One CMP transaction from the side that wants a certificate: p10cr, cp, certConf, pkiConf (RFC 9483 section 4.1.4),
+// every message signed, by OpenSSL's own CMP.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "lib/base/bytes.h"
+#include "lib/x509/certificate.h"
+#include "lib/x509/certificate_request.h"
+
+namespace fleetroot::cmp {
+
+// Sends one PKIMessage and returns the answer. Throws Error (ca_unreachable, protocol).
+using Transfer = std::function<Bytes(BytesView)>;
+
+// The certificate that came back, with whatever else the CA sent to complete its chain.
+struct Enrolled {
+  Certificate certificate;
+  std::vector<Certificate> chain;
+};
+
+// Called with the CA's answer before it is confirmed. Returns if the certificate is good and sits where it belongs;
+// throws otherwise, and the CA is told that the certificate was rejected.
+using Accept = std::function<void(const Enrolled&)>;
+
+struct Identity {
+  Certificate certificate;
+  std::vector<Certificate> chain;
+  EVP_PKEY* key;  // not owned
+};
+
+class Client {
+ public:
+  // The answer must be signed by exactly `ca`: it is pinned. One object serves one transaction at a time.
+  Client(Identity station, Certificate ca, Transfer transfer);
+
+  // A refusal becomes the Error that the CA worded (code, message, hint); see responder.h for how it travels.
+  // An exception from `transfer` or `accept` passes through unchanged.
+  // A lost pkiConf does not undo what accept() did: it throws ca_unreachable, and the same call again is right.
+  Enrolled enroll(const CertificateRequest& request, const Accept& accept);
+
+ private:
+  Identity station_;
+  Certificate ca_;
+  Transfer transfer_;
+};
+
+}  // namespace fleetroot::cmp

@@ -1,0 +1,58 @@
+// An X.509 certificate, parsed and immutable.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/x509/device_id.h"
+#include "lib/x509/openssl.h"
+#include "lib/x509/public_key.h"
+#include "lib/x509/serial_number.h"
+
+namespace fleetroot {
+
+// Copies share the parsed certificate. May be read from several threads.
+class Certificate {
+ public:
+  // Error(bad_request) if the bytes are not exactly one certificate.
+  static Certificate from_der(BytesView der);
+  static Certificate from_pem(std::string_view pem);
+  // Every certificate of a PEM file, at least one, in its order.
+  static std::vector<Certificate> list_from_pem(std::string_view pem);
+  // Takes ownership.
+  explicit Certificate(X509Ptr certificate);
+  Certificate(const Certificate& other);
+  Certificate& operator=(const Certificate& other);
+  Certificate(Certificate&&) noexcept = default;
+  Certificate& operator=(Certificate&&) noexcept = default;
+
+  X509* x509() const { return certificate_.get(); }
+  Bytes der() const;
+  std::string pem() const;
+  std::string fingerprint() const { return sha256_hex(der()); }
+
+  // The subject's common name; nothing unless there is exactly one CN in it, as text without NUL.
+  std::optional<std::string> common_name() const;
+  // One line, RFC 2253.
+  std::string subject() const;
+  std::string issuer() const;
+  PublicKey public_key() const;
+  SerialNumber serial() const { return SerialNumber::of(certificate_.get()); }
+  Time not_before() const;
+  Time not_after() const;
+  bool is_ca() const;
+  // The extension's octets in hexadecimal; empty where there is none.
+  std::string subject_key_identifier() const;
+  bool has_extended_key_usage(int nid) const;
+  bool operator==(const Certificate& other) const { return X509_cmp(x509(), other.x509()) == 0; }
+
+ private:
+  X509Ptr certificate_;
+};
+
+X509StackPtr to_stack(const std::vector<Certificate>& certificates);
+std::string to_pem(const std::vector<Certificate>& certificates);
+
+}  // namespace fleetroot

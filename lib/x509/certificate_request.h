@@ -1,0 +1,44 @@
+// A PKCS#10 certificate request (RFC 2986).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/x509/device_id.h"
+#include "lib/x509/openssl.h"
+#include "lib/x509/public_key.h"
+
+namespace fleetroot {
+
+class CertificateRequest {
+ public:
+  // Both parse only; call refuse_unless_sound() before believing anything in it. Error(bad_request).
+  static CertificateRequest from_der(BytesView der);
+  static CertificateRequest from_pem(std::string_view pem);  // or DER
+
+  // CN = `common_name`, the public key, the statement if not empty; signed by `signer`, whose public half
+  // `public_key` is. The result has been verified in software. Error(token_untrusted) if that fails.
+  static CertificateRequest create(std::string_view common_name, const PublicKey& public_key, EVP_PKEY* signer,
+                                   std::string_view statement_json = {});
+
+  // What a CA refuses whatever its policy (Error(bad_request), one reason each): a version other than 1, a subject
+  // that is anything but exactly one CN, a key of no known kind, a signature that does not verify or is not one of
+  // ours (SHA-1, MD5), a request for CA rights, an unknown critical extension, a statement that is malformed.
+  void refuse_unless_sound() const;
+
+  X509_REQ* x509_req() const { return request_.get(); }
+  Bytes der() const;
+  std::string pem() const;
+  // The subject's one CN; Error(bad_request) if there is not exactly one, or anything else.
+  std::string common_name() const;
+  PublicKey public_key() const;
+  // The provisioning statement's JSON, where the request carries one.
+  std::optional<std::string> statement_json() const;
+
+ private:
+  explicit CertificateRequest(X509ReqPtr request) : request_(std::move(request)) {}
+  X509ReqPtr request_;
+};
+
+}  // namespace fleetroot

@@ -1,0 +1,41 @@
+// Where PINs come from, and the one type that holds one. Never from a command line.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/secret.h"
+
+namespace fleetroot::pkcs11 {
+
+// Move-only; wiped when it dies. At most 255 bytes.
+class Pin {
+ public:
+  // Strips exactly one trailing newline. Error(pin_missing) if nothing is left.
+  static Pin from_secret(Secret secret);
+  std::string_view view() const { return secret_.view(); }
+
+ private:
+  explicit Pin(Secret secret) : secret_(std::move(secret)) {}
+  Secret secret_;
+};
+
+struct PinSource {
+  // A file descriptor to read the PIN from (--pin-fd); it wins over everything else.
+  std::optional<int> fd;
+  // The URI's pin-source.
+  std::optional<std::string> uri_source;
+  // What relative file names are relative to.
+  std::filesystem::path base = ".";
+  // What the prompt on the terminal asks for; empty: never prompt.
+  std::string prompt;
+};
+
+// Reads the PIN: --pin-fd, then the URI's pin-source (a file, `env:NAME`, which is then removed from the environment
+// so that no child inherits it, or `credential:NAME` in $CREDENTIALS_DIRECTORY), then a prompt if stdin is a
+// terminal. Error(pin_missing) if there is none or it cannot be read. A file that others may read is refused.
+Pin read_pin(const PinSource& source);
+
+}  // namespace fleetroot::pkcs11
