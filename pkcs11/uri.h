@@ -1,5 +1,5 @@
-// A token's address: an RFC 7512 PKCS#11 URI, parsed strictly. p11-kit's parser decodes; what it would let pass
-// silently (an attribute twice, one that nobody knows, white space, a PIN in the URI) is refused before.
+// A token's address: an RFC 7512 PKCS#11 URI, parsed strictly. p11-kit's parser decodes; what it would let
+// pass silently (an attribute twice, one that nobody knows, white space, a PIN in the URI) is refused before.
 #pragma once
 
 #include <optional>

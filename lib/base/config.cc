@@ -76,8 +76,8 @@ ConfigFile ConfigFile::parse(std::string_view text, std::string name) {
 namespace {
 
 template <typename T>
-std::optional<T> typed_value(const toml::node_view<toml::node>& node, const ConfigFile& file, std::string_view key,
-                             std::string_view type) {
+std::optional<T> typed_value(const toml::node_view<toml::node>& node, const ConfigFile& file,
+                             std::string_view key, std::string_view type) {
   if (!node) return std::nullopt;
   std::optional<T> value = node.value_exact<T>();
   if (!value) file.refuse(key, fmt::format("must be a {}", type), "correct the value");
@@ -127,16 +127,19 @@ void ConfigFile::refuse_unknown_keys() const {
   collect_keys(document_->table, "", keys);
   for (const std::string& key : keys) {
     if (document_->known.contains(key)) continue;
-    auto nearest = std::min_element(
-        document_->known.begin(), document_->known.end(),
-        [&](const std::string& a, const std::string& b) { return edit_distance(a, key) < edit_distance(b, key); });
-    std::string hint = nearest == document_->known.end() ? "remove it" : fmt::format("did you mean {}?", *nearest);
+    auto nearest = std::min_element(document_->known.begin(), document_->known.end(),
+                                    [&](const std::string& a, const std::string& b) {
+                                      return edit_distance(a, key) < edit_distance(b, key);
+                                    });
+    std::string hint =
+        nearest == document_->known.end() ? "remove it" : fmt::format("did you mean {}?", *nearest);
     refuse(key, "is not a known key", hint);
   }
 }
 
 void ConfigFile::refuse(std::string_view key, std::string_view why, std::string_view hint) const {
-  throw Error(ErrorCode::configuration, fmt::format("{}: {} {}", document_->name, key, why), std::string(hint));
+  throw Error(ErrorCode::configuration, fmt::format("{}: {} {}", document_->name, key, why),
+              std::string(hint));
 }
 
 }  // namespace fleetroot

@@ -30,7 +30,8 @@ class ConfigFile {
 
   void refuse_unknown_keys() const;
 
-  // An Error(configuration) about one key of this file, for values that have the right type and the wrong content.
+  // An Error(configuration) about one key of this file, for values that have the right type and the wrong
+  // content.
   [[noreturn]] void refuse(std::string_view key, std::string_view why, std::string_view hint) const;
 
  private:

@@ -1,5 +1,5 @@
-// The one exception type of Fleetroot, and the one table from error code to exit code, retry advice and JSON name.
-// Thrown deep, caught at the edge: a command, a bay, a request. Destructors never throw.
+// The one exception type of Fleetroot, and the one table from error code to exit code, retry advice and JSON
+// name. Thrown deep, caught at the edge: a command, a bay, a request. Destructors never throw.
 #pragma once
 
 #include <exception>
@@ -65,7 +65,8 @@ ErrorCode error_code_from_name(std::string_view name);
 class Error : public std::exception {
  public:
   // message: one sentence, lower-case first letter, on what happened. hint: one sentence on what to do.
-  // cause: what a lower layer said (CKR name, OpenSSL queue, errno); empty if nothing did. None holds a secret.
+  // cause: what a lower layer said (CKR name, OpenSSL queue, errno); empty if nothing did. None holds a
+  // secret.
   Error(ErrorCode code, std::string message, std::string hint, std::string cause = {});
 
   ErrorCode code() const noexcept { return code_; }

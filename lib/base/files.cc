@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kCheckDisk = "check the path, its permissions and the free space, then run the same command again";
+constexpr const char* kCheckDisk =
+    "check the path, its permissions and the free space, then run the same command again";
 
 void sync_path(const fs::path& path, int flags) {
   FileDescriptor fd(open(path.c_str(), flags | O_CLOEXEC));
@@ -54,7 +55,8 @@ std::string read_open_file(const FileDescriptor& fd, const fs::path& path, std::
   while (filled < content.size()) {
     ssize_t got = read(fd.get(), content.data() + filled, content.size() - filled);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw system_error(ErrorCode::io, fmt::format("cannot read {}", path.string()), kCheckDisk, errno);
+    if (got < 0)
+      throw system_error(ErrorCode::io, fmt::format("cannot read {}", path.string()), kCheckDisk, errno);
     if (got == 0) break;
     filled += static_cast<std::size_t>(got);
   }
@@ -93,7 +95,8 @@ std::optional<std::string> read_file_if_present(const fs::path& path) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd && errno == ENOENT) return std::nullopt;
   if (!fd) {
-    throw system_error(ErrorCode::io, fmt::format("cannot open {}", path.string()), "check its permissions", errno);
+    throw system_error(ErrorCode::io, fmt::format("cannot open {}", path.string()), "check its permissions",
+                       errno);
   }
   return read_open_file(fd, path, kMaximumFileSize);
 }
@@ -103,7 +106,8 @@ void write_file(const fs::path& path, std::string_view content, unsigned mode) {
   temporary += fmt::format(".{}.tmp", getpid());
   FileDescriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd) {
-    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk, errno);
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk,
+                       errno);
   }
   try {
     write_all(fd.get(), content, path);
@@ -142,7 +146,8 @@ void sync_tree(const fs::path& path) {
 std::optional<FileDescriptor> try_lock_file(const fs::path& path) {
   FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) {
-    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk, errno);
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk,
+                       errno);
   }
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
   if (errno == EWOULDBLOCK) return std::nullopt;

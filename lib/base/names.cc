@@ -20,8 +20,9 @@ std::string parse_name(std::string_view kind, std::string_view text) {
               std::all_of(text.begin(), text.end(),
                           [](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
   if (!good) {
-    throw Error(ErrorCode::usage, fmt::format("the {} name is not valid", kind),
-                "use 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit");
+    throw Error(
+        ErrorCode::usage, fmt::format("the {} name is not valid", kind),
+        "use 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit");
   }
   return std::string(text);
 }

@@ -8,8 +8,8 @@
 
 namespace fleetroot {
 
-// Throws Error(usage) unless text is 1 to 64 characters of A-Z a-z 0-9 . _ - and begins with a letter or digit.
-// `kind` is the word that the error uses ("order", "station").
+// Throws Error(usage) unless text is 1 to 64 characters of A-Z a-z 0-9 . _ - and begins with a letter or
+// digit. `kind` is the word that the error uses ("order", "station").
 std::string parse_name(std::string_view kind, std::string_view text);
 
 template <typename Kind>

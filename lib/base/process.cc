@@ -119,7 +119,8 @@ std::vector<std::string> split_command(std::string_view command) {
     }
   }
   if (quote != 0) {
-    throw Error(ErrorCode::usage, fmt::format("the command has an open quote: {}", command), "close the quote");
+    throw Error(ErrorCode::usage, fmt::format("the command has an open quote: {}", command),
+                "close the quote");
   }
   if (in_word) words.push_back(word);
   return words;

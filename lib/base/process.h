@@ -1,4 +1,5 @@
-// Processes: our own, hardened, and a child on two pipes. Never fork without exec: a forked PKCS#11 module is undefined.
+// Processes: our own, hardened, and a child on two pipes. Never fork without exec: a forked PKCS#11 module is
+// undefined.
 #pragma once
 
 #include <sys/types.h>
@@ -13,11 +14,12 @@
 
 namespace fleetroot {
 
-// No core dumps, no ptrace by other processes of the same user, SIGPIPE ignored (a dying p11-kit remote raises it).
+// No core dumps, no ptrace by other processes of the same user, SIGPIPE ignored (a dying p11-kit remote
+// raises it).
 void harden_process();
 
-// A running child with its stdin and stdout on pipes; stderr is ours. The destructor closes both pipes, waits a
-// moment for the child to leave by itself, and kills it if it does not.
+// A running child with its stdin and stdout on pipes; stderr is ours. The destructor closes both pipes, waits
+// a moment for the child to leave by itself, and kills it if it does not.
 class ChildProcess {
  public:
   // Looked up in PATH if the program's name has no slash. Error(configuration) if it cannot be started.

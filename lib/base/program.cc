@@ -22,7 +22,8 @@ int run_program(std::string_view program, const std::function<int()>& body) {
     print_error(program, error);
     return exit_code(error.code());
   } catch (const std::exception& error) {
-    Error bug(ErrorCode::internal, "this is a bug in Fleetroot", "keep this message and report it", error.what());
+    Error bug(ErrorCode::internal, "this is a bug in Fleetroot", "keep this message and report it",
+              error.what());
     print_error(program, bug);
     return exit_code(bug.code());
   }

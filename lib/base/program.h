@@ -15,8 +15,8 @@ namespace fleetroot {
 
 void print_error(std::string_view program, const Error& error);
 
-// Hardens the process, runs `body` and turns what it throws into words and an exit code. Anything that is not an
-// Error is our bug: exit code 70.
+// Hardens the process, runs `body` and turns what it throws into words and an exit code. Anything that is not
+// an Error is our bug: exit code 70.
 int run_program(std::string_view program, const std::function<int()>& body);
 
 }  // namespace fleetroot

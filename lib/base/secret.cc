@@ -31,7 +31,8 @@ Secret::Secret() {
 
 Secret::Secret(std::string_view text) : Secret() {
   if (text.size() > kMaximumSize) {
-    throw Error(ErrorCode::usage, "a secret is longer than any PIN may be", "check where the PIN is read from");
+    throw Error(ErrorCode::usage, "a secret is longer than any PIN may be",
+                "check where the PIN is read from");
   }
   memcpy(page_->text, text.data(), text.size());
   page_->size = text.size();

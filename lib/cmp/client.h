@@ -1,5 +1,5 @@
-// One CMP transaction from the side that wants a certificate: p10cr, cp, certConf, pkiConf (RFC 9483 section 4.1.4),
-// every message signed, by OpenSSL's own CMP.
+// One CMP transaction from the side that wants a certificate: p10cr, cp, certConf, pkiConf (RFC 9483
+// section 4.1.4), every message signed, by OpenSSL's own CMP.
 #pragma once
 
 #include <functional>
@@ -20,8 +20,8 @@ struct Enrolled {
   std::vector<Certificate> chain;
 };
 
-// Called with the CA's answer before it is confirmed. Returns if the certificate is good and sits where it belongs;
-// throws otherwise, and the CA is told that the certificate was rejected.
+// Called with the CA's answer before it is confirmed. Returns if the certificate is good and sits where it
+// belongs; throws otherwise, and the CA is told that the certificate was rejected.
 using Accept = std::function<void(const Enrolled&)>;
 
 struct Identity {
@@ -37,7 +37,8 @@ class Client {
 
   // A refusal becomes the Error that the CA worded (code, message, hint); see responder.h for how it travels.
   // An exception from `transfer` or `accept` passes through unchanged.
-  // A lost pkiConf does not undo what accept() did: it throws ca_unreachable, and the same call again is right.
+  // A lost pkiConf does not undo what accept() did: it throws ca_unreachable, and the same call again is
+  // right.
   Enrolled enroll(const CertificateRequest& request, const Accept& accept);
 
  private:

@@ -1,5 +1,5 @@
-// What of a PKIMessage (RFC 4210 section 5.1) must be known before OpenSSL's CMP may look at it: who says to have
-// sent it, and where it ends on a stream.
+// What of a PKIMessage (RFC 4210 section 5.1) must be known before OpenSSL's CMP may look at it: who says to
+// have sent it, and where it ends on a stream.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,8 @@ struct Header {
 Header parse_header(BytesView message);
 
 // Reads one DER-encoded message from a stream. Nothing at a clean end of file before its first byte;
-// Error(protocol) if it is too long, is no SEQUENCE, or stops in the middle; Error(ca_unreachable) after the deadline.
+// Error(protocol) if it is too long, is no SEQUENCE, or stops in the middle; Error(ca_unreachable) after the
+// deadline.
 std::optional<Bytes> read_message(int fd, std::chrono::steady_clock::time_point deadline);
 
 }  // namespace fleetroot::cmp

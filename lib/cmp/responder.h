@@ -1,6 +1,6 @@
-// The CA's side of CMP: takes PKIMessages, finds who signed them, asks the authority, and answers. It owns the open
-// transactions between a p10cr and its certConf, bounded in number and time, and nothing else. No transport here.
-// One thread.
+// The CA's side of CMP: takes PKIMessages, finds who signed them, asks the authority, and answers. It owns
+// the open transactions between a p10cr and its certConf, bounded in number and time, and nothing else. No
+// transport here. One thread.
 #pragma once
 
 #include <chrono>
@@ -32,10 +32,11 @@ struct Issued {
 class Authority {
  public:
   virtual ~Authority() = default;
-  // The enrolled sender whose certificate has this subject key identifier. Throws Error(not_authorised) when it is
-  // unknown, revoked or expired.
+  // The enrolled sender whose certificate has this subject key identifier. Throws Error(not_authorised) when
+  // it is unknown, revoked or expired.
   virtual Sender authenticate(BytesView sender_key_id) = 0;
-  // Steps 3 to 9 of a request (DESIGN.md section 4). Throws Error to refuse; what it says travels to the station.
+  // Steps 3 to 9 of a request (DESIGN.md section 4). Throws Error to refuse; what it says travels to the
+  // station.
   virtual Issued issue(const Sender& sender, const CertificateRequest& request, BytesView transaction_id) = 0;
   // The station reports that the certificate sits in the hardware, or that it could not use it.
   virtual void confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;

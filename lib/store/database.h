@@ -1,5 +1,5 @@
-// A database session: opened with the settings that our promises need, migrated, and closed. SQLite embedded; the
-// SQL that rooms write against it stays plain enough for PostgreSQL.
+// A database session: opened with the settings that our promises need, migrated, and closed. SQLite embedded;
+// the SQL that rooms write against it stays plain enough for PostgreSQL.
 #pragma once
 
 #include <soci/soci.h>
@@ -10,13 +10,14 @@
 
 namespace fleetroot {
 
-// One thread. SQLite in WAL mode with synchronous=FULL: a committed transaction survives power loss. Foreign keys on.
-// Other processes may hold the same file open; a writer waits up to ten seconds for another, then Error(busy).
+// One thread. SQLite in WAL mode with synchronous=FULL: a committed transaction survives power loss. Foreign
+// keys on. Other processes may hold the same file open; a writer waits up to ten seconds for another, then
+// Error(busy).
 class Database {
  public:
-  // Opens or makes the file (mode 0600) and runs the migrations that it has not had, each in a transaction of its
-  // own; migration N brings the schema to version N+1. Error(configuration) if the file is newer than the program,
-  // Error(io) if it is damaged or cannot be written.
+  // Opens or makes the file (mode 0600) and runs the migrations that it has not had, each in a transaction of
+  // its own; migration N brings the schema to version N+1. Error(configuration) if the file is newer than the
+  // program, Error(io) if it is damaged or cannot be written.
   Database(const std::filesystem::path& path, std::span<const std::string_view> migrations);
 
   soci::session& sql() { return session_; }
@@ -25,8 +26,8 @@ class Database {
   soci::session session_;
 };
 
-// BEGIN IMMEDIATE … COMMIT: takes the write lock at once, so that what was read inside still holds at the commit.
-// Rolls back in the destructor unless committed.
+// BEGIN IMMEDIATE … COMMIT: takes the write lock at once, so that what was read inside still holds at the
+// commit. Rolls back in the destructor unless committed.
 class WriteTransaction {
  public:
   explicit WriteTransaction(Database& database);

@@ -19,18 +19,19 @@ class CertificateRequest {
 
   // CN = `common_name`, the public key, the statement if not empty; signed by `signer`, whose public half
   // `public_key` is. The result has been verified in software. Error(token_untrusted) if that fails.
-  static CertificateRequest create(std::string_view common_name, const PublicKey& public_key, EVP_PKEY* signer,
-                                   std::string_view statement_json = {});
+  static CertificateRequest create(std::string_view common_name, const PublicKey& public_key,
+                                   EVP_PKEY* signer, std::string_view statement_json = {});
 
-  // What a CA refuses whatever its policy (Error(bad_request), one reason each): a version other than 1, a subject
-  // that is anything but exactly one CN, a key of no known kind, a signature that does not verify or is not one of
+  // What a CA refuses whatever its policy (Error(bad_request), one reason each): a version other than 1, a
+  // subject without exactly one CN, a key of no known kind, a signature that does not verify or is not one of
   // ours (SHA-1, MD5), a request for CA rights, an unknown critical extension, a statement that is malformed.
+  // What else it asks for is not refused, because nothing of it ever gets into a certificate.
   void refuse_unless_sound() const;
 
   X509_REQ* x509_req() const { return request_.get(); }
   Bytes der() const;
   std::string pem() const;
-  // The subject's one CN; Error(bad_request) if there is not exactly one, or anything else.
+  // The subject's one CN; Error(bad_request) if there is not exactly one, or it is no plain text.
   std::string common_name() const;
   PublicKey public_key() const;
   // The provisioning statement's JSON, where the request carries one.

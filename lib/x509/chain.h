@@ -16,8 +16,8 @@ struct ChainQuestion {
   Time time;
 };
 
-// The path from leaf to root, both included. Error(certificate_rejected) with OpenSSL's reason if there is none.
-// Root certificates need not be self-signed to be trusted: what is pinned is pinned.
+// The path from leaf to root, both included. Error(certificate_rejected) with OpenSSL's reason if there is
+// none. Root certificates need not be self-signed to be trusted: what is pinned is pinned.
 std::vector<Certificate> verify_chain(const Certificate& leaf, const ChainQuestion& question);
 
 }  // namespace fleetroot

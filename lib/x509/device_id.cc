@@ -15,7 +15,8 @@ bool is_alphanumeric(char c) {
 
 [[noreturn]] void refuse(std::string why) {
   throw Error(ErrorCode::invalid_device_id, "the device ID " + why,
-              "scan the label again; an ID is 1 to 64 letters, digits or . _ : + @ -, beginning with a letter or digit");
+              "scan the label again; an ID is 1 to 64 letters, digits or . _ : + @ -, beginning with a "
+              "letter or digit");
 }
 
 }  // namespace
@@ -27,7 +28,8 @@ DeviceId DeviceId::parse(std::string_view text) {
   }
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
-    bool allowed = is_alphanumeric(c) || (i > 0 && std::string_view("._:+@-").find(c) != std::string_view::npos);
+    bool allowed =
+        is_alphanumeric(c) || (i > 0 && std::string_view("._:+@-").find(c) != std::string_view::npos);
     if (!allowed) {
       refuse(fmt::format("has a character that is not allowed at position {} (0x{:02x})", i + 1,
                          static_cast<unsigned char>(c)));

@@ -7,11 +7,12 @@
 
 namespace fleetroot {
 
-// 1 to 64 characters (ub-common-name, RFC 5280 appendix A.1) of A-Z a-z 0-9 . _ : + @ -, beginning with a letter or
-// digit: nothing that a DN, a path, a URL, a CSV file or a shell could take for something else.
+// 1 to 64 characters (ub-common-name, RFC 5280 appendix A.1) of A-Z a-z 0-9 . _ : + @ -, beginning with a
+// letter or digit: nothing that a DN, a path, a URL, a CSV file or a shell could take for something else.
 class DeviceId {
  public:
-  // Throws Error(invalid_device_id). One trailing "\n" or "\r\n" is the scanner's and must be stripped before.
+  // Throws Error(invalid_device_id). One trailing "\n" or "\r\n" is the scanner's and must be stripped
+  // before.
   static DeviceId parse(std::string_view text);
   const std::string& text() const { return text_; }
   auto operator<=>(const DeviceId&) const = default;

@@ -26,9 +26,9 @@ const EVP_MD* digest_for(KeyAlgorithm algorithm);
 // Immutable; copies share the key. May be used from several threads.
 class PublicKey {
  public:
-  // SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7). Error(bad_request) for anything that is not exactly one of the
-  // five kinds: other curves, explicit curve parameters (RFC 5480 forbids them), other RSA sizes, a public exponent
-  // other than 65537, a point that is not on its curve, bytes after the structure.
+  // SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7). Error(bad_request) for anything that is not exactly one
+  // of the five kinds: other curves, explicit curve parameters (RFC 5480 forbids them), other RSA sizes, a
+  // public exponent other than 65537, a point that is not on its curve, bytes after the structure.
   static PublicKey from_spki(BytesView spki);
   // `key` keeps belonging to the caller.
   static PublicKey from_evp(EVP_PKEY* key);
@@ -49,7 +49,7 @@ class PublicKey {
   bool operator==(const PublicKey& other) const { return spki_ == other.spki_; }
 
  private:
-  explicit PublicKey(EvpPkeyPtr key);
+  PublicKey(EvpPkeyPtr key, KeyAlgorithm algorithm, BytesView spki);
   // Shared, because an EVP_PKEY is reference-counted anyway and copies of an immutable key are wanted.
   std::shared_ptr<EVP_PKEY> key_;
   KeyAlgorithm algorithm_;

@@ -13,7 +13,8 @@ SerialNumber SerialNumber::random() {
 
 SerialNumber SerialNumber::of(const X509* certificate) {
   BignumPtr number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
-  if (!number) throw openssl_error(ErrorCode::bad_request, "a certificate has no serial number", "make it again");
+  if (!number)
+    throw openssl_error(ErrorCode::bad_request, "a certificate has no serial number", "make it again");
   Bytes octets(static_cast<std::size_t>(BN_num_bytes(number.get())));
   BN_bn2bin(number.get(), octets.data());
   return SerialNumber(std::move(octets));
@@ -22,7 +23,8 @@ SerialNumber SerialNumber::of(const X509* certificate) {
 SerialNumber SerialNumber::from_hex(std::string_view hex) {
   std::optional<Bytes> octets = fleetroot::from_hex(hex);
   if (!octets || octets->empty() || octets->size() > 20) {
-    throw Error(ErrorCode::usage, "the serial number is not valid", "give it as 1 to 20 octets in hexadecimal");
+    throw Error(ErrorCode::usage, "the serial number is not valid",
+                "give it as 1 to 20 octets in hexadecimal");
   }
   return SerialNumber(std::move(*octets));
 }

@@ -1,0 +1,1 @@
+#include "lib/cmp/message.h"

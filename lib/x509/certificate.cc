@@ -1,0 +1,131 @@
+#include "lib/x509/certificate.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "lib/x509/name_text.h"
+
+namespace fleetroot {
+namespace {
+
+Error not_a_certificate() {
+  return openssl_error(ErrorCode::bad_request, "this is not a certificate",
+                       "give one X.509 certificate, PEM or DER");
+}
+
+BioPtr memory_of(std::string_view text) {
+  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+}  // namespace
+
+Certificate Certificate::from_der(BytesView der) {
+  const unsigned char* in = der.data();
+  X509Ptr certificate(d2i_X509(nullptr, &in, static_cast<long>(der.size())));
+  if (!certificate || in != der.data() + der.size()) throw not_a_certificate();
+  return Certificate(std::move(certificate));
+}
+
+Certificate Certificate::from_pem(std::string_view pem) {
+  BioPtr memory = memory_of(pem);
+  X509Ptr certificate(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr));
+  if (!certificate) throw not_a_certificate();
+  return Certificate(std::move(certificate));
+}
+
+std::vector<Certificate> Certificate::list_from_pem(std::string_view pem) {
+  BioPtr memory = memory_of(pem);
+  std::vector<Certificate> certificates;
+  while (X509* certificate = PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr)) {
+    certificates.emplace_back(X509Ptr(certificate));
+  }
+  bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  if (!at_end || certificates.empty()) throw not_a_certificate();
+  ERR_clear_error();
+  return certificates;
+}
+
+Certificate::Certificate(X509Ptr certificate) : certificate_(std::move(certificate)) {}
+
+Certificate::Certificate(const Certificate& other) : certificate_(other.x509()) {
+  X509_up_ref(certificate_.get());
+}
+
+Certificate& Certificate::operator=(const Certificate& other) {
+  *this = Certificate(other);
+  return *this;
+}
+
+Bytes Certificate::der() const {
+  return to_der(i2d_X509, x509());
+}
+
+std::string Certificate::pem() const {
+  BioPtr memory(BIO_new(BIO_s_mem()));
+  PEM_write_bio_X509(memory.get(), x509());
+  char* text = nullptr;
+  long size = BIO_get_mem_data(memory.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+std::optional<std::string> Certificate::common_name() const {
+  return single_common_name(X509_get_subject_name(x509()));
+}
+
+std::string Certificate::subject() const {
+  return one_line(X509_get_subject_name(x509()));
+}
+
+std::string Certificate::issuer() const {
+  return one_line(X509_get_issuer_name(x509()));
+}
+
+PublicKey Certificate::public_key() const {
+  return PublicKey::from_spki(to_der(i2d_X509_PUBKEY, X509_get_X509_PUBKEY(x509())));
+}
+
+Time Certificate::not_before() const {
+  return to_time(X509_get0_notBefore(x509()));
+}
+
+Time Certificate::not_after() const {
+  return to_time(X509_get0_notAfter(x509()));
+}
+
+bool Certificate::is_ca() const {
+  return X509_check_ca(x509()) == 1;
+}
+
+std::string Certificate::subject_key_identifier() const {
+  const ASN1_OCTET_STRING* identifier = X509_get0_subject_key_id(x509());
+  if (identifier == nullptr) return {};
+  return to_hex(
+      {ASN1_STRING_get0_data(identifier), static_cast<std::size_t>(ASN1_STRING_length(identifier))});
+}
+
+bool Certificate::has_extended_key_usage(int nid) const {
+  using UsagesPtr = std::unique_ptr<EXTENDED_KEY_USAGE, FreeWith<EXTENDED_KEY_USAGE_free>>;
+  UsagesPtr usages(
+      static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(x509(), NID_ext_key_usage, nullptr, nullptr)));
+  for (int i = 0; usages && i < sk_ASN1_OBJECT_num(usages.get()); ++i) {
+    if (OBJ_obj2nid(sk_ASN1_OBJECT_value(usages.get(), i)) == nid) return true;
+  }
+  return false;
+}
+
+X509StackPtr to_stack(const std::vector<Certificate>& certificates) {
+  X509StackPtr stack(sk_X509_new_null());
+  for (const Certificate& certificate : certificates) {
+    X509_up_ref(certificate.x509());
+    sk_X509_push(stack.get(), certificate.x509());
+  }
+  return stack;
+}
+
+std::string to_pem(const std::vector<Certificate>& certificates) {
+  std::string pem;
+  for (const Certificate& certificate : certificates) pem += certificate.pem();
+  return pem;
+}
+
+}  // namespace fleetroot

@@ -1,0 +1,191 @@
+#include "lib/x509/certificate_request.h"
+
+#include <fmt/format.h>
+#include <openssl/pem.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lib/x509/name_text.h"
+#include "lib/x509/provisioning_statement.h"
+
+namespace fleetroot {
+namespace {
+
+struct FreeExtensions {
+  void operator()(X509_EXTENSIONS* extensions) const {
+    sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+  }
+};
+using ExtensionsPtr = std::unique_ptr<X509_EXTENSIONS, FreeExtensions>;
+using BasicConstraintsPtr = std::unique_ptr<BASIC_CONSTRAINTS, FreeWith<BASIC_CONSTRAINTS_free>>;
+using BitStringPtr = std::unique_ptr<ASN1_BIT_STRING, FreeWith<ASN1_BIT_STRING_free>>;
+
+constexpr std::array kAcceptedSignatures{NID_ecdsa_with_SHA256,
+                                         NID_ecdsa_with_SHA384,
+                                         NID_ecdsa_with_SHA512,
+                                         NID_sha256WithRSAEncryption,
+                                         NID_sha384WithRSAEncryption,
+                                         NID_sha512WithRSAEncryption,
+                                         NID_rsassaPss,
+                                         NID_ED25519};
+// Critical extensions that we understand: asking for them is harmless, because the profile alone decides.
+constexpr std::array kKnownExtensions{NID_basic_constraints, NID_key_usage, NID_ext_key_usage,
+                                      NID_subject_alt_name, NID_subject_key_identifier};
+
+[[noreturn]] void refuse(std::string why, std::string hint) {
+  throw Error(ErrorCode::bad_request, "the certificate request " + why, std::move(hint),
+              take_openssl_errors());
+}
+
+template <std::size_t N>
+bool contains(const std::array<int, N>& list, int nid) {
+  return std::find(list.begin(), list.end(), nid) != list.end();
+}
+
+Asn1ObjectPtr statement_oid() {
+  return Asn1ObjectPtr(OBJ_txt2obj(kProvisioningStatementOid, 1));
+}
+
+void refuse_bad_signature(X509_REQ* request, const PublicKey& key) {
+  if (int nid = X509_REQ_get_signature_nid(request); !contains(kAcceptedSignatures, nid)) {
+    refuse(fmt::format("is signed with {}, which is not accepted", OBJ_nid2ln(nid)),
+           "sign it with SHA-256 or better");
+  }
+  if (X509_REQ_verify(request, key.evp()) != 1) {
+    refuse("has a signature that does not verify with its own key", "make the request again on the device");
+  }
+}
+
+bool asks_for_ca_rights(X509_EXTENSIONS* extensions) {
+  BasicConstraintsPtr constraints(
+      static_cast<BASIC_CONSTRAINTS*>(X509V3_get_d2i(extensions, NID_basic_constraints, nullptr, nullptr)));
+  BitStringPtr usage(
+      static_cast<ASN1_BIT_STRING*>(X509V3_get_d2i(extensions, NID_key_usage, nullptr, nullptr)));
+  constexpr int kKeyCertSign = 5;  // RFC 5280 section 4.2.1.3
+  constexpr int kCrlSign = 6;
+  return (constraints && constraints->ca != 0) ||
+         (usage && (ASN1_BIT_STRING_get_bit(usage.get(), kKeyCertSign) != 0 ||
+                    ASN1_BIT_STRING_get_bit(usage.get(), kCrlSign) != 0));
+}
+
+void refuse_bad_extensions(X509_REQ* request) {
+  int first = X509_REQ_get_attr_by_NID(request, NID_ext_req, -1);
+  if (first < 0) return;
+  if (X509_REQ_get_attr_by_NID(request, NID_ext_req, first) >= 0) {
+    refuse("asks for extensions twice", "make the request again");
+  }
+  ExtensionsPtr extensions(X509_REQ_get_extensions(request));
+  if (!extensions) refuse("asks for extensions that cannot be read", "make the request again");
+  for (int i = 0; i < sk_X509_EXTENSION_num(extensions.get()); ++i) {
+    X509_EXTENSION* extension = sk_X509_EXTENSION_value(extensions.get(), i);
+    int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
+    if (X509_EXTENSION_get_critical(extension) != 0 && !contains(kKnownExtensions, nid)) {
+      char oid[128];
+      OBJ_obj2txt(oid, sizeof oid, X509_EXTENSION_get_object(extension), 1);
+      refuse(fmt::format("has a critical extension that is not known ({})", oid), "leave the extension out");
+    }
+  }
+  if (asks_for_ca_rights(extensions.get())) {
+    refuse("asks for the rights of a CA",
+           "leave basicConstraints and certificate signing out of the request");
+  }
+}
+
+}  // namespace
+
+CertificateRequest CertificateRequest::from_der(BytesView der) {
+  const unsigned char* in = der.data();
+  X509ReqPtr request(d2i_X509_REQ(nullptr, &in, static_cast<long>(der.size())));
+  if (!request || in != der.data() + der.size())
+    refuse("cannot be read", "give one PKCS#10 request, PEM or DER");
+  return CertificateRequest(std::move(request));
+}
+
+CertificateRequest CertificateRequest::from_pem(std::string_view pem) {
+  BioPtr memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  X509ReqPtr request(PEM_read_bio_X509_REQ(memory.get(), nullptr, nullptr, nullptr));
+  if (request) return CertificateRequest(std::move(request));
+  take_openssl_errors();
+  return from_der(as_bytes(pem));
+}
+
+CertificateRequest CertificateRequest::create(std::string_view common_name, const PublicKey& public_key,
+                                              EVP_PKEY* signer, std::string_view statement_json) {
+  X509ReqPtr request(X509_REQ_new());
+  bool built = X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) == 1 &&
+               X509_NAME_add_entry_by_NID(X509_REQ_get_subject_name(request.get()), NID_commonName,
+                                          MBSTRING_UTF8, as_bytes(common_name).data(),
+                                          static_cast<int>(common_name.size()), -1, 0) == 1 &&
+               X509_REQ_set_pubkey(request.get(), public_key.evp()) == 1;
+  if (built && !statement_json.empty()) {
+    Asn1ObjectPtr oid = statement_oid();
+    built = X509_REQ_add1_attr_by_OBJ(request.get(), oid.get(), V_ASN1_UTF8STRING,
+                                      as_bytes(statement_json).data(),
+                                      static_cast<int>(statement_json.size())) == 1;
+  }
+  if (!built) throw openssl_error(ErrorCode::internal, "cannot build the certificate request", "report this");
+  if (X509_REQ_sign(request.get(), signer, digest_for(public_key.algorithm())) <= 0) {
+    throw openssl_error(ErrorCode::token_untrusted, "the token did not sign the certificate request",
+                        "run the same command again; if it fails again, replace the token");
+  }
+  // The bytes that leave are parsed again, so that what is verified is what the CA will see.
+  CertificateRequest result = from_der(to_der(i2d_X509_REQ, request.get()));
+  if (!(result.public_key() == public_key) || X509_REQ_verify(result.x509_req(), public_key.evp()) != 1) {
+    throw openssl_error(ErrorCode::token_untrusted,
+                        "the token's signature on the certificate request does not verify",
+                        "replace the token: it signs with another key than it shows");
+  }
+  return result;
+}
+
+void CertificateRequest::refuse_unless_sound() const {
+  if (X509_REQ_get_version(x509_req()) != X509_REQ_VERSION_1)
+    refuse("has a version other than 1", "make it again");
+  (void)common_name();
+  refuse_bad_signature(x509_req(), public_key());
+  refuse_bad_extensions(x509_req());
+  if (std::optional<std::string> json = statement_json()) ProvisioningStatement::parse(*json);
+}
+
+Bytes CertificateRequest::der() const {
+  return to_der(i2d_X509_REQ, x509_req());
+}
+
+std::string CertificateRequest::pem() const {
+  BioPtr memory(BIO_new(BIO_s_mem()));
+  PEM_write_bio_X509_REQ(memory.get(), x509_req());
+  char* text = nullptr;
+  long size = BIO_get_mem_data(memory.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+std::string CertificateRequest::common_name() const {
+  std::optional<std::string> name = single_common_name(X509_REQ_get_subject_name(x509_req()));
+  if (!name)
+    refuse("does not name exactly one CN", "put the device ID, and nothing else, into the subject's CN");
+  return *name;
+}
+
+PublicKey CertificateRequest::public_key() const {
+  return PublicKey::from_spki(to_der(i2d_X509_PUBKEY, X509_REQ_get_X509_PUBKEY(x509_req())));
+}
+
+std::optional<std::string> CertificateRequest::statement_json() const {
+  Asn1ObjectPtr oid = statement_oid();
+  int position = X509_REQ_get_attr_by_OBJ(x509_req(), oid.get(), -1);
+  if (position < 0) return std::nullopt;
+  X509_ATTRIBUTE* attribute = X509_REQ_get_attr(x509_req(), position);
+  const ASN1_TYPE* value = X509_ATTRIBUTE_get0_type(attribute, 0);
+  bool single =
+      X509_ATTRIBUTE_count(attribute) == 1 && X509_REQ_get_attr_by_OBJ(x509_req(), oid.get(), position) < 0;
+  if (!single || ASN1_TYPE_get(value) != V_ASN1_UTF8STRING) {
+    refuse("carries a provisioning statement that is not one UTF8String",
+           "make the request with a Fleetroot station");
+  }
+  const ASN1_UTF8STRING* text = value->value.utf8string;
+  return std::string(
+      as_text({ASN1_STRING_get0_data(text), static_cast<std::size_t>(ASN1_STRING_length(text))}));
+}
+
+}  // namespace fleetroot
