@@ -1,0 +1,167 @@
+#include "pkcs11/module.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <libp11.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "lib/x509/openssl.h"
+#include "pkcs11/cryptoki.h"
+
+namespace fleetroot::pkcs11 {
+namespace {
+
+struct CloseLibrary {
+  void operator()(void* library) const { dlclose(library); }
+};
+
+using ContextPtr = std::unique_ptr<PKCS11_CTX, FreeWith<PKCS11_CTX_free>>;
+
+[[noreturn]] void unusable(const std::string& path, std::string_view why, std::string cause = {}) {
+  throw Error(ErrorCode::module_unusable, fmt::format("the PKCS#11 module {} {}", path, why),
+              "check module-path in the token URI", std::move(cause));
+}
+
+TokenInfo read_token_info(const CK_FUNCTION_LIST& functions, CK_SLOT_ID slot_id) {
+  CK_TOKEN_INFO raw{};
+  check(functions.C_GetTokenInfo(slot_id, &raw), "show its token information");
+  return {.slot_id = slot_id,
+          .label = padded_text(raw.label, sizeof raw.label),
+          .manufacturer = padded_text(raw.manufacturerID, sizeof raw.manufacturerID),
+          .model = padded_text(raw.model, sizeof raw.model),
+          .serial = padded_text(raw.serialNumber, sizeof raw.serialNumber),
+          .firmware = fmt::format("{}.{}", raw.firmwareVersion.major, raw.firmwareVersion.minor),
+          .is_initialised = (raw.flags & CKF_TOKEN_INITIALIZED) != 0,
+          .has_user_pin = (raw.flags & CKF_USER_PIN_INITIALIZED) != 0,
+          .is_write_protected = (raw.flags & CKF_WRITE_PROTECTED) != 0,
+          .user_pin_final_try = (raw.flags & CKF_USER_PIN_FINAL_TRY) != 0,
+          .user_pin_locked = (raw.flags & CKF_USER_PIN_LOCKED) != 0};
+}
+
+}  // namespace
+
+bool TokenInfo::matches(const Uri& uri) const {
+  auto same = [](const std::optional<std::string>& wanted, const std::string& have) {
+    return !wanted || *wanted == have;
+  };
+  return same(uri.token, label) && same(uri.serial, serial) && same(uri.manufacturer, manufacturer) &&
+         same(uri.model, model);
+}
+
+std::string TokenInfo::describe() const {
+  return fmt::format("{} (serial {})", label.empty() ? "a token without a label" : label, serial);
+}
+
+struct Module::State {
+  std::string path;
+  // libp11 keeps a pointer to it.
+  std::string init_args;
+  ContextPtr context;
+  std::unique_ptr<void, CloseLibrary> library;
+  CK_FUNCTION_LIST* functions = nullptr;
+  const ModuleProfile* profile = nullptr;
+  bool is_loaded = false;
+  bool must_finalise = false;
+};
+
+Module::Module(const std::string& path, const std::string& init_args) : state_(std::make_unique<State>()) {
+  state_->path = path;
+  state_->init_args = init_args;
+  if (access(path.c_str(), R_OK) != 0) unusable(path, "is not there or cannot be read");
+  state_->context.reset(PKCS11_CTX_new());
+  if (!init_args.empty()) PKCS11_CTX_init_args(state_->context.get(), state_->init_args.c_str());
+  if (PKCS11_CTX_load(state_->context.get(), path.c_str()) != 0) {
+    unusable(path, "is no PKCS#11 module, or does not initialise", take_openssl_errors());
+  }
+  state_->is_loaded = true;
+
+  // The same function list that libp11 has; for p11-kit-client a second, separate one, which is why it is
+  // initialised here as well and why nothing but loading is left to libp11.
+  state_->library.reset(dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD));
+  auto get_function_list =
+      state_->library
+          ? reinterpret_cast<CK_C_GetFunctionList>(dlsym(state_->library.get(), "C_GetFunctionList"))
+          : nullptr;
+  if (get_function_list == nullptr || get_function_list(&state_->functions) != CKR_OK) {
+    unusable(path, "does not give its functions");
+  }
+  CK_C_INITIALIZE_ARGS arguments{};
+  arguments.flags = CKF_OS_LOCKING_OK;
+  arguments.pReserved = init_args.empty() ? nullptr : state_->init_args.data();
+  CK_RV rv = state_->functions->C_Initialize(&arguments);
+  if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
+    unusable(path, "does not initialise", ckr_name(rv));
+  state_->must_finalise = rv == CKR_OK;
+
+  CK_INFO info{};
+  check(state_->functions->C_GetInfo(&info), "describe its module");
+  state_->profile = &profile_of(padded_text(info.manufacturerID, sizeof info.manufacturerID),
+                                padded_text(info.libraryDescription, sizeof info.libraryDescription));
+}
+
+Module::~Module() {
+  if (state_->must_finalise) state_->functions->C_Finalize(nullptr);
+  if (state_->is_loaded) PKCS11_CTX_unload(state_->context.get());
+}
+
+const CK_FUNCTION_LIST& Module::functions() const {
+  return *state_->functions;
+}
+
+const ModuleProfile& Module::profile() const {
+  return *state_->profile;
+}
+
+const std::string& Module::path() const {
+  return state_->path;
+}
+
+std::vector<TokenInfo> Module::tokens() const {
+  CK_ULONG count = 0;
+  check(functions().C_GetSlotList(CK_TRUE, nullptr, &count), "list its slots");
+  std::vector<CK_SLOT_ID> slots(count);
+  check(functions().C_GetSlotList(CK_TRUE, slots.data(), &count), "list its slots");
+  slots.resize(std::min<std::size_t>(count, slots.size()));
+  std::vector<TokenInfo> tokens;
+  for (CK_SLOT_ID slot : slots) tokens.push_back(read_token_info(functions(), slot));
+  return tokens;
+}
+
+TokenInfo Module::token_in(unsigned long slot_id) const {
+  return read_token_info(functions(), slot_id);
+}
+
+TokenInfo Module::find_token(const Uri& uri) const {
+  std::vector<TokenInfo> all = tokens();
+  std::vector<TokenInfo> found;
+  std::string present;
+  for (const TokenInfo& token : all) {
+    if (!token.is_initialised) continue;
+    present += fmt::format("{}{}", present.empty() ? "" : ", ", token.describe());
+    if (token.matches(uri)) found.push_back(token);
+  }
+  if (found.size() > 1) {
+    throw Error(ErrorCode::token_ambiguous,
+                fmt::format("{} tokens match {}: {}", found.size(), uri.describe(), present),
+                "add serial=… to the token URI, so that it names one");
+  }
+  if (found.empty() && present.empty() && !all.empty()) {
+    throw Error(ErrorCode::token_uninitialised, "the token is not initialised",
+                "initialise it and its user PIN first (with its vendor's tool)");
+  }
+  if (found.empty()) {
+    throw Error(ErrorCode::token_absent, fmt::format("no token matches {}", uri.describe()),
+                "plug it in, or correct the token URI, then run the same command again",
+                present.empty() ? "no token is present" : "present: " + present);
+  }
+  if (!found.front().has_user_pin) {
+    throw Error(ErrorCode::token_uninitialised,
+                fmt::format("the token {} has no user PIN yet", found.front().describe()),
+                "set its user PIN first (with its vendor's tool)");
+  }
+  return found.front();
+}
+
+}  // namespace fleetroot::pkcs11

@@ -1,0 +1,25 @@
+// What a PKCS#11 module does differently from the standard, in one table (FIELD-NOTES: "Tokens differ").
+#pragma once
+
+#include <string_view>
+
+namespace fleetroot::pkcs11 {
+
+struct ModuleProfile {
+  std::string_view name;
+  // Compared with the beginning of CK_INFO's manufacturer and library description.
+  std::string_view manufacturer;
+  // CKA_LOCAL is reported truthfully, so a key without it was not made in the token.
+  bool local_is_reliable = true;
+  // An RSA template may say CKA_DECRYPT=false.
+  bool accepts_decrypt_false = true;
+  // CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE are reported truthfully.
+  bool history_is_reliable = true;
+  // How many wrong PINs lock the token, where it does not show so in its flags. One of them is never spent.
+  unsigned pin_tries = 3;
+};
+
+// The profile for a module that says this of itself; the standard's own for one that nobody has met.
+const ModuleProfile& profile_of(std::string_view manufacturer, std::string_view description);
+
+}  // namespace fleetroot::pkcs11

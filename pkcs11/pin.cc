@@ -1,0 +1,145 @@
+#include "pkcs11/pin.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "lib/base/error.h"
+#include "lib/base/files.h"
+
+namespace fleetroot::pkcs11 {
+namespace {
+
+constexpr std::size_t kMaximumPinSize = 255;
+
+[[noreturn]] void refuse(std::string why, std::string hint) {
+  throw Error(ErrorCode::pin_missing, std::move(why), std::move(hint));
+}
+
+Secret read_all(int fd, std::string_view from) {
+  Secret secret;
+  std::size_t size = 0;
+  while (size < Secret::kMaximumSize) {
+    ssize_t got = read(fd, secret.buffer() + size, Secret::kMaximumSize - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) refuse(fmt::format("cannot read the PIN from {}", from), "check where the PIN comes from");
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  secret.resize(size);
+  return secret;
+}
+
+Secret read_pin_file(const std::filesystem::path& path) {
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) {
+    throw system_error(ErrorCode::pin_missing, fmt::format("cannot open the PIN file {}", path.string()),
+                       "check the path in pin-source and the file's permissions", errno);
+  }
+  struct stat status {};
+  if (fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    refuse(fmt::format("the PIN file {} is not a regular file", path.string()),
+           "name a file that holds only the PIN");
+  }
+  if ((status.st_mode & S_IWOTH) != 0) {
+    refuse(fmt::format("the PIN file {} can be changed by everybody", path.string()),
+           fmt::format("run: chmod 600 {}", path.string()));
+  }
+  if ((status.st_mode & S_IROTH) != 0) {
+    fmt::print(stderr, "fleetroot: warning: everybody can read the PIN file {0}; run: chmod 600 {0}\n",
+               path.string());
+  }
+  return read_all(fd.get(), path.string());
+}
+
+Secret take_from_environment(const std::string& name) {
+  char* value = std::getenv(name.c_str());
+  if (value == nullptr)
+    refuse(fmt::format("the environment variable {} is not set", name), "set it to the PIN");
+  Secret secret{std::string_view(value)};
+  // The variable's text stays in the process's initial stack where /proc shows it, unless it is overwritten
+  // there.
+  wipe(value, secret.size());
+  unsetenv(name.c_str());
+  return secret;
+}
+
+Secret read_credential(const std::string& name) {
+  const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
+  if (directory == nullptr) {
+    refuse("there is no credentials directory", "start the service with LoadCredential= of systemd");
+  }
+  if (name.find('/') != std::string::npos)
+    refuse("a credential's name has a slash in it", "give the plain name");
+  return read_pin_file(std::filesystem::path(directory) / name);
+}
+
+// Echo off while it lives.
+class SilentTerminal {
+ public:
+  explicit SilentTerminal(int fd) : fd_(fd) {
+    tcgetattr(fd_, &before_);
+    termios silent = before_;
+    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    tcsetattr(fd_, TCSAFLUSH, &silent);
+  }
+  SilentTerminal(const SilentTerminal&) = delete;
+  SilentTerminal& operator=(const SilentTerminal&) = delete;
+  ~SilentTerminal() { tcsetattr(fd_, TCSAFLUSH, &before_); }
+
+ private:
+  int fd_;
+  termios before_{};
+};
+
+// The controlling terminal, not stdin: stdin may be a scanner or a pipe.
+Secret ask_on_terminal(const std::string& prompt) {
+  FileDescriptor terminal(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
+  if (!terminal) {
+    refuse("no PIN was given, and there is no terminal to ask on",
+           "add pin-source=file:PATH to the token URI, or use --pin-fd");
+  }
+  SilentTerminal silent(terminal.get());
+  dprintf(terminal.get(), "%s: ", prompt.c_str());
+  Secret secret;
+  ssize_t got = read(terminal.get(), secret.buffer(), Secret::kMaximumSize);
+  secret.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  dprintf(terminal.get(), "\n");
+  return secret;
+}
+
+Secret read_source(const std::string& source, const std::filesystem::path& base) {
+  if (source.starts_with("env:")) return take_from_environment(source.substr(4));
+  if (source.starts_with("credential:")) return read_credential(source.substr(11));
+  std::string path = source.starts_with("file:") ? source.substr(5) : source;
+  if (path.starts_with("//")) path.erase(0, 2);  // file:///absolute
+  return read_pin_file(base / path);
+}
+
+}  // namespace
+
+Pin Pin::from_secret(Secret secret) {
+  std::string_view text = secret.view();
+  if (text.ends_with('\n')) secret.resize(text.size() - 1);
+  if (secret.empty()) refuse("the PIN is empty", "check where the PIN comes from");
+  if (secret.size() > kMaximumPinSize) {
+    refuse(fmt::format("the PIN has {} bytes, {} are allowed", secret.size(), kMaximumPinSize),
+           "check that the PIN source holds only the PIN");
+  }
+  return Pin(std::move(secret));
+}
+
+Pin read_pin(const PinSource& source) {
+  if (source.fd) return Pin::from_secret(read_all(*source.fd, "--pin-fd"));
+  if (source.uri_source) return Pin::from_secret(read_source(*source.uri_source, source.base));
+  if (source.prompt.empty())
+    refuse("no PIN was given", "add pin-source=file:PATH to the token URI, or use --pin-fd");
+  return Pin::from_secret(ask_on_terminal(source.prompt));
+}
+
+}  // namespace fleetroot::pkcs11

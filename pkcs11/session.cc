@@ -1,0 +1,70 @@
+#include "pkcs11/session.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "pkcs11/cryptoki.h"
+
+namespace fleetroot::pkcs11 {
+
+Session::Session(const Module& module, TokenInfo token) : module_(module), token_(std::move(token)) {
+  TokenInfo now = module_.token_in(token_.slot_id);
+  if (now.serial != token_.serial || now.label != token_.label) {
+    throw Error(ErrorCode::token_unplugged, fmt::format("another token sits where {} was", token_.describe()),
+                "plug the right token in and run the same command again");
+  }
+  check(module_.functions().C_OpenSession(token_.slot_id, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr,
+                                          nullptr, &handle_),
+        "open a session");
+}
+
+Session::~Session() {
+  module_.functions().C_CloseSession(handle_);
+}
+
+void Session::log_in(const Pin& pin) {
+  TokenInfo now = module_.token_in(token_.slot_id);
+  if (now.user_pin_locked) {
+    throw Error(ErrorCode::pin_locked, fmt::format("the PIN of the token {} is locked", now.describe()),
+                "the security officer must set a new PIN");
+  }
+  if (now.user_pin_final_try) {
+    throw Error(ErrorCode::pin_locked,
+                fmt::format("the token {} has one PIN try left, which is never spent here", now.describe()),
+                "log in once with the right PIN by the token vendor's tool, which resets the counter");
+  }
+  std::string_view text = pin.view();
+  Bytes copy(text.begin(), text.end());  // Cryptoki takes a pointer to non-const
+  CK_RV rv = module_.functions().C_Login(handle_, CKU_USER, copy.data(), copy.size());
+  wipe(copy.data(), copy.size());
+  if (rv == CKR_USER_ALREADY_LOGGED_IN) return;
+  if (rv == CKR_PIN_INCORRECT) {
+    throw Error(ErrorCode::pin_wrong, fmt::format("the PIN for the token {} is wrong", token_.describe()),
+                "check the PIN source before the next try: every wrong PIN costs one", ckr_name(rv));
+  }
+  check(rv, "log in");
+}
+
+std::vector<ObjectHandle> Session::find(Template& wanted) const {
+  const CK_FUNCTION_LIST& functions = module_.functions();
+  check(functions.C_FindObjectsInit(handle_, wanted.data(), wanted.size()), "search its objects");
+  std::vector<ObjectHandle> found;
+  std::array<CK_OBJECT_HANDLE, 64> batch{};
+  CK_ULONG count = 0;
+  CK_RV rv = CKR_OK;
+  do {
+    rv = functions.C_FindObjects(handle_, batch.data(), batch.size(), &count);
+    if (rv == CKR_OK)
+      found.insert(found.end(), batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(count));
+  } while (rv == CKR_OK && count > 0);
+  functions.C_FindObjectsFinal(handle_);
+  check(rv, "search its objects");
+  return found;
+}
+
+void Session::destroy(ObjectHandle object) const {
+  check(module_.functions().C_DestroyObject(handle_, object), "delete an object");
+}
+
+}  // namespace fleetroot::pkcs11
