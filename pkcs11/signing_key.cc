@@ -102,4 +102,8 @@ EVP_PKEY* SigningKey::evp() const {
   return state_->evp.get();
 }
 
+Bytes SigningKey::sign(const SignatureInput& input) const {
+  return pkcs11::sign(state_->session, *state_->pair, input);
+}
+
 }  // namespace fleetroot::pkcs11

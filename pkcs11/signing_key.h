@@ -9,6 +9,7 @@
 
 #include "lib/x509/public_key.h"
 #include "pkcs11/key_policy.h"
+#include "pkcs11/provider.h"
 
 namespace fleetroot::pkcs11 {
 
@@ -47,6 +48,8 @@ class SigningKey {
   const PublicKey& public_key() const;
   // For X509_sign, X509_REQ_sign, CMS, CMP, TLS. Lives as long as this object.
   EVP_PKEY* evp() const;
+  // One signature without OpenSSL, for a process that signs on behalf of another.
+  Bytes sign(const SignatureInput& input) const;
 
  private:
   struct State;

@@ -1,0 +1,124 @@
+// init, enroll, config check, and the hidden key-process.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/files.h"
+#include "tool/commands_cli.h"
+#include "tool/enroll.h"
+#include "tool/home.h"
+#include "tool/key_process.h"
+
+namespace fleetroot::station {
+namespace {
+
+struct InitOptions {
+  std::string home, name, token, algorithm = "p256";
+};
+
+void add_init(CLI::App& program, Action& action) {
+  auto options = std::make_shared<InitOptions>();
+  CLI::App* command =
+      add_command(program, "init", "make a station and its key",
+                  "  fleetroot-station init --home st --name st-01\n"
+                  "  fleetroot-station init --home st --name st-01 --token "
+                  "'pkcs11:token=station?module-path=/usr/lib/vendor.so&pin-source=file:/etc/st.pin'\n");
+  add_home_option(*command, options->home);
+  command->add_option("--name", options->name, "the station's name; its certificate will carry it")
+      ->required();
+  command->add_option(
+      "--token", options->token,
+      "PKCS#11 URI of the token for the station's key (default: a SoftHSM token in the home)");
+  command->add_option("--algorithm", options->algorithm, "the station key's kind")->capture_default_str();
+  command->callback([options, &action] {
+    action = [options] {
+      Home::create(options->home, StationName::parse(options->name), options->token,
+                   parse_key_algorithm(options->algorithm));
+      fmt::print(
+          "{}/station.csr is the request for the factory CA:\n"
+          "  fleetroot-ca station enroll --home CA --name {} --request {}/station.csr --out {}.pem\n",
+          options->home, options->name, options->home, options->name);
+      return 0;
+    };
+  });
+}
+
+struct EnrollOptions {
+  std::string home, certificate, issuing, root, ca;
+};
+
+void add_enroll(CLI::App& program, Action& action) {
+  auto options = std::make_shared<EnrollOptions>();
+  CLI::App* command =
+      add_command(program, "enroll", "take the station's certificate and pin the CA",
+                  "  fleetroot-station enroll --home st --certificate st-01.pem \\\n"
+                  "      --ca-certificate ca/issuing-ca.pem --fleet-root ca/fleet-root.pem \\\n"
+                  "      --ca 'exec:fleetroot-ca respond --home ca'\n");
+  add_home_option(*command, options->home);
+  command->add_option("--certificate", options->certificate, "the station's certificate, PEM")->required();
+  command->add_option("--ca-certificate", options->issuing, "the factory CA's certificate, PEM; it is pinned")
+      ->required();
+  command->add_option("--fleet-root", options->root, "the Fleet Root's certificate, PEM; it is pinned")
+      ->required();
+  command->add_option("--ca", options->ca, "where requests go: exec:COMMAND")->required();
+  command->callback([options, &action] {
+    action = [options] {
+      enroll(Home(options->home),
+             {.certificate = Certificate::from_pem(read_file(options->certificate)),
+              .issuing = Certificate::list_from_pem(read_file(options->issuing)),
+              .fleet_roots = Certificate::list_from_pem(read_file(options->root)),
+              .ca = options->ca},
+             SystemClock().now());
+      fmt::print("enrolled; try: fleetroot-station config check --home {}\n", options->home);
+      return 0;
+    };
+  });
+}
+
+struct CheckOptions {
+  std::string home;
+  bool json = false;
+};
+
+void add_config(CLI::App& program, Action& action) {
+  auto options = std::make_shared<CheckOptions>();
+  CLI::App* config = add_command(program, "config", "look at the configuration",
+                                 "  fleetroot-station config check --home st\n");
+  config->require_subcommand(1);
+  CLI::App* command = add_command(*config, "check", "check the configuration, the key and the certificates",
+                                  "  fleetroot-station config check --home st\n"
+                                  "  fleetroot-station config check --home st --json\n");
+  add_home_option(*command, options->home);
+  command->add_flag("--json", options->json, "one JSON object");
+  command->callback([options, &action] {
+    action = [options] {
+      std::vector<std::string> lines = check_configuration(Home(options->home), SystemClock().now());
+      if (options->json) {
+        nlohmann::ordered_json report{
+            {"schema", "fleetroot/1"}, {"event", "config"}, {"result", "pass"}, {"checks", lines}};
+        fmt::print("{}\n", report.dump());
+      } else {
+        for (const std::string& line : lines) fmt::print("ok  {}\n", line);
+      }
+      return 0;
+    };
+  });
+}
+
+void add_key_process(CLI::App& program, Action& action) {
+  auto home = std::make_shared<std::string>();
+  CLI::App* command = program.add_subcommand("key-process", "")->group("");
+  command->add_option("--home", *home)->required();
+  command->callback([home, &action] { action = [home] { return run_key_process(Home(*home)); }; });
+}
+
+}  // namespace
+
+void add_setup_commands(CLI::App& program, Action& action) {
+  add_init(program, action);
+  add_enroll(program, action);
+  add_config(program, action);
+  add_key_process(program, action);
+}
+
+}  // namespace fleetroot::station

@@ -1,0 +1,140 @@
+#include "tool/device_check.h"
+
+#include <fmt/format.h>
+
+#include "lib/x509/chain.h"
+#include "pkcs11/objects.h"
+
+namespace fleetroot::station {
+namespace {
+
+[[noreturn]] void reject(std::string why) {
+  throw Error(ErrorCode::certificate_rejected,
+              "the certificate is not the one that belongs on this device: " + why,
+              "hold this device and tell the PKI engineer");
+}
+
+void refuse_other_name(const Certificate& certificate, const DeviceId& device_id) {
+  std::optional<std::string> name = certificate.common_name();
+  if (!name) reject("it does not have exactly one CN");
+  if (*name != device_id.text()) reject(fmt::format("its CN is {}, not {}", *name, device_id.text()));
+}
+
+void refuse_other_validity(const Certificate& certificate, Time now) {
+  if (certificate.not_before() > now)
+    reject(fmt::format("it is valid only from {}", format_time(certificate.not_before())));
+  if (certificate.not_after() < now)
+    reject(fmt::format("it expired at {}", format_time(certificate.not_after())));
+}
+
+void refuse_other_usage(const Certificate& certificate) {
+  if (certificate.is_ca()) reject("it is a CA's certificate");
+  if ((X509_get_extension_flags(certificate.x509()) & EXFLAG_KUSAGE) == 0 ||
+      (X509_get_key_usage(certificate.x509()) & KU_DIGITAL_SIGNATURE) == 0) {
+    reject("its key usage does not allow digital signatures");
+  }
+}
+
+std::vector<Certificate> joined(std::vector<Certificate> a, const std::vector<Certificate>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+template <typename Body>
+Finding finding(std::string check, const Body& body) {
+  try {
+    return {std::move(check), true, body()};
+  } catch (const Error& error) {
+    return {std::move(check), false, error.what()};
+  }
+}
+
+pkcs11::KeyPair the_pair(const pkcs11::Session& session, const pkcs11::KeySpec& identity) {
+  std::optional<pkcs11::KeyPair> pair = pkcs11::find_key_pair(session, identity.key.id);
+  if (!pair) {
+    throw Error(ErrorCode::token_untrusted,
+                fmt::format("there is no key with the ID {}", identity.key.id.hex()), "provision the device");
+  }
+  return *std::move(pair);
+}
+
+Certificate the_certificate(const pkcs11::Session& session, const pkcs11::KeySpec& identity) {
+  std::vector<Bytes> certificates = pkcs11::read_certificates(session, identity.certificate->id);
+  if (certificates.size() != 1) {
+    throw Error(ErrorCode::certificate_rejected,
+                fmt::format("there are {} certificates with the ID {}, where one belongs",
+                            certificates.size(), identity.certificate->id.hex()),
+                "provision the device");
+  }
+  return Certificate::from_der(certificates.front());
+}
+
+}  // namespace
+
+void refuse_certificate_unless_right(const Certificate& certificate, const std::vector<Certificate>& chain,
+                                     const PublicKey& public_key, const DeviceId& device_id,
+                                     const Trust& trust, Time now) {
+  if (!(certificate.public_key() == public_key)) reject("it is for another key");
+  refuse_other_name(certificate, device_id);
+  refuse_other_validity(certificate, now);
+  refuse_other_usage(certificate);
+  verify_chain(certificate, {.roots = trust.fleet_roots,
+                             .intermediates = joined(trust.issuing, chain),
+                             .purpose = ChainPurpose::tls_client,
+                             .time = now});
+}
+
+std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11::KeySpec& identity,
+                                   const std::optional<DeviceId>& device_id, const Trust& trust, Time now) {
+  std::vector<Finding> findings;
+  findings.push_back(finding("key", [&] {
+    pkcs11::KeyPair pair = the_pair(session, identity);
+    return fmt::format("{}, ID {}", name_of(pair.public_key.algorithm()), pair.name.id.hex());
+  }));
+  if (findings.back().passed) {
+    pkcs11::KeyPair pair = the_pair(session, identity);
+    findings.push_back(finding("key attributes", [&] {
+      pkcs11::refuse_unless_sound(session, pair);
+      return std::string("sensitive, never extractable, made in the token, sign only");
+    }));
+    findings.push_back(finding("pair proof", [&] {
+      pkcs11::prove_pair(session, pair);
+      return std::string("the token signs, its public key verifies");
+    }));
+    findings.push_back(finding("certificate's key", [&] {
+      if (!(the_certificate(session, identity).public_key() == pair.public_key))
+        reject("it is for another key");
+      return std::string("is the token's key");
+    }));
+  }
+  findings.push_back(finding("certificate", [&] {
+    Certificate certificate = the_certificate(session, identity);
+    return fmt::format("serial {}", certificate.serial().hex());
+  }));
+  if (!findings.back().passed) return findings;
+
+  Certificate certificate = the_certificate(session, identity);
+  findings.push_back(finding("device ID", [&] {
+    if (device_id) refuse_other_name(certificate, *device_id);
+    return DeviceId::parse(certificate.common_name().value_or("")).text();
+  }));
+  findings.push_back(finding("validity", [&] {
+    refuse_other_validity(certificate, now);
+    return fmt::format("{} to {}", format_time(certificate.not_before()),
+                       format_time(certificate.not_after()));
+  }));
+  findings.push_back(finding("usage", [&] {
+    refuse_other_usage(certificate);
+    return std::string("digital signature, no CA");
+  }));
+  findings.push_back(finding("chain", [&] {
+    std::vector<Certificate> path = verify_chain(certificate, {.roots = trust.fleet_roots,
+                                                               .intermediates = trust.issuing,
+                                                               .purpose = ChainPurpose::tls_client,
+                                                               .time = now});
+    return fmt::format("{} certificates up to {}", path.size(), path.back().subject());
+  }));
+  return findings;
+}
+
+}  // namespace fleetroot::station

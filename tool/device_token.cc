@@ -1,0 +1,97 @@
+#include "tool/device_token.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tool/journal.h"
+
+namespace fleetroot::station {
+namespace {
+
+const std::string& module_path_of(const pkcs11::Uri& uri) {
+  if (!uri.module_path) {
+    throw Error(ErrorCode::usage, "the token URI names no PKCS#11 module",
+                "add ?module-path=/path/to/module.so to --token");
+  }
+  return *uri.module_path;
+}
+
+std::vector<pkcs11::TokenObject> certificates_under(const pkcs11::Session& session,
+                                                    const pkcs11::KeyName& name) {
+  std::vector<pkcs11::TokenObject> objects = pkcs11::inventory(session);
+  std::erase_if(objects, [&](const pkcs11::TokenObject& object) {
+    return object.identity.object_class != pkcs11::ObjectClass::certificate ||
+           object.identity.id_hex != name.id.hex();
+  });
+  return objects;
+}
+
+}  // namespace
+
+DeviceToken::DeviceToken(const pkcs11::Uri& uri, const std::string& module_args)
+    : module_(module_path_of(uri), module_args), info_(module_.find_token(uri)) {}
+
+void DeviceToken::lock(const std::filesystem::path& lock_directory) {
+  lock_ = try_lock_file(lock_directory / sha256_hex(as_bytes(token_identity(info_))).substr(0, 32));
+  if (!lock_) {
+    throw Error(ErrorCode::token_busy,
+                fmt::format("another station process works on the token {}", info_.describe()),
+                "wait until it has finished, then run the same command again");
+  }
+}
+
+void DeviceToken::open_session(const pkcs11::Pin& pin) {
+  session_ = std::make_unique<pkcs11::Session>(module_, info_);
+  session_->log_in(pin);
+}
+
+void DeviceToken::renew_session() {
+  session_ = std::make_unique<pkcs11::Session>(module_, info_);
+}
+
+std::optional<pkcs11::KeyPair> DeviceToken::usable_pair(const pkcs11::KeySpec& spec) {
+  try {
+    std::optional<pkcs11::KeyPair> pair = pkcs11::find_key_pair(*session_, spec.key.id);
+    if (!pair || pair->public_key.algorithm() != spec.algorithm) return std::nullopt;
+    pkcs11::refuse_unless_sound(*session_, *pair);
+    pkcs11::prove_pair(*session_, *pair);
+    return pair;
+  } catch (const Error&) {
+    // Wreckage of a broken attempt answers with any error there is. If it is the token itself that fails, the
+    // next call on it says so. A failed signature may leave its operation open, so the session is not used
+    // again.
+    renew_session();
+    return std::nullopt;
+  }
+}
+
+void DeviceToken::put_certificate(const Certificate& certificate, const pkcs11::KeyName& name) {
+  std::string digest = certificate.fingerprint();
+  std::vector<pkcs11::TokenObject> present = certificates_under(*session_, name);
+  auto same = std::find_if(present.begin(), present.end(), [&](const pkcs11::TokenObject& object) {
+    return object.identity.digest == digest;
+  });
+  if (same == present.end()) {
+    pkcs11::store_certificate(*session_, certificate, name);
+  } else {
+    present.erase(same);
+  }
+  destroy(present);
+}
+
+void DeviceToken::refuse_unless_stored(const Certificate& certificate, const pkcs11::KeyName& name) const {
+  std::vector<Bytes> stored = pkcs11::read_certificates(*session_, name.id);
+  if (stored.size() != 1 || stored.front() != certificate.der()) {
+    throw Error(
+        ErrorCode::token_full,
+        fmt::format("the token {} did not keep the certificate that was written to it", info_.describe()),
+        "check that the token has room, then run the same command again: it resumes");
+  }
+}
+
+void DeviceToken::destroy(const std::vector<pkcs11::TokenObject>& objects) const {
+  for (const pkcs11::TokenObject& object : objects) session_->destroy(object.handle);
+}
+
+}  // namespace fleetroot::station

@@ -1,0 +1,55 @@
+// The device's token for one attempt: module, session and lock, and what the ten steps do with its objects.
+// Every call is watched: a module that hangs ends the process (see watchdog.h).
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/files.h"
+#include "lib/x509/certificate.h"
+#include "pkcs11/key_pair.h"
+#include "pkcs11/module.h"
+#include "pkcs11/objects.h"
+#include "pkcs11/session.h"
+
+namespace fleetroot::station {
+
+// Owns the module. One thread.
+class DeviceToken {
+ public:
+  // Finds the token, without a session yet. Error as Module's.
+  DeviceToken(const pkcs11::Uri& uri, const std::string& module_args);
+
+  const pkcs11::TokenInfo& info() const { return info_; }
+  const pkcs11::ModuleProfile& profile() const { return module_.profile(); }
+  const pkcs11::Session& session() const { return *session_; }
+
+  // Keeps every other station process off this token until the object dies. Error(token_busy).
+  void lock(const std::filesystem::path& lock_directory);
+  void open_session(const pkcs11::Pin& pin);
+  // A new session while the old one still keeps the login, then the old one closes: nothing that the token
+  // remembers of the old session can answer for what is stored.
+  void renew_session();
+
+  // The pair under this spec's ID if it is whole, audited and proven; nothing otherwise, for whatever reason.
+  std::optional<pkcs11::KeyPair> usable_pair(const pkcs11::KeySpec& spec);
+
+  // Makes exactly `certificate` lie under `name`: stores it unless it is there byte for byte, then removes
+  // every other certificate under this ID (a placeholder, or what a broken attempt left).
+  void put_certificate(const Certificate& certificate, const pkcs11::KeyName& name);
+  // Error(token_full) unless the token gives back these bytes, and nothing else, under this ID.
+  void refuse_unless_stored(const Certificate& certificate, const pkcs11::KeyName& name) const;
+
+  void destroy(const std::vector<pkcs11::TokenObject>& objects) const;
+
+ private:
+  pkcs11::Module module_;
+  pkcs11::TokenInfo info_;
+  std::optional<FileDescriptor> lock_;
+  std::unique_ptr<pkcs11::Session> session_;
+};
+
+}  // namespace fleetroot::station

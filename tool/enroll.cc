@@ -1,0 +1,67 @@
+#include "tool/enroll.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/files.h"
+#include "lib/x509/certificate_request.h"
+#include "lib/x509/chain.h"
+#include "tool/transport.h"
+
+namespace fleetroot::station {
+namespace {
+
+void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,
+                              const StationName& name, Time now) {
+  auto refuse = [](std::string message, std::string hint) -> void {
+    throw Error(ErrorCode::configuration, std::move(message), std::move(hint));
+  };
+  if (!(enrollment.certificate.public_key() == station_key)) {
+    refuse("the station certificate is for another key than this station's",
+           "enroll with the certificate for station.csr");
+  }
+  if (enrollment.certificate.common_name() != name.text()) {
+    refuse(fmt::format("the station certificate is for {}, this station is {}",
+                       enrollment.certificate.subject(), name.text()),
+           "enroll with the certificate for station.csr");
+  }
+  verify_chain(enrollment.certificate, {.roots = enrollment.fleet_roots,
+                                        .intermediates = enrollment.issuing,
+                                        .purpose = ChainPurpose::any,
+                                        .time = now});
+}
+
+}  // namespace
+
+void enroll(const Home& home, const Enrollment& enrollment, Time now) {
+  Settings settings = home.settings();
+  refuse_unless_ca_url(enrollment.ca);
+  CertificateRequest request = CertificateRequest::from_pem(read_file(home.file("station.csr")));
+  refuse_unless_consistent(enrollment, request.public_key(), settings.name, now);
+  write_file(home.file("station.pem"), enrollment.certificate.pem());
+  write_file(home.file("issuing-ca.pem"), to_pem(enrollment.issuing));
+  write_file(home.file("fleet-root.pem"), to_pem(enrollment.fleet_roots));
+  home.set_ca(enrollment.ca);
+}
+
+std::vector<std::string> check_configuration(const Home& home, Time now) {
+  std::vector<std::string> lines;
+  Settings settings = home.settings();
+  lines.push_back(fmt::format("station.toml is well formed; this is station {}", settings.name.text()));
+  pkcs11::SigningKey key = pkcs11::SigningKey::open(settings.station_token, settings.station_key_id);
+  // Creating a request makes the key sign and the signature verify.
+  CertificateRequest::create(settings.name.text(), key.public_key(), key.evp());
+  lines.push_back(fmt::format("the station's key signs ({})", name_of(key.public_key().algorithm())));
+  Enrollment enrollment{.certificate = home.station_certificate(),
+                        .issuing = home.issuing_certificates(),
+                        .fleet_roots = home.fleet_roots(),
+                        .ca = settings.ca};
+  refuse_unless_consistent(enrollment, key.public_key(), settings.name, now);
+  lines.push_back(fmt::format("its certificate chains to {} and is valid until {}",
+                              enrollment.fleet_roots.front().subject(),
+                              format_time(enrollment.certificate.not_after())));
+  refuse_unless_ca_url(settings.ca);
+  lines.push_back(fmt::format("requests go to {}", settings.ca));
+  return lines;
+}
+
+}  // namespace fleetroot::station

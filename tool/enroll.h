@@ -1,0 +1,27 @@
+// Making a station one of a factory's, and checking that it still is.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/x509/certificate.h"
+#include "tool/home.h"
+
+namespace fleetroot::station {
+
+struct Enrollment {
+  Certificate certificate;
+  std::vector<Certificate> issuing;
+  std::vector<Certificate> fleet_roots;
+  std::string ca;
+};
+
+// Checks everything against everything (key, name, chain, validity, the CA's URL) before it writes anything.
+void enroll(const Home& home, const Enrollment& enrollment, Time now);
+
+// One line a thing that was checked. Error(configuration, …) for the first that is wrong. Opens the station's
+// key and signs with it.
+std::vector<std::string> check_configuration(const Home& home, Time now);
+
+}  // namespace fleetroot::station

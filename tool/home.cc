@@ -1,0 +1,167 @@
+#include "tool/home.h"
+
+#include <fmt/format.h>
+
+#include <regex>
+
+#include "lib/base/config.h"
+#include "lib/base/files.h"
+#include "lib/x509/certificate_request.h"
+#include "pkcs11/uri.h"
+
+namespace fleetroot::station {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kStationKeyLabel = "fleetroot-station";
+
+std::string toml_string(std::string_view text) {
+  std::string quoted = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+std::string settings_text(const StationName& name, const pkcs11::TokenSettings& token) {
+  std::string text = fmt::format(
+      "# A Fleetroot station. `fleetroot-station config check --home DIR` checks this file.\n"
+      "name = {}\n"
+      "# Where requests go; `enroll` sets it. exec:COMMAND\n"
+      "ca = \"\"\n"
+      "ca_timeout_seconds = 60\n\n"
+      "# The token that holds the station's own key.\n"
+      "[token]\n"
+      "uri = {}\n"
+      "key_id = \"01\"\n",
+      toml_string(name.text()), toml_string(token.uri));
+  if (token.softhsm_directory) text += "softhsm_directory = \"softhsm\"\n";
+  text +=
+      "\n# What a device's token gets: preset fleetroot, aktualizr or lmp; algorithm p256, p384, rsa2048, "
+      "rsa3072, ed25519.\n"
+      "[device]\n"
+      "preset = \"fleetroot\"\n"
+      "algorithm = \"p256\"\n"
+      "# A self-signed certificate on the token until the real one arrives.\n"
+      "placeholder = false\n"
+      "# The issuing CA's certificate on the token, beside the device's.\n"
+      "write_chain = false\n"
+      "# A token that takes longer over one step counts as hung.\n"
+      "timeout_seconds = 120\n";
+  return text;
+}
+
+template <typename Read>
+auto read_enrolled(const fs::path& path, Read read) {
+  std::optional<std::string> pem = read_file_if_present(path);
+  if (!pem) {
+    throw Error(ErrorCode::configuration,
+                fmt::format("this station is not enrolled: there is no {}", path.string()),
+                "send station.csr to the factory CA and run fleetroot-station enroll with what comes back");
+  }
+  return read(*pem);
+}
+
+int bounded(ConfigFile& config, const char* key, int fallback, int maximum) {
+  std::int64_t value = config.integer(key).value_or(fallback);
+  if (value < 1 || value > maximum)
+    config.refuse(key, fmt::format("must be 1 to {}", maximum), "correct the value");
+  return static_cast<int>(value);
+}
+
+// A value that has a parser of its own: what that says becomes an error about the key in the file.
+template <typename Parse>
+auto parsed(const ConfigFile& config, std::string_view key, const Parse& parse) {
+  try {
+    return parse();
+  } catch (const Error& error) {
+    config.refuse(key, "is not valid: " + error.message(), error.hint());
+  }
+}
+
+}  // namespace
+
+void Home::create(const fs::path& path, const StationName& name, const std::string& token_uri,
+                  KeyAlgorithm algorithm) {
+  make_private_directory(path);
+  try {
+    pkcs11::TokenSettings token{.uri = token_uri, .home = path, .softhsm_directory = {}, .init_args = {}};
+    if (token_uri.empty()) {
+      token = pkcs11::create_softhsm_token(path, path / "softhsm", name.text().substr(0, 32),
+                                           path / "station.pin");
+    }
+    pkcs11::SigningKey key =
+        pkcs11::SigningKey::generate(token, algorithm, {pkcs11::KeyId::parse("01"), kStationKeyLabel});
+    CertificateRequest request = CertificateRequest::create(name.text(), key.public_key(), key.evp());
+    make_private_directory(path / "locks");
+    write_file(path / "station.csr", request.pem());
+    write_file(path / "station.toml", settings_text(name, token), 0644);
+  } catch (...) {
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored))
+      fs::remove_all(entry, ignored);
+    fs::remove(path, ignored);
+    throw;
+  }
+}
+
+Settings Home::settings() const {
+  ConfigFile config = ConfigFile::read(file("station.toml"));
+  std::string name = config.required_string("name");
+  std::string uri = config.required_string("token.uri");
+  std::string key_id = config.string("token.key_id").value_or("01");
+  std::optional<std::string> softhsm = config.string("token.softhsm_directory");
+  std::string init_args = config.string("token.init_args").value_or("");
+  std::string preset = config.string("device.preset").value_or("fleetroot");
+  std::string algorithm = config.string("device.algorithm").value_or("p256");
+  Settings settings{
+      .name = parsed(config, "name", [&] { return StationName::parse(name); }),
+      .ca = config.string("ca").value_or(""),
+      .station_token = {.uri = uri,
+                        .home = path_,
+                        .softhsm_directory = softhsm ? std::optional(path_ / *softhsm) : std::nullopt,
+                        .init_args = init_args},
+      .station_key_id = parsed(config, "token.key_id", [&] { return pkcs11::KeyId::parse(key_id); }),
+      .device_preset = preset,
+      .device_algorithm = parsed(config, "device.algorithm", [&] { return parse_key_algorithm(algorithm); }),
+      .placeholder = config.boolean("device.placeholder").value_or(false),
+      .write_chain = config.boolean("device.write_chain").value_or(false),
+      .token_timeout_seconds = bounded(config, "device.timeout_seconds", 120, 3600),
+      .ca_timeout_seconds = bounded(config, "ca_timeout_seconds", 60, 3600)};
+  config.refuse_unknown_keys();
+  parsed(config, "token.uri", [&] { return pkcs11::Uri::parse(uri); });
+  parsed(config, "device.preset",
+         [&] { return pkcs11::KeyPolicy::preset(preset, settings.device_algorithm); });
+  return settings;
+}
+
+void Home::set_ca(const std::string& ca) const {
+  std::string text = read_file(file("station.toml"));
+  std::string line = "ca = " + toml_string(ca);
+  static const std::regex kLine("(^|\n)ca[ \t]*=[^\n]*");
+  std::smatch match;
+  if (std::regex_search(text, match, kLine)) {
+    text.replace(static_cast<std::size_t>(match.position(0)) + static_cast<std::size_t>(match[1].length()),
+                 static_cast<std::size_t>(match.length(0) - match[1].length()), line);
+  } else {
+    text.insert(0, line + "\n");
+  }
+  write_file(file("station.toml"), text);
+}
+
+Certificate Home::station_certificate() const {
+  return read_enrolled(file("station.pem"),
+                       [](const std::string& pem) { return Certificate::from_pem(pem); });
+}
+
+std::vector<Certificate> Home::issuing_certificates() const {
+  return read_enrolled(file("issuing-ca.pem"), Certificate::list_from_pem);
+}
+
+std::vector<Certificate> Home::fleet_roots() const {
+  return read_enrolled(file("fleet-root.pem"), Certificate::list_from_pem);
+}
+
+}  // namespace fleetroot::station

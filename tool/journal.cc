@@ -1,0 +1,158 @@
+#include "tool/journal.h"
+
+#include <fmt/format.h>
+#include <soci/sqlite3/soci-sqlite3.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+namespace fleetroot::station {
+namespace {
+
+constexpr std::array<std::string_view, 1> kMigrations{R"sql(
+CREATE TABLE devices (
+  device_id   TEXT PRIMARY KEY,
+  token       TEXT NOT NULL UNIQUE,
+  order_id    TEXT NOT NULL,
+  state       TEXT NOT NULL CHECK (state IN ('planned', 'provisioned')),
+  preset      TEXT NOT NULL,
+  algorithm   TEXT NOT NULL,
+  inventory   TEXT NOT NULL,
+  certificate TEXT NOT NULL DEFAULT '',
+  chain       TEXT NOT NULL DEFAULT '',
+  planned_at  TEXT NOT NULL,
+  finished_at TEXT NOT NULL DEFAULT '');
+CREATE TABLE wrong_pins (
+  token TEXT PRIMARY KEY,
+  count INTEGER NOT NULL);
+)sql"};
+
+std::string_view name_of(DeviceState state) {
+  return state == DeviceState::provisioned ? "provisioned" : "planned";
+}
+
+std::string to_json(const std::vector<pkcs11::ObjectIdentity>& inventory) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const pkcs11::ObjectIdentity& object : inventory) {
+    list.push_back({static_cast<int>(object.object_class), object.id_hex, to_hex(as_bytes(object.label)),
+                    object.digest});
+  }
+  return list.dump();
+}
+
+std::vector<pkcs11::ObjectIdentity> inventory_from_json(const std::string& json) {
+  std::vector<pkcs11::ObjectIdentity> inventory;
+  for (const nlohmann::json& object : nlohmann::json::parse(json)) {
+    inventory.push_back(
+        {.object_class = static_cast<pkcs11::ObjectClass>(object.at(0).get<int>()),
+         .id_hex = object.at(1),
+         .label = std::string(as_text(from_hex(object.at(2).get<std::string>()).value_or(Bytes{}))),
+         .digest = object.at(3)});
+  }
+  return inventory;
+}
+
+std::optional<DeviceRecord> read_device(soci::session& sql, std::string_view column,
+                                        const std::string& value) {
+  DeviceRecord record;
+  std::string state;
+  std::string inventory;
+  std::string certificate;
+  sql << fmt::format(
+      "SELECT device_id, token, order_id, state, preset, algorithm, inventory, certificate, chain FROM "
+      "devices "
+      "WHERE {} = :value",
+      column),
+      soci::use(value), soci::into(record.device_id), soci::into(record.token), soci::into(record.order),
+      soci::into(state), soci::into(record.preset), soci::into(record.algorithm), soci::into(inventory),
+      soci::into(certificate), soci::into(record.chain);
+  if (!sql.got_data()) return std::nullopt;
+  record.state = state == "provisioned" ? DeviceState::provisioned : DeviceState::planned;
+  record.inventory = inventory_from_json(inventory);
+  record.certificate = from_hex(certificate).value_or(Bytes{});
+  return record;
+}
+
+void write_device(soci::session& sql, const DeviceRecord& record, const std::string& planned_at,
+                  const std::string& finished_at) {
+  std::string state(name_of(record.state));
+  std::string inventory = to_json(record.inventory);
+  std::string certificate = to_hex(record.certificate);
+  sql << "INSERT INTO devices (device_id, token, order_id, state, preset, algorithm, inventory, certificate, "
+         "chain, "
+         "planned_at, finished_at) VALUES (:device, :token, :order, :state, :preset, :algorithm, :inventory, "
+         ":certificate, :chain, :planned, :finished) "
+         "ON CONFLICT (device_id) DO UPDATE SET token = excluded.token, order_id = excluded.order_id, "
+         "state = excluded.state, preset = excluded.preset, algorithm = excluded.algorithm, "
+         "inventory = excluded.inventory, certificate = excluded.certificate, chain = excluded.chain, "
+         "finished_at = excluded.finished_at",
+      soci::use(record.device_id), soci::use(record.token), soci::use(record.order), soci::use(state),
+      soci::use(record.preset), soci::use(record.algorithm), soci::use(inventory), soci::use(certificate),
+      soci::use(record.chain), soci::use(planned_at), soci::use(finished_at);
+}
+
+// What SOCI throws becomes an error that an operator can act on.
+template <typename Body>
+auto guarded(const Body& body) {
+  try {
+    return body();
+  } catch (const soci::soci_error& error) {
+    throw Error(ErrorCode::io, "the station's journal cannot be read or written",
+                "check the free space and permissions of the station's home, then run the same command again",
+                error.what());
+  }
+}
+
+}  // namespace
+
+std::string token_identity(const pkcs11::TokenInfo& token) {
+  return fmt::format("{}/{}/{}", token.manufacturer, token.model, token.serial);
+}
+
+Journal::Journal(const std::filesystem::path& file) : database_(file, kMigrations) {}
+
+std::optional<DeviceRecord> Journal::device(const DeviceId& device_id) {
+  return guarded([&] { return read_device(database_.sql(), "device_id", device_id.text()); });
+}
+
+std::optional<DeviceRecord> Journal::device_on_token(const std::string& token) {
+  return guarded([&] { return read_device(database_.sql(), "token", token); });
+}
+
+void Journal::plan(const DeviceRecord& record, Time now) {
+  guarded([&] { write_device(database_.sql(), record, format_time(now), ""); });
+}
+
+void Journal::finish(const DeviceRecord& record, Time now) {
+  guarded([&] { write_device(database_.sql(), record, format_time(now), format_time(now)); });
+}
+
+void Journal::forget_plan(const DeviceId& device_id) {
+  guarded([&] {
+    database_.sql() << "DELETE FROM devices WHERE device_id = :device AND state = 'planned'",
+        soci::use(device_id.text());
+  });
+}
+
+unsigned Journal::wrong_pins(const std::string& token) {
+  return guarded([&] {
+    int count = 0;
+    database_.sql() << "SELECT count FROM wrong_pins WHERE token = :token", soci::use(token),
+        soci::into(count);
+    return database_.sql().got_data() ? static_cast<unsigned>(count) : 0U;
+  });
+}
+
+void Journal::count_wrong_pin(const std::string& token) {
+  guarded([&] {
+    database_.sql() << "INSERT INTO wrong_pins (token, count) VALUES (:token, 1) "
+                       "ON CONFLICT (token) DO UPDATE SET count = count + 1",
+        soci::use(token);
+  });
+}
+
+void Journal::clear_wrong_pins(const std::string& token) {
+  guarded([&] { database_.sql() << "DELETE FROM wrong_pins WHERE token = :token", soci::use(token); });
+}
+
+}  // namespace fleetroot::station

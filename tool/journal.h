@@ -1,0 +1,58 @@
+// The station's memory: which device was begun or finished on which token, with what; and wrong PINs. Every
+// call is one durable transaction. One object a thread; several processes may share the file.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/store/database.h"
+#include "lib/x509/device_id.h"
+#include "pkcs11/module.h"
+#include "pkcs11/objects.h"
+
+namespace fleetroot::station {
+
+// A token's identity across slots and replugging: manufacturer, model and serial number, "/" between.
+std::string token_identity(const pkcs11::TokenInfo& token);
+
+enum class DeviceState { planned, provisioned };
+
+struct DeviceRecord {
+  std::string device_id;
+  std::string token;
+  std::string order;
+  DeviceState state = DeviceState::planned;
+  std::string preset;
+  std::string algorithm;
+  // What lay on the token before the first attempt; all else that is there now came after the plan.
+  std::vector<pkcs11::ObjectIdentity> inventory;
+  // DER and PEM of what the device got; empty while planned.
+  Bytes certificate;
+  std::string chain;
+};
+
+class Journal {
+ public:
+  explicit Journal(const std::filesystem::path& file);
+
+  std::optional<DeviceRecord> device(const DeviceId& device_id);
+  // The device that this token was begun or finished for.
+  std::optional<DeviceRecord> device_on_token(const std::string& token);
+
+  void plan(const DeviceRecord& record, Time now);
+  void finish(const DeviceRecord& record, Time now);
+  // The attempt was undone: nothing of it is left on the token.
+  void forget_plan(const DeviceId& device_id);
+
+  unsigned wrong_pins(const std::string& token);
+  void count_wrong_pin(const std::string& token);
+  void clear_wrong_pins(const std::string& token);
+
+ private:
+  Database database_;
+};
+
+}  // namespace fleetroot::station

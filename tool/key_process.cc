@@ -1,0 +1,141 @@
+#include "tool/key_process.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "pkcs11/uri.h"
+
+namespace fleetroot::station {
+namespace {
+
+using std::chrono::steady_clock;
+
+// A token that wants to be touched gets a minute.
+constexpr std::chrono::seconds kSignatureTimeout{60};
+constexpr std::uint32_t kMaximumFrame = 64 * 1024;
+
+// A frame: one byte of meaning, the length of the body as four bytes of this machine, the body.
+struct Frame {
+  std::uint8_t tag = 0;
+  Bytes body;
+};
+constexpr std::uint8_t kResult = 0;
+constexpr std::uint8_t kFailure = 1;
+constexpr std::uint8_t kSign = 2;
+
+bool write_frame(int fd, std::uint8_t tag, BytesView body) {
+  Bytes frame(5 + body.size());
+  frame[0] = tag;
+  auto size = static_cast<std::uint32_t>(body.size());
+  std::memcpy(&frame[1], &size, sizeof size);
+  std::copy(body.begin(), body.end(), frame.begin() + 5);
+  return write_fully(fd, frame);
+}
+
+// Nothing at the end of the stream, or when it breaks.
+std::optional<Frame> read_frame(int fd, steady_clock::time_point deadline) {
+  std::array<std::uint8_t, 5> header{};
+  if (read_fully(fd, header, deadline) != ReadResult::complete) return std::nullopt;
+  std::uint32_t size = 0;
+  std::memcpy(&size, &header[1], sizeof size);
+  if (size > kMaximumFrame) return std::nullopt;
+  Frame frame{header[0], Bytes(size)};
+  if (read_fully(fd, frame.body, deadline) != ReadResult::complete) return std::nullopt;
+  return frame;
+}
+
+Bytes encode_error(const Error& error) {
+  std::string json =
+      nlohmann::json{{"code", name_of(error.code())}, {"message", error.what()}, {"hint", error.hint()}}.dump(
+          -1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return {json.begin(), json.end()};
+}
+
+Bytes read_result(int fd) {
+  std::optional<Frame> frame = read_frame(fd, steady_clock::now() + kSignatureTimeout);
+  if (!frame) {
+    throw Error(ErrorCode::token_unplugged, "the station's own token does not answer",
+                "check the station's token, then run the same command again");
+  }
+  if (frame->tag == kResult) return std::move(frame->body);
+  nlohmann::json error = nlohmann::json::parse(frame->body);
+  throw Error(error_code_from_name(error.at("code").get<std::string>()),
+              "the station's own key: " + error.at("message").get<std::string>(),
+              error.at("hint").get<std::string>());
+}
+
+class RemoteSigner : public pkcs11::Signer {
+ public:
+  explicit RemoteSigner(std::shared_ptr<ChildProcess> child) : child_(std::move(child)) {}
+  Bytes sign(const pkcs11::SignatureInput& input) override {
+    Bytes body(1 + sizeof input.digest_nid);
+    body[0] = static_cast<std::uint8_t>(input.scheme);
+    std::memcpy(&body[1], &input.digest_nid, sizeof input.digest_nid);
+    body.insert(body.end(), input.data.begin(), input.data.end());
+    write_frame(child_->stdin_fd(), kSign, body);
+    return read_result(child_->stdout_fd());
+  }
+
+ private:
+  // Shared with KeyProcess, because OpenSSL may hold on to the key for longer than we can see.
+  std::shared_ptr<ChildProcess> child_;
+};
+
+Bytes sign_request(const pkcs11::SigningKey& key, const Bytes& body) {
+  pkcs11::SignatureInput input;
+  if (body.size() < 1 + sizeof input.digest_nid || body[0] > 3) {
+    throw Error(ErrorCode::internal, "the key process was asked something that it does not understand",
+                "report this");
+  }
+  input.scheme = static_cast<pkcs11::SignatureScheme>(body[0]);
+  std::memcpy(&input.digest_nid, &body[1], sizeof input.digest_nid);
+  input.data.assign(body.begin() + 1 + sizeof input.digest_nid, body.end());
+  return key.sign(input);
+}
+
+}  // namespace
+
+KeyProcess::KeyProcess(const Home& home, const Settings& settings)
+    : child_(std::make_shared<ChildProcess>(
+          std::vector<std::string>{"/proc/self/exe", "key-process", "--home", home.path().string()})) {
+  // The child has its PIN's variable now; no other child shall.
+  std::optional<std::string> source = pkcs11::Uri::parse(settings.station_token.uri).pin_source;
+  if (source && source->starts_with("env:")) unsetenv(source->c_str() + 4);
+}
+
+void KeyProcess::wait_until_ready(const Certificate& certificate) {
+  if (evp_) return;
+  PublicKey key = PublicKey::from_spki(read_result(child_->stdout_fd()));
+  if (!(key == certificate.public_key())) {
+    throw Error(ErrorCode::configuration,
+                "the station's certificate is for another key than the one in its token",
+                "enroll the station again with the certificate for station.csr");
+  }
+  evp_ = pkcs11::make_signing_evp(key, std::make_shared<RemoteSigner>(child_));
+}
+
+int run_key_process(const Home& home) {
+  try {
+    Settings settings = home.settings();
+    pkcs11::SigningKey key = pkcs11::SigningKey::open(settings.station_token, settings.station_key_id);
+    if (!write_frame(STDOUT_FILENO, kResult, key.public_key().spki())) return 0;
+    while (std::optional<Frame> request = read_frame(STDIN_FILENO, steady_clock::time_point::max())) {
+      try {
+        if (!write_frame(STDOUT_FILENO, kResult, sign_request(key, request->body))) return 0;
+      } catch (const Error& error) {
+        if (!write_frame(STDOUT_FILENO, kFailure, encode_error(error))) return 0;
+      }
+    }
+  } catch (const Error& error) {
+    write_frame(STDOUT_FILENO, kFailure, encode_error(error));
+    return exit_code(error.code());
+  }
+  return 0;
+}
+
+}  // namespace fleetroot::station

@@ -1,0 +1,89 @@
+#include "tool/reporter.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace fleetroot::station {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double rounded(double milliseconds) {
+  return static_cast<double>(static_cast<long long>(milliseconds * 1000)) / 1000;
+}
+
+void print_line(const Json& event) {
+  std::string line = event.dump(-1, ' ', false, Json::error_handler_t::replace);
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+bool is_watched() {
+  return isatty(STDERR_FILENO) == 1;
+}
+
+void clear_progress() {
+  if (is_watched()) fmt::print(stderr, "\r\033[K");
+}
+
+}  // namespace
+
+void Reporter::step_begins(int number, std::string_view name) {
+  step_ = number;
+  in_step_ = Stopwatch();
+  name_ = name;
+  if (format_ == Format::human && is_watched()) {
+    fmt::print(stderr, "\r\033[K{}  step {} of 10: {} …", device_id_, number, name);
+    std::fflush(stderr);
+  }
+}
+
+void Reporter::step_ends() {
+  if (format_ != Format::json) return;
+  print_line({{"schema", "fleetroot/1"},
+              {"event", "step"},
+              {"device_id", device_id_},
+              {"step", step_},
+              {"name", name_},
+              {"result", "ok"},
+              {"millis", rounded(in_step_.milliseconds())}});
+}
+
+void Reporter::passed(std::string_view result, const std::string& detail) {
+  if (format_ == Format::json) {
+    print_line({{"schema", "fleetroot/1"},
+                {"event", "device"},
+                {"device_id", device_id_},
+                {"result", result},
+                {"millis", rounded(total_.milliseconds())}});
+    return;
+  }
+  clear_progress();
+  fmt::print("PASS {}  {}\n", device_id_, detail);
+}
+
+void Reporter::failed(const Error& error) {
+  if (format_ == Format::json) {
+    print_line({{"schema", "fleetroot/1"},
+                {"event", "device"},
+                {"device_id", device_id_},
+                {"step", step_},
+                {"name", name_},
+                {"result", "fail"},
+                {"error",
+                 {{"code", name_of(error.code())},
+                  {"message", error.what()},
+                  {"hint", error.hint()},
+                  {"retry", is_retryable(error.code())}}},
+                {"millis", rounded(total_.milliseconds())}});
+    return;
+  }
+  clear_progress();
+  fmt::print("FAIL {}  {}\n", device_id_,
+             is_retryable(error.code()) ? "try the same device again" : "hold this device");
+}
+
+}  // namespace fleetroot::station

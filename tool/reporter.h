@@ -1,0 +1,40 @@
+// What a person and a machine see of one device: a line a step and a last line, or one JSON object a line
+// (docs/formats.md, "fleetroot/1").
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+
+namespace fleetroot::station {
+
+class Reporter {
+ public:
+  enum class Format { human, json };
+  explicit Reporter(Format format) : format_(format) {}
+
+  void set_device_id(std::string device_id) { device_id_ = std::move(device_id); }
+  void step_begins(int number, std::string_view name);
+  void step_ends();
+
+  // "pass" or "already"; `detail` is for people.
+  void passed(std::string_view result, const std::string& detail);
+  void failed(const Error& error);
+
+  // The step that is under way, for who must report from outside.
+  int step() const { return step_; }
+  std::string_view step_name() const { return name_; }
+
+ private:
+  Format format_;
+  std::string device_id_;
+  Stopwatch total_;
+  Stopwatch in_step_;
+  int step_ = 0;
+  std::string_view name_;
+};
+
+}  // namespace fleetroot::station

@@ -1,0 +1,59 @@
+#include "tool/transport.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/error.h"
+#include "lib/base/process.h"
+#include "lib/cmp/message.h"
+
+namespace fleetroot::station {
+namespace {
+
+constexpr std::string_view kExec = "exec:";
+
+std::vector<std::string> command_of(const std::string& url) {
+  std::vector<std::string> words;
+  if (url.starts_with(kExec)) words = split_command(std::string_view(url).substr(kExec.size()));
+  if (words.empty()) {
+    throw Error(ErrorCode::usage, fmt::format("\"{}\" names no CA", url),
+                "write it like 'exec:fleetroot-ca respond --home DIR'");
+  }
+  return words;
+}
+
+class ExecTransport : public Transport {
+ public:
+  ExecTransport(const std::vector<std::string>& command, int timeout_seconds)
+      : program_(command.front()), timeout_(timeout_seconds), child_(command) {}
+
+  Bytes exchange(BytesView message) override {
+    if (!write_fully(child_.stdin_fd(), message)) give_up("ended before it took the request");
+    std::optional<Bytes> answer =
+        cmp::read_message(child_.stdout_fd(), std::chrono::steady_clock::now() + timeout_);
+    if (!answer) give_up("ended without an answer");
+    return std::move(*answer);
+  }
+
+ private:
+  [[noreturn]] void give_up(std::string_view why) {
+    throw Error(ErrorCode::ca_unreachable, fmt::format("the CA ({}) {}", program_, why),
+                "read what it said above, then run the same command again: it resumes",
+                fmt::format("exit code {}", child_.wait()));
+  }
+
+  std::string program_;
+  std::chrono::seconds timeout_;
+  ChildProcess child_;
+};
+
+}  // namespace
+
+void refuse_unless_ca_url(const std::string& url) {
+  command_of(url);
+}
+
+std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds) {
+  return std::make_unique<ExecTransport>(command_of(url), timeout_seconds);
+}
+
+}  // namespace fleetroot::station

@@ -1,0 +1,26 @@
+// How a PKIMessage reaches the CA. Named by a URL: exec:COMMAND starts a child process that speaks DER on its
+// stdin and stdout.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lib/base/bytes.h"
+
+namespace fleetroot::station {
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  // Sends one message and returns the answer. Error(ca_unreachable) with a time-out, or when the other side
+  // is gone.
+  virtual Bytes exchange(BytesView message) = 0;
+};
+
+// Checks the URL only. Error(usage) names the transports that exist.
+void refuse_unless_ca_url(const std::string& url);
+
+// Opens it; an exec: child starts at once, and gets ready while other things happen.
+std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds);
+
+}  // namespace fleetroot::station

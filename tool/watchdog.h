@@ -1,0 +1,38 @@
+// A PKCS#11 module may hang for ever, and nothing inside the process can stop it. The watchdog lets the
+// process end instead: the journal is durable, so the same command resumes.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+namespace fleetroot::station {
+
+// Owns one thread. arm() and disarm() from the thread that does the work.
+class Watchdog {
+ public:
+  // `bark` runs on the watchdog's thread when an armed deadline passes, and must end the process.
+  Watchdog(int seconds, std::function<void()> bark);
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+  ~Watchdog();
+
+  void arm();
+  void disarm();
+
+ private:
+  void watch();
+
+  std::chrono::seconds limit_;
+  std::function<void()> bark_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace fleetroot::station
