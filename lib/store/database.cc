@@ -1,1 +1,154 @@
 #include "lib/store/database.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <soci/sqlite3/soci-sqlite3.h>
+
+#include <cerrno>
+
+#include "lib/base/error.h"
+#include "lib/base/files.h"
+
+namespace fleetroot {
+namespace {
+
+constexpr int kBusyMilliseconds = 10'000;
+
+// SQLite would make the file with the umask's mode; its -wal and -shm files take the mode of this one.
+void make_private_file(const std::filesystem::path& path) {
+  FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd && errno != EEXIST) {
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()),
+                       "check the path, its permissions and the free space", errno);
+  }
+}
+
+// SOCI takes a string without '=' as the file name, and splits any other into key=value pairs.
+std::string connect_string(const std::filesystem::path& path) {
+  const std::string& name = path.native();
+  if (name.find('=') == std::string::npos) return name;
+  if (name.find('"') != std::string::npos) {
+    throw Error(ErrorCode::configuration, fmt::format("the database cannot be opened at {}", name),
+                "move it to a directory whose path holds no '=' and no '\"'");
+  }
+  return fmt::format("dbname=\"{}\"", name);
+}
+
+sqlite_api::sqlite3* connection(soci::session& session) {
+  return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
+}
+
+// Leaving the write-ahead log in place at the end of a process saves every short-lived process the work of
+// folding it in; SQLite does so every thousand pages anyway.
+void keep_log_on_close(soci::session& session) {
+  sqlite_api::sqlite3_db_config(connection(session), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
+void configure(soci::session& session) {
+  sqlite_api::sqlite3_busy_timeout(connection(session), kBusyMilliseconds);
+  keep_log_on_close(session);
+  std::string mode;
+  session << "PRAGMA journal_mode", soci::into(mode);
+  if (mode != "wal") session << "PRAGMA journal_mode = WAL", soci::into(mode);
+  if (mode != "wal") {
+    throw Error(ErrorCode::io, "the database does not accept a write-ahead log",
+                "put it on a local file system");
+  }
+  session << "PRAGMA synchronous = FULL";
+  session << "PRAGMA foreign_keys = ON";
+}
+
+int schema_version(soci::session& session) {
+  int version = 0;
+  session << "PRAGMA user_version", soci::into(version);
+  return version;
+}
+
+// SOCI prepares one statement at a time; a migration is several, separated by ";\n".
+void run_script(soci::session& session, std::string_view script) {
+  while (!script.empty()) {
+    std::size_t end = script.find(";\n");
+    std::string_view statement = script.substr(0, end);
+    if (statement.find_first_not_of(" \n;") != std::string_view::npos) session << std::string(statement);
+    script = end == std::string_view::npos ? std::string_view() : script.substr(end + 2);
+  }
+}
+
+}  // namespace
+
+void throw_store_error(const soci::soci_error& error) {
+  int result = SQLITE_ERROR;
+  if (const auto* sqlite = dynamic_cast<const soci::sqlite3_soci_error*>(&error)) {
+    result = sqlite->result() & 0xff;
+  }
+  switch (result) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      throw Error(ErrorCode::busy, "the database is in use by another process", "run the same command again",
+                  error.what());
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      throw Error(ErrorCode::io, "the database cannot be read or written",
+                  "check its permissions and the free space, then run the same command again", error.what());
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      throw Error(ErrorCode::io, "the database is damaged", "stop, keep the file, and restore a backup",
+                  error.what());
+    default:
+      throw Error(ErrorCode::internal, "the database refused a statement", "keep this message and report it",
+                  error.what());
+  }
+}
+
+Database::Database(const std::filesystem::path& path, std::span<const std::string_view> migrations) {
+  with_store_errors([&] {
+    make_private_file(path);
+    session_.open(soci::sqlite3, connect_string(path));
+    configure(session_);
+  });
+  migrate(path, migrations);
+}
+
+void Database::migrate(const std::filesystem::path& path, std::span<const std::string_view> migrations) {
+  int newest = static_cast<int>(migrations.size());
+  int version = with_store_errors([&] { return schema_version(session_); });
+  while (version != newest) {
+    if (version > newest) {
+      throw Error(
+          ErrorCode::configuration,
+          fmt::format("{} has schema version {}, this program knows {}", path.string(), version, newest),
+          "use the newer program that wrote it");
+    }
+    WriteTransaction transaction(*this);
+    version = with_store_errors([&] {
+      // Read again under the lock: another process may have migrated meanwhile.
+      int current = schema_version(session_);
+      if (current < newest) {
+        run_script(session_, migrations[static_cast<std::size_t>(current)]);
+        session_ << fmt::format("PRAGMA user_version = {}", ++current);
+      }
+      return current;
+    });
+    transaction.commit();
+  }
+}
+
+WriteTransaction::WriteTransaction(Database& database) : database_(database) {
+  with_store_errors([&] { database_.sql() << "BEGIN IMMEDIATE"; });
+}
+
+WriteTransaction::~WriteTransaction() {
+  if (!open_) return;
+  // A rollback that fails (the disk is gone) leaves nothing to do: what was not committed is not there.
+  sqlite_api::sqlite3_exec(connection(database_.sql()), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void WriteTransaction::commit() {
+  with_store_errors([&] { database_.sql() << "COMMIT"; });
+  open_ = false;
+}
+
+}  // namespace fleetroot

@@ -10,6 +10,19 @@
 
 namespace fleetroot {
 
+// What the database said, as Error(busy, io, internal).
+[[noreturn]] void throw_store_error(const soci::soci_error& error);
+
+// Runs SQL; whatever the database says against it becomes an Error.
+template <typename Body>
+auto with_store_errors(Body&& body) {
+  try {
+    return body();
+  } catch (const soci::soci_error& error) {
+    throw_store_error(error);
+  }
+}
+
 // One thread. SQLite in WAL mode with synchronous=FULL: a committed transaction survives power loss. Foreign
 // keys on. Other processes may hold the same file open; a writer waits up to ten seconds for another, then
 // Error(busy).
@@ -23,6 +36,8 @@ class Database {
   soci::session& sql() { return session_; }
 
  private:
+  void migrate(const std::filesystem::path& path, std::span<const std::string_view> migrations);
+
   soci::session session_;
 };
 
