@@ -32,7 +32,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 void collect_keys(const toml::table& table, const std::string& prefix, std::vector<std::string>& keys) {
   for (const auto& [key, value] : table) {
-    std::string path = prefix + std::string(key.str());
+    // A dot inside of a key would look like the step into a table that it is not, so such a key is quoted.
+    bool has_dot = key.str().find('.') != std::string_view::npos;
+    std::string path = prefix + (has_dot ? fmt::format("\"{}\"", key.str()) : std::string(key.str()));
     if (const toml::table* inner = value.as_table()) {
       collect_keys(*inner, path + ".", keys);
     } else {
@@ -55,7 +57,12 @@ ConfigFile& ConfigFile::operator=(ConfigFile&&) noexcept = default;
 ConfigFile::~ConfigFile() = default;
 
 ConfigFile ConfigFile::read(const std::filesystem::path& path) {
-  std::optional<std::string> text = read_file_if_present(path);
+  std::optional<std::string> text;
+  try {
+    text = read_file_if_present(path);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::configuration, error.message(), error.hint(), error.cause());
+  }
   if (!text) {
     throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()),
                 "check --home, or run init first");

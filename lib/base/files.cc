@@ -104,7 +104,9 @@ std::optional<std::string> read_file_if_present(const fs::path& path) {
 void write_file(const fs::path& path, std::string_view content, unsigned mode) {
   fs::path temporary = path;
   temporary += fmt::format(".{}.tmp", getpid());
-  FileDescriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
+  // What a killed process with our number left there may have another mode: it goes, and ours is made new.
+  unlink(temporary.c_str());
+  FileDescriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd) {
     throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk,
                        errno);
