@@ -1,0 +1,186 @@
+// Errors, names, configuration, secrets and bytes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "lib/base/bytes.h"
+#include "lib/base/clock.h"
+#include "lib/base/config.h"
+#include "lib/base/error.h"
+#include "lib/base/names.h"
+#include "lib/base/secret.h"
+#include "tests/expect_error.h"
+#include "tests/scratch_directory.h"
+
+namespace fleetroot {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::vector<ErrorCode> every_code() {
+  std::vector<ErrorCode> codes;
+  for (int i = 0; i <= static_cast<int>(ErrorCode::clock); ++i) codes.push_back(static_cast<ErrorCode>(i));
+  return codes;
+}
+
+TEST(ErrorTable, EveryCodeHasANameOfItsOwnThatLeadsBackToIt) {
+  std::set<std::string_view> names;
+  for (ErrorCode code : every_code()) {
+    EXPECT_FALSE(name_of(code).empty());
+    EXPECT_EQ(error_code_from_name(name_of(code)), code);
+    names.insert(name_of(code));
+  }
+  EXPECT_EQ(names.size(), every_code().size());
+}
+
+TEST(ErrorTable, EveryExitCodeIsOneThatScriptsAreTold) {
+  const std::set<int> documented{64, 65, 69, 70, 73, 74, 75, 76, 77, 78};
+  std::set<int> used;
+  for (ErrorCode code : every_code()) used.insert(exit_code(code));
+  EXPECT_EQ(used, documented);
+}
+
+TEST(ErrorTable, OnlyExitCode75AsksForAnotherTry) {
+  for (ErrorCode code : every_code()) EXPECT_EQ(is_retryable(code), exit_code(code) == 75) << name_of(code);
+  EXPECT_TRUE(is_retryable(ErrorCode::token_unplugged));
+  EXPECT_FALSE(is_retryable(ErrorCode::pin_wrong));
+}
+
+TEST(ErrorTable, AnUnknownNameFromAPeerIsARefusal) {
+  EXPECT_EQ(error_code_from_name("made_up"), ErrorCode::refused_by_ca);
+  EXPECT_EQ(error_code_from_name(""), ErrorCode::refused_by_ca);
+}
+
+TEST(ErrorTable, WhatSaysTheCauseInBrackets) {
+  EXPECT_STREQ(Error(ErrorCode::io, "it broke", "mend it", "ENOSPC").what(), "it broke (ENOSPC)");
+  EXPECT_STREQ(Error(ErrorCode::io, "it broke", "mend it").what(), "it broke");
+  EXPECT_EQ(system_error(ErrorCode::io, "it broke", "mend it", ENOSPC).cause(), "No space left on device");
+}
+
+TEST(Names, AcceptsWhatAPathAndAQueryCanCarry) {
+  for (const char* text : {"PO-4711", "a", "7", "st_01.b", "A-._"}) {
+    EXPECT_EQ(OrderId::parse(text).text(), text);
+  }
+  EXPECT_EQ(OrderId::parse(std::string(64, 'x')).text().size(), 64U);
+}
+
+TEST(Names, RefusesWhatCouldBeTakenForSomethingElse) {
+  const std::vector<std::string> bad{"",         std::string(65, 'x'),
+                                     "-x",       ".",
+                                     "..",       ".hidden",
+                                     "_x",       "a/b",
+                                     "a b",      " a",
+                                     "a\n",      "a'",
+                                     "a\"",      "a;b",
+                                     "\xc3\xa9", std::string("a\0b", 3),
+                                     "a%b",      "a\\b",
+                                     "a:b"};
+  for (const std::string& text : bad) {
+    EXPECT_EQ(code_of([&] { StationName::parse(text); }), ErrorCode::usage) << text;
+  }
+  EXPECT_THAT(error_of([] { StationName::parse("a b"); }).message(), HasSubstr("station"));
+}
+
+ConfigFile config(std::string_view text) {
+  return ConfigFile::parse(text, "ca.toml");
+}
+
+TEST(Config, ReadsWhatItIsAskedFor) {
+  ConfigFile file =
+      config("name = \"x\"\n[token]\nuri = \"u\"\ntries = 3\nfast = true\nlist = [\"a\", \"b\"]\n");
+  EXPECT_EQ(file.required_string("name"), "x");
+  EXPECT_EQ(file.string("token.uri"), "u");
+  EXPECT_EQ(file.integer("token.tries"), 3);
+  EXPECT_EQ(file.boolean("token.fast"), true);
+  EXPECT_EQ(file.strings("token.list"), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(file.string("token.absent"), std::nullopt);
+  EXPECT_NO_THROW(file.refuse_unknown_keys());
+}
+
+TEST(Config, AnUnknownKeyNamesTheNearestKnownOne) {
+  ConfigFile file = config("[token]\nurii = \"u\"\n");
+  file.string("token.uri");
+  file.string("name");
+  Error error = error_of([&] { file.refuse_unknown_keys(); });
+  EXPECT_EQ(error.code(), ErrorCode::configuration);
+  EXPECT_THAT(error.message(), AllOf(HasSubstr("ca.toml"), HasSubstr("token.urii")));
+  EXPECT_THAT(error.hint(), HasSubstr("token.uri?"));
+}
+
+TEST(Config, AKeyThatOnlyLooksKnownIsUnknown) {
+  // In TOML "token.uri" in quotes is one key with a dot in it, not the key uri of the table token.
+  for (const char* text : {"\"token.uri\" = \"u\"\n", "[[token]]\nuri = \"u\"\n", "token = \"u\"\n"}) {
+    ConfigFile file = config(text);
+    EXPECT_EQ(file.string("token.uri"), std::nullopt);
+    EXPECT_EQ(code_of([&] { file.refuse_unknown_keys(); }), ErrorCode::configuration) << text;
+  }
+}
+
+TEST(Config, AWrongTypeIsRefusedByName) {
+  ConfigFile file = config("a = \"1\"\nb = 1\nc = [1]\n");
+  EXPECT_THAT(error_of([&] { file.integer("a"); }).message(), AllOf(HasSubstr(": a "), HasSubstr("number")));
+  EXPECT_EQ(code_of([&] { file.string("b"); }), ErrorCode::configuration);
+  EXPECT_EQ(code_of([&] { file.boolean("b"); }), ErrorCode::configuration);
+  EXPECT_EQ(code_of([&] { file.strings("a"); }), ErrorCode::configuration);
+  EXPECT_EQ(code_of([&] { file.strings("c"); }), ErrorCode::configuration);
+  EXPECT_THAT(error_of([&] { file.required_string("d"); }).message(), HasSubstr("missing"));
+}
+
+TEST(Config, WhatIsNoTomlIsRefusedWithItsLine) {
+  EXPECT_THAT(error_of([] { config("a = 1\nb = \n"); }).message(), HasSubstr("ca.toml:2"));
+  EXPECT_EQ(code_of([] { config("a = 1\na = 2\n"); }), ErrorCode::configuration);
+  EXPECT_EQ(code_of([] { config("a = \"\xff\"\n"); }), ErrorCode::configuration);
+}
+
+TEST(Config, AFileThatIsNotThereOrNoFileIsAConfigurationError) {
+  ScratchDirectory directory;
+  EXPECT_EQ(code_of([&] { ConfigFile::read(directory / "ca.toml"); }), ErrorCode::configuration);
+  EXPECT_EQ(code_of([&] { ConfigFile::read(directory.path()); }), ErrorCode::configuration);
+}
+
+TEST(Secrets, HoldWhatTheyAreGiven) {
+  Secret secret{std::string_view("1234")};
+  EXPECT_EQ(secret.view(), "1234");
+  Secret moved = std::move(secret);
+  EXPECT_EQ(moved.view(), "1234");
+  EXPECT_TRUE(Secret().empty());
+  static_assert(!std::is_copy_constructible_v<Secret> && !std::is_copy_assignable_v<Secret>);
+}
+
+TEST(Secrets, HaveALimit) {
+  EXPECT_EQ(Secret(std::string(Secret::kMaximumSize, 'x')).size(), Secret::kMaximumSize);
+  EXPECT_EQ(code_of([] { Secret(std::string(Secret::kMaximumSize + 1, 'x')); }), ErrorCode::usage);
+}
+
+TEST(Secrets, WipeLeavesZeros) {
+  std::string text = "1234";
+  wipe(text.data(), text.size());
+  EXPECT_EQ(text, std::string(4, '\0'));
+}
+
+TEST(Hex, GoesThereAndBack) {
+  Bytes all(256);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint8_t>(i);
+  EXPECT_EQ(from_hex(to_hex(all)), all);
+  EXPECT_EQ(to_hex(Bytes{0x0a, 0xff}), "0aff");
+  EXPECT_EQ(from_hex("0AfF"), (Bytes{0x0a, 0xff}));
+  EXPECT_EQ(from_hex(""), Bytes{});
+  for (const char* bad : {"0", "0g", "g0", " 00", "0x00", "00 "})
+    EXPECT_EQ(from_hex(bad), std::nullopt) << bad;
+}
+
+TEST(Hex, EqualComparesLengthsToo) {
+  EXPECT_TRUE(equal(Bytes{1, 2}, Bytes{1, 2}));
+  EXPECT_FALSE(equal(Bytes{1, 2}, Bytes{1, 2, 3}));
+  EXPECT_FALSE(equal(Bytes{1, 2, 3}, Bytes{1, 2}));
+}
+
+TEST(Times, AreWrittenInUtc) {
+  EXPECT_EQ(format_time(Time(std::chrono::seconds(1'795'496'767))), "2026-11-24T05:06:07Z");
+  EXPECT_EQ(format_time(Time(std::chrono::seconds(253'402'300'799))), "9999-12-31T23:59:59Z");
+}
+
+}  // namespace
+}  // namespace fleetroot

@@ -1,0 +1,226 @@
+// The door to the disk, and processes.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "lib/base/files.h"
+#include "lib/base/process.h"
+#include "tests/expect_error.h"
+#include "tests/scratch_directory.h"
+
+namespace fleetroot {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+unsigned mode_of(const fs::path& path) {
+  struct stat status {};
+  EXPECT_EQ(stat(path.c_str(), &status), 0) << path;
+  return status.st_mode & 0777;
+}
+
+std::vector<std::string> names_in(const fs::path& directory) {
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+// As on a full disk: the next file cannot grow beyond `bytes`.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+  ~FullDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*signal_)(int);
+};
+
+class Files : public testing::Test {
+ protected:
+  ScratchDirectory directory_;
+};
+
+TEST_F(Files, AreReadAsTheyWereWritten) {
+  const std::string content("a\0\n\xff", 4);
+  write_file(directory_ / "f", content);
+  EXPECT_EQ(read_file(directory_ / "f"), content);
+  write_file(directory_ / "f", "");
+  EXPECT_EQ(read_file_if_present(directory_ / "f"), "");
+  EXPECT_EQ(read_file_if_present(directory_ / "g"), std::nullopt);
+  EXPECT_THAT(names_in(directory_.path()), ElementsAre("f"));
+}
+
+TEST_F(Files, HaveTheModeThatWasAskedFor) {
+  write_file(directory_ / "secret", "x", 0600);
+  EXPECT_EQ(mode_of(directory_ / "secret"), 0600U);
+  // Also where a looser file was before.
+  write_file(directory_ / "loose", "x", 0644);
+  chmod((directory_ / "loose").c_str(), 0666);
+  write_file(directory_ / "loose", "y", 0600);
+  EXPECT_EQ(mode_of(directory_ / "loose"), 0600U);
+}
+
+TEST_F(Files, ALooseLeftoverOfAKilledProcessLendsNothingToASecret) {
+  fs::path leftover = directory_ / ("pin." + std::to_string(getpid()) + ".tmp");
+  write_file(leftover, "left over");
+  chmod(leftover.c_str(), 0666);
+  write_file(directory_ / "pin", "1234", 0600);
+  EXPECT_EQ(mode_of(directory_ / "pin"), 0600U);
+  EXPECT_EQ(read_file(directory_ / "pin"), "1234");
+}
+
+TEST_F(Files, AreReplacedWholeWhileAReaderKeepsTheOldOne) {
+  write_file(directory_ / "f", "old");
+  FileDescriptor reader(open((directory_ / "f").c_str(), O_RDONLY));
+  write_file(directory_ / "f", "new and longer");
+  char buffer[16] = {};
+  EXPECT_EQ(read(reader.get(), buffer, sizeof buffer), 3);
+  EXPECT_STREQ(buffer, "old");
+}
+
+TEST_F(Files, AFullDiskLeavesTheOldFileAndNothingElse) {
+  write_file(directory_ / "f", "old");
+  {
+    FullDisk disk(100);
+    Error error = error_of([&] { write_file(directory_ / "f", std::string(1000, 'x')); });
+    EXPECT_EQ(error.code(), ErrorCode::io);
+    EXPECT_EQ(error.cause(), "File too large");
+  }
+  EXPECT_EQ(read_file(directory_ / "f"), "old");
+  EXPECT_THAT(names_in(directory_.path()), ElementsAre("f"));
+}
+
+TEST_F(Files, ADirectoryInThePlaceOfAFileIsRefused) {
+  fs::create_directory(directory_ / "d");
+  EXPECT_EQ(code_of([&] { write_file(directory_ / "d", "x"); }), ErrorCode::io);
+  EXPECT_EQ(code_of([&] { read_file(directory_ / "d"); }), ErrorCode::io);
+  EXPECT_EQ(code_of([&] { read_file_if_present(directory_ / "d"); }), ErrorCode::io);
+  EXPECT_THAT(names_in(directory_.path()), ElementsAre("d"));
+}
+
+TEST_F(Files, APipeInThePlaceOfAFileIsRefusedAtOnce) {
+  ASSERT_EQ(mkfifo((directory_ / "p").c_str(), 0600), 0);
+  EXPECT_EQ(code_of([&] { read_file(directory_ / "p"); }), ErrorCode::io);
+}
+
+TEST_F(Files, ASymbolicLinkIsReplacedAndItsTargetStays) {
+  write_file(directory_ / "target", "precious");
+  fs::create_symlink("target", directory_ / "link");
+  write_file(directory_ / "link", "new");
+  EXPECT_FALSE(fs::is_symlink(directory_ / "link"));
+  EXPECT_EQ(read_file(directory_ / "target"), "precious");
+}
+
+TEST_F(Files, NoDirectoryNoFile) {
+  EXPECT_EQ(code_of([&] { write_file(directory_ / "none/f", "x"); }), ErrorCode::cannot_create);
+  EXPECT_EQ(code_of([&] { read_file(directory_ / "none/f"); }), ErrorCode::io);
+}
+
+TEST_F(Files, AreReadUpToALimit) {
+  write_file(directory_ / "f", "12345");
+  EXPECT_EQ(read_file(directory_ / "f", 5), "12345");
+  EXPECT_EQ(code_of([&] { read_file(directory_ / "f", 4); }), ErrorCode::io);
+}
+
+TEST_F(Files, APrivateDirectoryIsNewOrEmptyAndPrivate) {
+  make_private_directory(directory_ / "new");
+  EXPECT_EQ(mode_of(directory_ / "new"), 0700U);
+  fs::create_directory(directory_ / "empty");
+  chmod((directory_ / "empty").c_str(), 0755);
+  make_private_directory(directory_ / "empty");
+  EXPECT_EQ(mode_of(directory_ / "empty"), 0700U);
+  write_file(directory_ / "new/f", "x");
+  EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "new"); }), ErrorCode::cannot_create);
+  EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "new/f"); }), ErrorCode::cannot_create);
+  EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "a/b"); }), ErrorCode::cannot_create);
+}
+
+TEST_F(Files, ALockHasOneHolder) {
+  std::optional<FileDescriptor> first = try_lock_file(directory_ / "lock");
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(try_lock_file(directory_ / "lock"));
+  first.reset();
+  EXPECT_TRUE(try_lock_file(directory_ / "lock"));
+  fs::create_symlink("elsewhere", directory_ / "link");
+  EXPECT_EQ(code_of([&] { try_lock_file(directory_ / "link"); }), ErrorCode::cannot_create);
+}
+
+TEST(SplitCommand, SplitsAsAShellDoes) {
+  EXPECT_THAT(split_command("a b\tc\nd"), ElementsAre("a", "b", "c", "d"));
+  EXPECT_THAT(split_command("  a   b  "), ElementsAre("a", "b"));
+  EXPECT_THAT(split_command("ssh 'a b' \"c d\" e'f'g"), ElementsAre("ssh", "a b", "c d", "efg"));
+  EXPECT_THAT(split_command(R"(a\ b "c\"d" 'e\f')"), ElementsAre("a b", "c\"d", "e\\f"));
+  EXPECT_THAT(split_command("a '' \"\""), ElementsAre("a", "", ""));
+  EXPECT_THAT(split_command("$HOME * ; | `x`"), ElementsAre("$HOME", "*", ";", "|", "`x`"));
+  EXPECT_THAT(split_command(" \n"), IsEmpty());
+}
+
+TEST(SplitCommand, RefusesAnOpenQuote) {
+  for (const char* text : {"a 'b", "a \"b", "'", R"("a\")"}) {
+    EXPECT_EQ(code_of([&] { split_command(text); }), ErrorCode::usage) << text;
+  }
+}
+
+std::chrono::steady_clock::time_point in_ten_seconds() {
+  return std::chrono::steady_clock::now() + std::chrono::seconds(10);
+}
+
+TEST(Child, TalksOverItsPipesAndTellsItsExitCode) {
+  ChildProcess child({"cat"});
+  EXPECT_TRUE(write_fully(child.stdin_fd(), as_bytes("hello")));
+  Bytes answer(5);
+  EXPECT_EQ(read_fully(child.stdout_fd(), answer, in_ten_seconds()), ReadResult::complete);
+  EXPECT_EQ(as_text(answer), "hello");
+  EXPECT_EQ(child.wait(), 0);
+  EXPECT_EQ(ChildProcess({"sh", "-c", "exit 7"}).wait(), 7);
+  EXPECT_EQ(ChildProcess({"sh", "-c", "kill -9 $$"}).wait(), 128 + SIGKILL);
+}
+
+TEST(Child, AProgramThatIsNotThereIsAConfigurationError) {
+  EXPECT_EQ(code_of([] { ChildProcess({"fleetroot-no-such-program"}); }), ErrorCode::configuration);
+}
+
+TEST(Child, ReadingEndsAtTheDeadlineOrTheEnd) {
+  ChildProcess child({"cat"});
+  Bytes answer(5);
+  EXPECT_EQ(read_fully(child.stdout_fd(), answer, std::chrono::steady_clock::now()), ReadResult::timeout);
+  ChildProcess brief({"printf", "abc"});
+  EXPECT_EQ(read_fully(brief.stdout_fd(), answer, in_ten_seconds()), ReadResult::end_of_file);
+}
+
+TEST(Child, WritingToOneThatIsGoneFailsWithoutASignal) {
+  harden_process();
+  ChildProcess child({"true"});
+  Bytes answer(1);
+  EXPECT_EQ(read_fully(child.stdout_fd(), answer, in_ten_seconds()), ReadResult::end_of_file);
+  EXPECT_FALSE(write_fully(child.stdin_fd(), Bytes(1 << 20)));
+}
+
+TEST(Child, InheritsNothingOfItsSiblings) {
+  // Otherwise a child would not see the end of its input while a younger one lives.
+  ChildProcess child({"cat"});
+  for (int fd : {child.stdin_fd(), child.stdout_fd()}) {
+    EXPECT_NE(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+  }
+}
+
+}  // namespace
+}  // namespace fleetroot
