@@ -36,14 +36,25 @@ class Authority {
   // it is unknown, revoked or expired.
   virtual Sender authenticate(BytesView sender_key_id) = 0;
   // Steps 3 to 9 of a request (DESIGN.md section 4). Throws Error to refuse; what it says travels to the
-  // station.
+  // station. The same request may come again under the same or another transaction ID, after an answer was
+  // lost: it must give the same certificate again, not another one.
   virtual Issued issue(const Sender& sender, const CertificateRequest& request, BytesView transaction_id) = 0;
   // The station reports that the certificate sits in the hardware, or that it could not use it.
   virtual void confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
 };
 
-// How a refusal travels: PKIFreeText "sentence. hint [code]". Pure functions, so that both sides agree.
+// How a refusal travels: as the one UTF8String of the PKIFreeText in a PKIStatusInfo with status rejection
+// (RFC 4210 section 5.2.3), which reads
+//
+//     message ". " hint " [" code "]"        the order PO-1 is closed. open another order [order_closed]
+//
+// where code is name_of(error.code()). In message and hint a backslash is written twice and a NUL as "\0"; in
+// the message a ". " is written "\. ", so that the first bare ". " ends it; the last " [" begins the code.
+// message, hint and code therefore survive exactly; the cause stays at home. Pure functions, so that both
+// sides agree.
 std::string encode_refusal(const Error& error);
+// A text of any other shape comes from another CMP implementation: refused_by_ca, with the text as message.
+// A code that this version does not know is refused_by_ca too.
 Error decode_refusal(const std::string& text);
 
 class Responder {
@@ -52,18 +63,39 @@ class Responder {
     Certificate certificate;
     EVP_PKEY* key;  // not owned
   };
-  Responder(Signer signer, Authority& authority);
+  // What time-outs are measured with.
+  using Now = std::function<std::chrono::steady_clock::time_point()>;
+
+  // Transactions that wait for their certConf; the oldest one goes when another comes, and none stays longer.
+  // A station whose transaction is gone sends its request again and gets the same certificate.
+  static constexpr std::size_t kMaximumTransactions = 1000;
+  static constexpr std::chrono::minutes kTransactionTimeout{10};
+
+  // `authority` must outlive the responder.
+  Responder(Signer signer, Authority& authority, Now now = std::chrono::steady_clock::now);
   ~Responder();
 
   // The answer to one PKIMessage: always a PKIMessage, signed by the CA; a refusal is an answer too.
-  // Throws only Error(protocol), for bytes that are no PKIMessage at all.
+  // Throws Error(protocol) for bytes that are no PKIMessage at all, and Error(internal) if the CA's own key
+  // does not sign, because then there is no answer that anybody could believe.
   Bytes respond(BytesView message);
 
  private:
+  struct Incoming;
   struct Transaction;
+  // Whose transaction, and which one: a station cannot touch another's by using its transaction ID.
+  using TransactionKey = std::pair<Bytes, Bytes>;
+
+  Bytes begin(const Incoming& incoming);
+  Bytes finish(const Incoming& incoming);
+  Bytes refuse(const Incoming& incoming, const Error& error) const;
+  void drop_expired();
+  void drop_oldest_if_full();
+
   Signer signer_;
   Authority& authority_;
-  std::map<Bytes, std::unique_ptr<Transaction>> transactions_;
+  Now now_;
+  std::map<TransactionKey, std::unique_ptr<Transaction>> transactions_;
 };
 
 }  // namespace fleetroot::cmp

@@ -1,0 +1,27 @@
+#include "lib/cmp/openssl_cmp.h"
+
+#include "lib/x509/public_key.h"
+
+namespace fleetroot::cmp {
+
+CmpMessagePtr parse_message(BytesView der) {
+  const unsigned char* in = der.data();
+  CmpMessagePtr message(d2i_OSSL_CMP_MSG(nullptr, &in, static_cast<long>(der.size())));
+  if (!message || in != der.data() + der.size()) {
+    throw openssl_error(ErrorCode::protocol, "this is not a CMP message",
+                        "check that the other side speaks CMP and that nothing in between changes its bytes");
+  }
+  return message;
+}
+
+bool sign_as(OSSL_CMP_CTX* context, const Certificate& certificate, EVP_PKEY* key) {
+  // Ed25519 has no digest; OpenSSL sees that by itself and ignores the option.
+  const EVP_MD* digest = digest_for(certificate.public_key().algorithm());
+  return OSSL_CMP_CTX_set_log_verbosity(context, OSSL_CMP_LOG_EMERG) == 1 &&
+         OSSL_CMP_CTX_set1_cert(context, certificate.x509()) == 1 &&
+         OSSL_CMP_CTX_set1_pkey(context, key) == 1 &&
+         (digest == nullptr ||
+          OSSL_CMP_CTX_set_option(context, OSSL_CMP_OPT_DIGEST_ALGNID, EVP_MD_get_type(digest)) == 1);
+}
+
+}  // namespace fleetroot::cmp
