@@ -69,7 +69,7 @@ bool asks_for_ca_rights(X509_EXTENSIONS* extensions) {
                     ASN1_BIT_STRING_get_bit(usage.get(), kCrlSign) != 0));
 }
 
-void refuse_bad_extensions(X509_REQ* request) {
+void refuse_bad_extensions(X509_REQ* request, RequestKind kind) {
   int first = X509_REQ_get_attr_by_NID(request, NID_ext_req, -1);
   if (first < 0) return;
   if (X509_REQ_get_attr_by_NID(request, NID_ext_req, first) >= 0) {
@@ -86,7 +86,7 @@ void refuse_bad_extensions(X509_REQ* request) {
       refuse(fmt::format("has a critical extension that is not known ({})", oid), "leave the extension out");
     }
   }
-  if (asks_for_ca_rights(extensions.get())) {
+  if (kind == RequestKind::end_entity && asks_for_ca_rights(extensions.get())) {
     refuse("asks for the rights of a CA",
            "leave basicConstraints and certificate signing out of the request");
   }
@@ -139,12 +139,12 @@ CertificateRequest CertificateRequest::create(std::string_view common_name, cons
   return result;
 }
 
-void CertificateRequest::refuse_unless_sound() const {
+void CertificateRequest::refuse_unless_sound(RequestKind kind) const {
   if (X509_REQ_get_version(x509_req()) != X509_REQ_VERSION_1)
     refuse("has a version other than 1", "make it again");
   (void)common_name();
   refuse_bad_signature(x509_req(), public_key());
-  refuse_bad_extensions(x509_req());
+  refuse_bad_extensions(x509_req(), kind);
   if (std::optional<std::string> json = statement_json()) ProvisioningStatement::parse(*json);
 }
 

@@ -11,6 +11,9 @@
 
 namespace fleetroot {
 
+// Who is asking: a device or a station, which may never become a CA, or a CA that asks the one above it.
+enum class RequestKind { end_entity, authority };
+
 class CertificateRequest {
  public:
   // Both parse only; call refuse_unless_sound() before believing anything in it. Error(bad_request).
@@ -24,9 +27,10 @@ class CertificateRequest {
 
   // What a CA refuses whatever its policy (Error(bad_request), one reason each): a version other than 1, a
   // subject without exactly one CN, a key of no known kind, a signature that does not verify or is not one of
-  // ours (SHA-1, MD5), a request for CA rights, an unknown critical extension, a statement that is malformed.
+  // ours (SHA-1, MD5), an end entity's request for CA rights, an unknown critical extension, a malformed
+  // statement.
   // What else it asks for is not refused, because nothing of it ever gets into a certificate.
-  void refuse_unless_sound() const;
+  void refuse_unless_sound(RequestKind kind = RequestKind::end_entity) const;
 
   X509_REQ* x509_req() const { return request_.get(); }
   Bytes der() const;

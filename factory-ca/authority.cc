@@ -1,0 +1,155 @@
+#include "factory-ca/authority.h"
+
+#include <fmt/format.h>
+
+#include "factory-ca/issuing_key.h"
+#include "lib/x509/chain.h"
+
+namespace fleetroot::ca {
+namespace {
+
+constexpr const char* kRegistrationAuthority = "1.3.6.1.5.5.7.3.28";
+constexpr std::uint16_t kAuthorityUsage = kKeyCertSign | kCrlSign | kDigitalSignature;
+
+CertificatePlan authority_plan(const std::string& common_name, const PublicKey& key, unsigned path_length,
+                               Time now) {
+  return {.subject = {{NameAttributeType::common_name, common_name}},
+          .public_key = key,
+          .not_before = now,
+          .not_after = kNoExpiry,
+          .key_usage = kAuthorityUsage,
+          .extended_key_usage = {},
+          .hardware_module = {},
+          .is_ca = true,
+          .path_length = path_length};
+}
+
+CertificateRecord record_of(const LintedCertificate& linted, const Signer& signer, SubjectKind kind,
+                            const std::string& subject, const CertificatePlan& plan) {
+  return {.serial = linted.serial().hex(),
+          .kind = kind,
+          .subject = subject,
+          .order = {},
+          .sender = "operator",
+          .profile = std::string(name_of(kind)),
+          .profile_digest = {},
+          .issuer_key_id = to_hex(signer.facts.key_identifier),
+          .public_key = plan.public_key.fingerprint(),
+          .key_algorithm = std::string(name_of(plan.public_key.algorithm())),
+          .key_id = to_hex(key_identifier_of(plan.public_key)),
+          .not_before = linted.not_before(),
+          .not_after = linted.not_after(),
+          .tbs = linted.tbs(),
+          .certificate = {},
+          .statement = {}};
+}
+
+// The certificate that this subject already has for this key.
+std::optional<Certificate> issued_before(Ledger& ledger, SubjectKind kind, const std::string& subject,
+                                         const PublicKey& key) {
+  std::optional<CertificateRecord> own = ledger.certificates.live(kind, subject);
+  if (own && own->public_key != key.fingerprint()) {
+    throw Error(ErrorCode::device_has_certificate,
+                fmt::format("{} {} has a certificate for another key", name_of(kind), subject),
+                "revoke that one first, or choose another name");
+  }
+  if (own && own->state == CertificateState::issued) return Certificate::from_der(own->certificate);
+  // Nobody has ever seen what a reservation was for, and whoever made it is gone.
+  if (own) ledger.certificates.abandon(own->serial);
+  if (std::optional<CertificateRecord> other = ledger.certificates.with_public_key(key.fingerprint())) {
+    throw Error(ErrorCode::key_reused,
+                fmt::format("this key has been certified for {} {}", name_of(other->kind), other->subject),
+                "make a new key: one key belongs to one subject, for ever");
+  }
+  return std::nullopt;
+}
+
+[[noreturn]] void reject(const Certificate& certificate, std::string_view why, std::string hint) {
+  throw Error(ErrorCode::certificate_rejected, fmt::format("{} {}", certificate.subject(), why),
+              std::move(hint));
+}
+
+void refuse_unless_authority(const Certificate& certificate, Time now) {
+  (void)certificate.public_key();  // one of the five kinds
+  if (!certificate.is_ca()) {
+    reject(certificate, "is not the certificate of a CA", "basicConstraints must say CA:TRUE");
+  }
+  constexpr std::uint32_t kNeeded = KU_KEY_CERT_SIGN;
+  if ((X509_get_key_usage(certificate.x509()) & kNeeded) != kNeeded) {
+    reject(certificate, "may not sign certificates", "its keyUsage must have keyCertSign");
+  }
+  if (certificate.subject_key_identifier().empty()) {
+    reject(certificate, "has no subject key identifier", "have it made again with one");
+  }
+  if (now < certificate.not_before() || now > certificate.not_after()) {
+    reject(certificate, "is not valid now", "check this machine's clock, or have the certificate renewed");
+  }
+  bool has_usages = X509_get_ext_by_NID(certificate.x509(), NID_ext_key_usage, -1) >= 0;
+  if (has_usages && !certificate.has_extended_key_usage(NID_client_auth) &&
+      !certificate.has_extended_key_usage(NID_anyExtendedKeyUsage)) {
+    reject(certificate,
+           "has an extendedKeyUsage without clientAuth: OpenSSL refuses every device certificate below it",
+           "have it made again without extendedKeyUsage, or with clientAuth in it");
+  }
+}
+
+}  // namespace
+
+CertificatePlan root_plan(const std::string& common_name, const PublicKey& key, unsigned path_length,
+                          Time now) {
+  return authority_plan(common_name, key, path_length, now);
+}
+
+CertificatePlan issuing_plan(const std::string& common_name, const PublicKey& key, Time now) {
+  return authority_plan(common_name, key, 0, now);
+}
+
+CertificatePlan station_plan(const std::string& station, const PublicKey& key, Time now, Time not_after) {
+  return {.subject = {{NameAttributeType::common_name, station}},
+          .public_key = key,
+          .not_before = now,
+          .not_after = not_after,
+          .key_usage = kDigitalSignature,
+          .extended_key_usage = {kRegistrationAuthority},
+          .hardware_module = {},
+          .is_ca = false,
+          .path_length = {}};
+}
+
+Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
+                    const CertificatePlan& plan, Time now) {
+  LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
+  std::string serial = linted.serial().hex();
+  {
+    WriteTransaction transaction = ledger.write();
+    std::optional<Certificate> before = issued_before(ledger, kind, subject, plan.public_key);
+    if (before) return *before;
+    ledger.certificates.reserve(record_of(linted, signer, kind, subject, plan));
+    transaction.commit();
+  }
+  Certificate certificate = sign(std::move(linted), signer.key, signer.public_key);
+  WriteTransaction transaction = ledger.write();
+  if (!ledger.certificates.commit(serial, certificate, now)) {
+    throw Error(ErrorCode::busy, fmt::format("{} is being certified by another process", subject),
+                "run the same command again");
+  }
+  ledger.log.append(fmt::format("{}.certified", name_of(kind)), now,
+                    {{"subject", subject}, {"serial", serial}, {"certificate", certificate.fingerprint()}});
+  transaction.commit();
+  return certificate;
+}
+
+void refuse_unless_usable(const Certificate& root, const Certificate& issuing, Time now) {
+  refuse_unless_authority(root, now);
+  refuse_unless_authority(issuing, now);
+  if ((X509_get_key_usage(issuing.x509()) & KU_DIGITAL_SIGNATURE) == 0) {
+    reject(issuing, "may not sign messages", "its keyUsage must have digitalSignature, for answers in CMP");
+  }
+  if (issuing == root) return;
+  if (X509_get_pathlen(root.x509()) == 0) {
+    reject(root, "allows no issuing CA below it", "its path length must be 1 or more, or absent");
+  }
+  verify_chain(issuing, {.roots = {root}, .intermediates = {}, .purpose = ChainPurpose::any, .time = now});
+}
+
+}  // namespace fleetroot::ca

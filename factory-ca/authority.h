@@ -1,0 +1,42 @@
+// The certificates of the CAs themselves, and of stations: what they say, how a brought-along one is judged,
+// and how one is issued with a durable record before and after the signature.
+#pragma once
+
+#include <string>
+
+#include "factory-ca/certificate_plan.h"
+#include "factory-ca/ledger.h"
+#include "lib/x509/certificate.h"
+
+namespace fleetroot::ca {
+
+// A key that signs certificates, its certificate and what of it goes into others.
+struct Signer {
+  EVP_PKEY* key;  // not owned
+  PublicKey public_key;
+  IssuerFacts facts;
+};
+
+// A root has no expiry and no extended key usage: with one that lacks clientAuth, OpenSSL refuses every
+// device below it. path_length: 1 with issuing CAs below, 0 if it signs devices itself.
+CertificatePlan root_plan(const std::string& common_name, const PublicKey& key, unsigned path_length,
+                          Time now);
+// No expiry, because certificates below it may have none; digitalSignature, because it signs CMP answers.
+CertificatePlan issuing_plan(const std::string& common_name, const PublicKey& key, Time now);
+// digitalSignature, and the extended key usage of a registration authority (id-kp-cmcRA, RFC 6402) alone: a
+// gateway that takes any client certificate below the Fleet Root for a device must not take a station for
+// one.
+CertificatePlan station_plan(const std::string& station, const PublicKey& key, Time now, Time not_after);
+
+// Reserve, sign, commit (DESIGN.md section 4, steps 6 to 9) for a subject that is no device. The same subject
+// with the same key gets the same certificate again. Error(device_has_certificate) if it has one for another
+// key, Error(key_reused) if the key belongs to another subject.
+Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
+                    const CertificatePlan& plan, Time now);
+
+// Whether these can be a factory's: both CAs, sound keys and signatures, in time, with the usages that the
+// work needs and none that OpenSSL refuses device certificates for. Error(certificate_rejected) says which of
+// it fails. The same certificate twice is a single tier.
+void refuse_unless_usable(const Certificate& root, const Certificate& issuing, Time now);
+
+}  // namespace fleetroot::ca

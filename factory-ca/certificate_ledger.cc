@@ -1,0 +1,243 @@
+#include "factory-ca/certificate_ledger.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace fleetroot::ca {
+namespace {
+
+constexpr std::array kKinds{SubjectKind::device, SubjectKind::station, SubjectKind::authority};
+constexpr std::array kStates{CertificateState::reserved, CertificateState::issued,
+                             CertificateState::abandoned, CertificateState::revoked};
+constexpr std::array kConfirmations{Confirmation::none, Confirmation::accepted, Confirmation::rejected};
+
+template <typename Value, std::size_t N>
+Value from_name(const std::array<Value, N>& values, const std::string& name) {
+  for (Value value : values) {
+    if (name_of(value) == name) return value;
+  }
+  throw Error(ErrorCode::io, fmt::format("the ledger holds the unknown word \"{}\"", name),
+              "stop, keep the ledger, and restore a backup");
+}
+
+constexpr std::string_view kColumns =
+    "serial, kind, subject, order_id, sender, profile, profile_digest, issuer_key_id, public_key, "
+    "key_algorithm, key_id, not_before, not_after, tbs, certificate, statement, state, issued_at, "
+    "confirmation, confirmed_at";
+
+// A row as the database has it.
+struct Row {
+  std::string kind, state, confirmation, tbs, certificate;
+  long long not_before = 0, not_after = 0;
+  CertificateRecord record;
+
+  CertificateRecord take() {
+    record.kind = from_name(kKinds, kind);
+    record.state = from_name(kStates, state);
+    record.confirmation = from_name(kConfirmations, confirmation);
+    record.tbs = from_hex(tbs).value_or(Bytes());
+    record.certificate = from_hex(certificate).value_or(Bytes());
+    record.not_before = Time(std::chrono::seconds(not_before));
+    record.not_after = Time(std::chrono::seconds(not_after));
+    return record;
+  }
+};
+
+// Prepares, with the result's columns bound to `row` and whatever `bind` adds.
+template <typename Bind>
+soci::statement select(soci::session& sql, const std::string& where, Row& row, const Bind& bind) {
+  soci::statement statement(sql);
+  CertificateRecord& record = row.record;
+  for (std::string* text : {&record.serial, &row.kind, &record.subject, &record.order, &record.sender,
+                            &record.profile, &record.profile_digest, &record.issuer_key_id,
+                            &record.public_key, &record.key_algorithm, &record.key_id}) {
+    statement.exchange(soci::into(*text));
+  }
+  statement.exchange(soci::into(row.not_before));
+  statement.exchange(soci::into(row.not_after));
+  for (std::string* text : {&row.tbs, &row.certificate, &record.statement, &row.state, &record.issued_at,
+                            &row.confirmation, &record.confirmed_at}) {
+    statement.exchange(soci::into(*text));
+  }
+  bind(statement);
+  statement.alloc();
+  statement.prepare(fmt::format("SELECT {} FROM certificates WHERE {}", kColumns, where));
+  statement.define_and_bind();
+  return statement;
+}
+
+template <typename Bind>
+std::optional<CertificateRecord> select_one(Database& database, const std::string& where, const Bind& bind) {
+  return with_store_errors([&]() -> std::optional<CertificateRecord> {
+    Row row;
+    soci::statement statement = select(database.sql(), where, row, bind);
+    if (!statement.execute(true)) return std::nullopt;
+    return row.take();
+  });
+}
+
+auto binding(const std::string& first) {
+  return [&first](soci::statement& statement) { statement.exchange(soci::use(first)); };
+}
+
+auto binding(const std::string& first, const std::string& second) {
+  return [&first, &second](soci::statement& statement) {
+    statement.exchange(soci::use(first));
+    statement.exchange(soci::use(second));
+  };
+}
+
+}  // namespace
+
+std::string_view name_of(SubjectKind kind) {
+  switch (kind) {
+    case SubjectKind::device:
+      return "device";
+    case SubjectKind::station:
+      return "station";
+    case SubjectKind::authority:
+      return "authority";
+  }
+  return "";
+}
+
+std::string_view name_of(CertificateState state) {
+  switch (state) {
+    case CertificateState::reserved:
+      return "reserved";
+    case CertificateState::issued:
+      return "issued";
+    case CertificateState::abandoned:
+      return "abandoned";
+    case CertificateState::revoked:
+      return "revoked";
+  }
+  return "";
+}
+
+std::string_view name_of(Confirmation confirmation) {
+  switch (confirmation) {
+    case Confirmation::none:
+      return "none";
+    case Confirmation::accepted:
+      return "accepted";
+    case Confirmation::rejected:
+      return "rejected";
+  }
+  return "";
+}
+
+std::optional<CertificateRecord> CertificateLedger::live(SubjectKind kind, const std::string& subject) {
+  std::string kind_name(name_of(kind));
+  return select_one(database_, "kind = :kind AND subject = :subject AND state IN ('reserved', 'issued')",
+                    binding(kind_name, subject));
+}
+
+std::optional<CertificateRecord> CertificateLedger::with_public_key(const std::string& fingerprint) {
+  return select_one(database_, "public_key = :key AND state <> 'abandoned'", binding(fingerprint));
+}
+
+std::optional<CertificateRecord> CertificateLedger::with_key_id(SubjectKind kind, const std::string& key_id) {
+  std::string kind_name(name_of(kind));
+  return select_one(database_,
+                    "kind = :kind AND key_id = :key_id AND state IN ('issued', 'revoked') "
+                    "ORDER BY issued_at DESC LIMIT 1",
+                    binding(kind_name, key_id));
+}
+
+std::optional<CertificateRecord> CertificateLedger::with_serial(const std::string& serial) {
+  return select_one(database_, "serial = :serial", binding(serial));
+}
+
+void CertificateLedger::each(SubjectKind kind, const std::string& order,
+                             const std::function<void(const CertificateRecord&)>& look) {
+  std::string kind_name(name_of(kind));
+  with_store_errors([&] {
+    Row row;
+    soci::statement statement =
+        order.empty() ? select(database_.sql(),
+                               "kind = :kind AND state IN ('issued', 'revoked') ORDER BY issued_at, serial",
+                               row, binding(kind_name))
+                      : select(database_.sql(),
+                               "kind = :kind AND order_id = :order_id AND state IN ('issued', 'revoked') "
+                               "ORDER BY issued_at, serial",
+                               row, binding(kind_name, order));
+    statement.execute();
+    while (statement.fetch()) look(row.take());
+  });
+}
+
+void CertificateLedger::reserve(const CertificateRecord& record) {
+  std::string kind(name_of(record.kind));
+  std::string tbs = to_hex(record.tbs);
+  std::string digest = sha256_hex(record.tbs);
+  long long not_before = record.not_before.time_since_epoch().count();
+  long long not_after = record.not_after.time_since_epoch().count();
+  with_store_errors([&] {
+    database_.sql() << "INSERT INTO certificates (serial, kind, subject, order_id, sender, profile, "
+                       "profile_digest, issuer_key_id, public_key, key_algorithm, key_id, not_before, "
+                       "not_after, tbs, tbs_digest, statement, state) "
+                       "VALUES (:serial, :kind, :subject, :order_id, :sender, :profile, :profile_digest, "
+                       ":issuer_key_id, :public_key, :key_algorithm, :key_id, :not_before, :not_after, :tbs, "
+                       ":tbs_digest, :statement, 'reserved')",
+        soci::use(record.serial), soci::use(kind), soci::use(record.subject), soci::use(record.order),
+        soci::use(record.sender), soci::use(record.profile), soci::use(record.profile_digest),
+        soci::use(record.issuer_key_id), soci::use(record.public_key), soci::use(record.key_algorithm),
+        soci::use(record.key_id), soci::use(not_before), soci::use(not_after), soci::use(tbs),
+        soci::use(digest), soci::use(record.statement);
+  });
+}
+
+void CertificateLedger::abandon(const std::string& serial) {
+  with_store_errors([&] {
+    database_.sql() << "UPDATE certificates SET state = 'abandoned' "
+                       "WHERE serial = :serial AND state = 'reserved'",
+        soci::use(serial);
+  });
+}
+
+bool CertificateLedger::commit(const std::string& serial, const Certificate& certificate, Time now) {
+  std::string der = to_hex(certificate.der());
+  std::string issued_at = format_time(now);
+  return with_store_errors([&] {
+    soci::statement update =
+        (database_.sql().prepare
+             << "UPDATE certificates SET state = 'issued', certificate = :certificate, tbs = '', "
+                "issued_at = :issued_at WHERE serial = :serial AND state = 'reserved'",
+         soci::use(der), soci::use(issued_at), soci::use(serial));
+    update.execute(true);
+    return update.get_affected_rows() == 1;
+  });
+}
+
+void CertificateLedger::confirm(const std::string& serial, Confirmation confirmation, Time now) {
+  std::string name(name_of(confirmation));
+  std::string confirmed_at = format_time(now);
+  with_store_errors([&] {
+    database_.sql() << "UPDATE certificates SET confirmation = :confirmation, confirmed_at = :confirmed_at "
+                       "WHERE serial = :serial",
+        soci::use(name), soci::use(confirmed_at), soci::use(serial);
+  });
+}
+
+void CertificateLedger::revoke(const std::string& serial, Time now) {
+  std::string revoked_at = format_time(now);
+  with_store_errors([&] {
+    database_.sql() << "UPDATE certificates SET state = 'revoked', revoked_at = :revoked_at "
+                       "WHERE serial = :serial AND state = 'issued'",
+        soci::use(revoked_at), soci::use(serial);
+  });
+}
+
+std::optional<Time> CertificateLedger::latest_time() {
+  return with_store_errors([&]() -> std::optional<Time> {
+    long long seconds = 0;
+    database_.sql() << "SELECT not_before FROM certificates ORDER BY not_before DESC LIMIT 1",
+        soci::into(seconds);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return Time(std::chrono::seconds(seconds));
+  });
+}
+
+}  // namespace fleetroot::ca

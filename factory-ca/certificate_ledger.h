@@ -1,0 +1,82 @@
+// Every certificate that this CA has decided on, from the moment before it is signed (DESIGN.md section 4,
+// steps 7 and 9). What the unique indexes say holds whatever the code above does: one live certificate for
+// each subject, one subject for each public key, one use of each serial number.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "lib/base/clock.h"
+#include "lib/store/database.h"
+#include "lib/x509/certificate.h"
+
+namespace fleetroot::ca {
+
+// What a certificate is for. Devices, stations and CAs live in name spaces of their own.
+enum class SubjectKind { device, station, authority };
+std::string_view name_of(SubjectKind kind);
+
+// reserved: durable, perhaps signed, never shown to anybody. issued: signed and handed out. abandoned: a
+// reservation that was given up. revoked: issued once.
+enum class CertificateState { reserved, issued, abandoned, revoked };
+std::string_view name_of(CertificateState state);
+
+// What the subject's side said about the certificate.
+enum class Confirmation { none, accepted, rejected };
+std::string_view name_of(Confirmation confirmation);
+
+struct CertificateRecord {
+  std::string serial;  // hexadecimal
+  SubjectKind kind = SubjectKind::device;
+  std::string subject;  // device ID, station name, CA name
+  std::string order;    // empty unless kind is device
+  std::string sender;   // the station, or "operator"
+  std::string profile;
+  std::string profile_digest;
+  std::string issuer_key_id;
+  std::string public_key;  // fingerprint
+  std::string key_algorithm;
+  std::string key_id;  // subject key identifier, hexadecimal
+  Time not_before;
+  Time not_after;
+  Bytes tbs;          // while reserved
+  Bytes certificate;  // from issued on
+  std::string statement;
+  CertificateState state = CertificateState::reserved;
+  std::string issued_at{};
+  Confirmation confirmation = Confirmation::none;
+  std::string confirmed_at{};
+};
+
+// Calls that change something belong into a WriteTransaction.
+class CertificateLedger {
+ public:
+  explicit CertificateLedger(Database& database) : database_(database) {}
+
+  // The reserved or issued one of this subject.
+  std::optional<CertificateRecord> live(SubjectKind kind, const std::string& subject);
+  // Whoever holds, or ever held, a certificate for this key; abandoned reservations do not count.
+  std::optional<CertificateRecord> with_public_key(const std::string& fingerprint);
+  // The newest with this subject key identifier that was ever issued.
+  std::optional<CertificateRecord> with_key_id(SubjectKind kind, const std::string& key_id);
+  std::optional<CertificateRecord> with_serial(const std::string& serial);
+  // Issued and revoked ones, oldest first; an empty order means all.
+  void each(SubjectKind kind, const std::string& order,
+            const std::function<void(const CertificateRecord&)>& look);
+
+  void reserve(const CertificateRecord& record);
+  void abandon(const std::string& serial);
+  // False if the reservation is no longer there: another process has signed, or given it up.
+  bool commit(const std::string& serial, const Certificate& certificate, Time now);
+  void confirm(const std::string& serial, Confirmation confirmation, Time now);
+  void revoke(const std::string& serial, Time now);
+
+  // The latest notBefore that was ever reserved: time must not run back behind it.
+  std::optional<Time> latest_time();
+
+ private:
+  Database& database_;
+};
+
+}  // namespace fleetroot::ca

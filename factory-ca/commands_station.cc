@@ -1,0 +1,96 @@
+// station enroll, station list, station revoke
+#include <fmt/format.h>
+
+#include "factory-ca/commands_cli.h"
+#include "factory-ca/stations.h"
+#include "lib/base/files.h"
+
+namespace fleetroot::ca {
+namespace {
+
+struct StationOptions {
+  std::string home, name, request, out;
+  bool json = false;
+};
+
+void add_enroll(CLI::App& station, Action& action) {
+  auto options = std::make_shared<StationOptions>();
+  CLI::App* command = add_command(
+      station, "enroll", "give a station its certificate",
+      "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem\n");
+  add_home_option(*command, options->home);
+  command->add_option("--name", options->name, "the station's name")->required();
+  command->add_option("--request", options->request, "its PKCS#10 request, PEM or DER")->required();
+  command->add_option("--out", options->out, "where its certificate goes, PEM")->required();
+  command->callback([options, &action] {
+    action = [options] {
+      Certificate certificate =
+          enroll_station(Home(options->home), StationName::parse(options->name),
+                         CertificateRequest::from_pem(read_file(options->request)), SystemClock());
+      write_file(options->out, certificate.pem());
+      fmt::print("station {} is enrolled until {}: {}\n", options->name, format_time(certificate.not_after()),
+                 options->out);
+      return 0;
+    };
+  });
+}
+
+void add_list(CLI::App& station, Action& action) {
+  auto options = std::make_shared<StationOptions>();
+  CLI::App* command = add_command(station, "list", "show the stations",
+                                  "  fleetroot-ca station list --home ca\n"
+                                  "  fleetroot-ca station list --home ca --json\n");
+  add_home_option(*command, options->home);
+  command->add_flag("--json", options->json, "one JSON object a station");
+  command->callback([options, &action] {
+    action = [options] {
+      Ledger ledger(Home(options->home).ledger());
+      if (!options->json) fmt::print("{:<24} {:<9} {:<21} {}\n", "STATION", "STATE", "UNTIL", "SERIAL");
+      ledger.certificates.each(SubjectKind::station, {}, [&](const CertificateRecord& record) {
+        const char* state = record.state == CertificateState::revoked ? "revoked" : "enrolled";
+        if (options->json) {
+          print_json({{"station", record.subject},
+                      {"state", state},
+                      {"serial", record.serial},
+                      {"public_key", record.public_key},
+                      {"enrolled_at", record.issued_at},
+                      {"not_after", format_time(record.not_after)}});
+        } else {
+          fmt::print("{:<24} {:<9} {:<21} {}\n", record.subject, state, format_time(record.not_after),
+                     record.serial);
+        }
+      });
+      return 0;
+    };
+  });
+}
+
+void add_revoke(CLI::App& station, Action& action) {
+  auto options = std::make_shared<StationOptions>();
+  CLI::App* command = add_command(station, "revoke", "answer a station's requests no more",
+                                  "  fleetroot-ca station revoke --home ca --name st-01\n");
+  add_home_option(*command, options->home);
+  command->add_option("--name", options->name, "the station's name")->required();
+  command->callback([options, &action] {
+    action = [options] {
+      Ledger ledger(Home(options->home).ledger());
+      revoke_station(ledger, StationName::parse(options->name), SystemClock());
+      fmt::print("station {} is revoked; it takes a new key to enroll it again\n", options->name);
+      return 0;
+    };
+  });
+}
+
+}  // namespace
+
+void add_station_commands(CLI::App& program, Action& action) {
+  CLI::App* station = add_group(
+      program, "station", "stations that may submit requests",
+      "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem\n"
+      "  fleetroot-ca station list --home ca\n");
+  add_enroll(*station, action);
+  add_list(*station, action);
+  add_revoke(*station, action);
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,33 @@
+// The device IDs that a work order without a list admits: a POSIX extended regular expression that must match
+// the whole ID.
+#pragma once
+
+#include <regex.h>
+
+#include <memory>
+#include <string>
+
+#include "lib/x509/device_id.h"
+
+namespace fleetroot::ca {
+
+class DevicePattern {
+ public:
+  // At most 200 characters. Error(usage) if it does not compile, counts beyond 64, or holds a backslash
+  // before a letter or digit, which a POSIX expression would take for the letter or a back-reference.
+  static DevicePattern parse(const std::string& text);
+  bool matches(const DeviceId& id) const;
+  const std::string& text() const { return text_; }
+
+ private:
+  struct Free {
+    void operator()(regex_t* expression) const {
+      regfree(expression);
+      delete expression;
+    }
+  };
+  std::string text_;
+  std::unique_ptr<regex_t, Free> expression_;
+};
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,124 @@
+#include "factory-ca/home.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/config.h"
+#include "lib/base/files.h"
+#include "pkcs11/uri.h"
+
+namespace fleetroot::ca {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string toml_string(std::string_view text) {
+  std::string quoted = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+std::optional<KeyLocation> read_key(ConfigFile& config, const fs::path& home, const std::string& section) {
+  auto key = [&](const char* name) { return section + "." + name; };
+  std::optional<std::string> uri = config.string(key("token"));
+  std::string id = config.string(key("key_id")).value_or("01");
+  std::optional<std::string> softhsm = config.string(key("softhsm_directory"));
+  std::string init_args = config.string(key("module_args")).value_or("");
+  if (!uri) return std::nullopt;
+  try {
+    pkcs11::Uri::parse(*uri);
+  } catch (const Error& error) {
+    config.refuse(key("token"), "is not valid: " + error.message(), error.hint());
+  }
+  try {
+    return KeyLocation{.token = {.uri = *uri,
+                                 .home = home,
+                                 .softhsm_directory = softhsm ? std::optional(home / *softhsm) : std::nullopt,
+                                 .init_args = init_args},
+                       .id = pkcs11::KeyId::parse(id)};
+  } catch (const Error& error) {
+    config.refuse(key("key_id"), "is not valid: " + error.message(), error.hint());
+  }
+}
+
+std::string key_text(const char* section, const KeyLocation& key) {
+  std::string text =
+      fmt::format("\n[{}]\ntoken = {}\nkey_id = \"{}\"\n", section, toml_string(key.token.uri), key.id.hex());
+  if (key.token.softhsm_directory) {
+    fs::path relative = fs::relative(*key.token.softhsm_directory, key.token.home);
+    text += fmt::format("softhsm_directory = {}\n", toml_string(relative.string()));
+  }
+  if (!key.token.init_args.empty()) {
+    text += fmt::format("module_args = {}\n", toml_string(key.token.init_args));
+  }
+  return text;
+}
+
+Certificate read_certificate(const fs::path& path, const char* hint) {
+  std::optional<std::string> pem = read_file_if_present(path);
+  if (!pem) throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()), hint);
+  return Certificate::from_pem(*pem);
+}
+
+const KeyLocation& present(const std::optional<KeyLocation>& key, const char* message, const char* hint) {
+  if (!key) throw Error(ErrorCode::configuration, message, hint);
+  return *key;
+}
+
+}  // namespace
+
+Settings Home::settings() const {
+  ConfigFile config = ConfigFile::read(file("ca.toml"));
+  std::string validity_text = config.string("stations.validity").value_or("3 years");
+  std::optional<Validity> validity = Validity::parse(validity_text);
+  if (!validity) config.refuse("stations.validity", "is not valid", "write \"3 years\" or \"90 days\"");
+  Settings settings{.name = config.required_string("name"),
+                    .issuing = read_key(config, path_, "issuing"),
+                    .root = read_key(config, path_, "root"),
+                    .station_validity = *validity};
+  config.refuse_unknown_keys();
+  return settings;
+}
+
+fs::path Home::ledger() const {
+  if (!fs::exists(file("ca.toml"))) {
+    throw Error(ErrorCode::configuration, fmt::format("there is no factory CA in {}", path_.string()),
+                "name the directory that fleetroot-ca init made");
+  }
+  return file("ledger.db");
+}
+
+Certificate Home::fleet_root() const {
+  return read_certificate(file("fleet-root.pem"),
+                          "take over what the root issued: fleetroot-ca root accept --help");
+}
+
+Certificate Home::issuing_certificate() const {
+  return read_certificate(
+      file("issuing-ca.pem"),
+      "have issuing-ca.csr signed by the Fleet Root, then run fleetroot-ca root accept with what comes back");
+}
+
+const KeyLocation& issuing_key_of(const Settings& settings) {
+  return present(settings.issuing, "this home has no issuing key: it is an offline root's",
+                 "name the factory CA's home");
+}
+
+const KeyLocation& root_key_of(const Settings& settings) {
+  return present(settings.root, "this home has no root key", "name the home of the Fleet Root");
+}
+
+std::string settings_text(const std::string& name, const std::optional<KeyLocation>& issuing,
+                          const std::optional<KeyLocation>& root) {
+  std::string text =
+      fmt::format("# A Fleetroot CA. `fleetroot-ca config check --home DIR` checks this file.\nname = {}\n",
+                  toml_string(name));
+  if (issuing) text += key_text("issuing", *issuing);
+  if (root) text += key_text("root", *root);
+  if (issuing) text += "\n[stations]\n# of a station's certificate\nvalidity = \"3 years\"\n";
+  return text;
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,296 @@
+#include "factory-ca/issuer.h"
+
+#include <fmt/format.h>
+
+#include "factory-ca/issuing_key.h"
+#include "lib/x509/provisioning_statement.h"
+
+namespace fleetroot::ca {
+
+Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
+               std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order)
+    : ledger_(ledger),
+      signer_(signer),
+      issuing_certificate_(std::move(issuing_certificate)),
+      profiles_(std::move(profiles)),
+      clock_(clock),
+      only_order_(std::move(order)),
+      responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {}
+
+// 1. Receive. The responder bounds the message, finds who signed it (2), and asks for the rest (3 to 9).
+Bytes Issuer::answer(BytesView message) {
+  return responder_.respond(message);
+}
+
+// 2. Authenticate. The responder verifies the message's protection with the certificate that this returns,
+// and with no other.
+cmp::Sender Issuer::authenticate(BytesView sender_key_id) {
+  auto refuse = [](std::string message, std::string hint) -> cmp::Sender {
+    throw Error(ErrorCode::not_authorised, std::move(message), std::move(hint));
+  };
+  std::optional<CertificateRecord> station =
+      ledger_.certificates.with_key_id(SubjectKind::station, to_hex(sender_key_id));
+  if (!station) {
+    return refuse("this factory CA knows no station with this key",
+                  "enroll the station: fleetroot-ca station enroll");
+  }
+  if (station->state == CertificateState::revoked) {
+    return refuse(fmt::format("the station {} is revoked", station->subject),
+                  "ask the PKI engineer why; a revoked station needs a new key");
+  }
+  Time now = clock_.now();
+  if (now < station->not_before || now > station->not_after) {
+    return refuse(fmt::format("the certificate of station {} is valid from {} to {}", station->subject,
+                              format_time(station->not_before), format_time(station->not_after)),
+                  "check the CA's clock, or enroll the station anew");
+  }
+  return {.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
+}
+
+Certificate Issuer::issue(const Submission& submission) {
+  ProvenRequest request = prove(submission);
+  try {
+    return run_steps(request);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::key_reused) raise_alarm(request, error);
+    throw;
+  }
+}
+
+Certificate Issuer::run_steps(const ProvenRequest& request) {
+  for (;;) {
+    Authorisation authorisation = authorise(request);
+    if (authorisation.certificate) return *authorisation.certificate;
+    CertificatePlan plan = build(request, authorisation);
+    LintedCertificate linted = lint_bytes(plan, authorisation);
+    // Another process may be issuing for the same device: then it has reserved, and we look again.
+    if (!reserve(request, authorisation, linted)) continue;
+    return commit(request, sign_bytes(std::move(linted)));
+  }
+}
+
+// 3. Parse and prove: sound, signed with its own key, for one device, on one order.
+Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
+  submission.request.refuse_unless_sound();
+  std::string json = submission.request.statement_json().value_or("");
+  std::optional<OrderId> order = submission.order ? submission.order : only_order_;
+  if (!json.empty()) {
+    ProvisioningStatement statement = ProvisioningStatement::parse(json);
+    if (order && *order != statement.order) {
+      throw Error(ErrorCode::bad_request,
+                  fmt::format("the request is for order {}, and came in for {}", statement.order.text(),
+                              order->text()),
+                  "submit it for the order that it was made for");
+    }
+    if (statement.station.text() != submission.sender) {
+      throw Error(ErrorCode::bad_request,
+                  fmt::format("the request says that station {} made it, and {} sent it",
+                              statement.station.text(), submission.sender),
+                  "provision the device at the station that sends the request");
+    }
+    order = statement.order;
+  }
+  if (!order) {
+    throw Error(ErrorCode::bad_request, "the request names no order",
+                "name it on the CA's side: respond --order ORDER");
+  }
+  return {.device = DeviceId::parse(submission.request.common_name()),
+          .key = submission.request.public_key(),
+          .order = *order,
+          .sender = submission.sender,
+          .statement = json};
+}
+
+// 4. Authorise: the duplicate rules, then the order. Called again under the write lock by step 7.
+Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
+  Authorisation authorisation;
+  authorisation.reservation = find_duplicate(request);
+  const std::optional<CertificateRecord>& before = authorisation.reservation;
+  if (before && before->state == CertificateState::issued) {
+    authorisation.certificate = Certificate::from_der(before->certificate);
+    return authorisation;
+  }
+  WorkOrder order = ledger_.orders.get(before ? OrderId::parse(before->order) : request.order);
+  authorisation.device = ledger_.orders.device(order, request.device);
+  if (!authorisation.device) {
+    throw Error(ErrorCode::not_on_order,
+                fmt::format("device {} is not on order {}{}", request.device.text(), order.id.text(),
+                            order.pattern ? fmt::format(" (its pattern is {})", order.pattern->text()) : ""),
+                "scan the label again, or ask for an order that this device is on");
+  }
+  authorisation.profile = Profile::read(profiles_, order.profile);
+  // A reservation has its place on the order, whether that is closed or full by now.
+  if (before) return authorisation;
+  if (!order.is_open) {
+    throw Error(ErrorCode::order_closed, fmt::format("order {} is closed", order.id.text()),
+                "ask for another order; what was issued on this one stays valid");
+  }
+  if (order.used >= order.quantity) {
+    throw Error(
+        ErrorCode::order_full,
+        fmt::format("order {} is full: all {} of its certificates are used", order.id.text(), order.quantity),
+        "ask for another order");
+  }
+  if (!authorisation.profile->allows(request.key.algorithm())) {
+    throw Error(ErrorCode::bad_request,
+                fmt::format("the profile {} does not allow {} keys", order.profile.text(),
+                            name_of(request.key.algorithm())),
+                "use another key algorithm, or an order with another profile");
+  }
+  return authorisation;
+}
+
+// Same device and key: what it got before. Same device, another key: refused. Same key, another device: a
+// cloned token.
+std::optional<CertificateRecord> Issuer::find_duplicate(const ProvenRequest& request) {
+  std::optional<CertificateRecord> own =
+      ledger_.certificates.live(SubjectKind::device, request.device.text());
+  if (own && own->public_key != request.key.fingerprint()) {
+    throw Error(ErrorCode::device_has_certificate,
+                fmt::format("device {} has a certificate for another key, from order {}",
+                            request.device.text(), own->order),
+                "scan the label again; a device whose token was replaced needs a rework order");
+  }
+  if (own) return own;
+  if (auto other = ledger_.certificates.with_public_key(request.key.fingerprint())) {
+    throw Error(ErrorCode::key_reused,
+                fmt::format("the key of device {} belongs to {} {}", request.device.text(),
+                            name_of(other->kind), other->subject),
+                "hold both devices: one of the tokens is a copy of the other");
+  }
+  return std::nullopt;
+}
+
+// 5. Build: from the profile alone, with the request's public key and the ID that the order allows.
+CertificatePlan Issuer::build(const ProvenRequest& request, const Authorisation& authorisation) {
+  const std::optional<CertificateRecord>& reservation = authorisation.reservation;
+  bool resumes = reservation && still_holds(*reservation, *authorisation.profile);
+  return authorisation.profile->plan(*authorisation.device, request.key,
+                                     resumes ? reservation->not_before : monotonic_now());
+}
+
+// 6. Lint: the exact bytes. Those of a reservation, so that two processes never sign two certificates for one
+// device, or new ones.
+LintedCertificate Issuer::lint_bytes(const CertificatePlan& plan, const Authorisation& authorisation) {
+  const std::optional<CertificateRecord>& reservation = authorisation.reservation;
+  if (reservation && still_holds(*reservation, *authorisation.profile)) {
+    return lint(reservation->tbs, plan, signer_.facts);
+  }
+  return lint(encode_tbs(plan, signer_.facts, SerialNumber::random()), plan, signer_.facts);
+}
+
+// A reservation outlives the process that made it, but not a change of profile or issuing key: nobody has
+// seen a certificate for it, so it may be given up.
+bool Issuer::still_holds(const CertificateRecord& reservation, const Profile& profile) const {
+  return reservation.profile_digest == profile.digest() &&
+         reservation.issuer_key_id == to_hex(signer_.facts.key_identifier);
+}
+
+// 7. Reserve, durably: serial number and bytes, and the place on the order. False if somebody else was
+// faster.
+bool Issuer::reserve(const ProvenRequest& request, const Authorisation& authorisation,
+                     const LintedCertificate& linted) {
+  const std::optional<CertificateRecord>& reservation = authorisation.reservation;
+  if (reservation && reservation->serial == linted.serial().hex()) return true;
+  WriteTransaction transaction = ledger_.write();
+  Authorisation now = authorise(request);
+  if (now.certificate || now.reservation.has_value() != reservation.has_value()) return false;
+  if (now.reservation) {
+    if (now.reservation->serial != reservation->serial) return false;
+    ledger_.certificates.abandon(reservation->serial);
+  } else {
+    ledger_.orders.take_place(request.order);
+  }
+  ledger_.certificates.reserve({.serial = linted.serial().hex(),
+                                .kind = SubjectKind::device,
+                                .subject = request.device.text(),
+                                .order = reservation ? reservation->order : request.order.text(),
+                                .sender = request.sender,
+                                .profile = authorisation.profile->name().text(),
+                                .profile_digest = authorisation.profile->digest(),
+                                .issuer_key_id = to_hex(signer_.facts.key_identifier),
+                                .public_key = request.key.fingerprint(),
+                                .key_algorithm = std::string(name_of(request.key.algorithm())),
+                                .key_id = to_hex(key_identifier_of(request.key)),
+                                .not_before = linted.not_before(),
+                                .not_after = linted.not_after(),
+                                .tbs = linted.tbs(),
+                                .certificate = {},
+                                .statement = request.statement});
+  transaction.commit();
+  return true;
+}
+
+// 8. Sign those bytes in the token, once.
+Certificate Issuer::sign_bytes(LintedCertificate&& linted) const {
+  return sign(std::move(linted), signer_.key, signer_.public_key);
+}
+
+// 9. Commit certificate and log entry; only what the ledger holds then is handed out.
+Certificate Issuer::commit(const ProvenRequest& request, const Certificate& certificate) {
+  Time now = clock_.now();
+  std::string serial = certificate.serial().hex();
+  WriteTransaction transaction = ledger_.write();
+  if (ledger_.certificates.commit(serial, certificate, now)) {
+    ledger_.log.append("device.certified", now,
+                       {{"device_id", request.device.text()},
+                        {"order", request.order.text()},
+                        {"sender", request.sender},
+                        {"serial", serial},
+                        {"public_key", request.key.fingerprint()},
+                        {"certificate", certificate.fingerprint()}});
+    transaction.commit();
+    return certificate;
+  }
+  // Another process signed the same bytes and was first. Its certificate is the one.
+  std::optional<CertificateRecord> winner = ledger_.certificates.with_serial(serial);
+  if (!winner || winner->state != CertificateState::issued) {
+    throw Error(ErrorCode::busy,
+                fmt::format("device {} is being issued for elsewhere", request.device.text()),
+                "run the same command again");
+  }
+  return Certificate::from_der(winner->certificate);
+}
+
+cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
+                          BytesView /*transaction_id*/) {
+  return {.certificate = issue({.sender = sender.name, .request = request, .order = only_order_}),
+          .chain = {issuing_certificate_}};
+}
+
+// After step 9, when the station has written the certificate into the device and proven it.
+void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) {
+  Time now = clock_.now();
+  std::string serial = certificate.serial().hex();
+  WriteTransaction transaction = ledger_.write();
+  ledger_.certificates.confirm(serial, accepted ? Confirmation::accepted : Confirmation::rejected, now);
+  ledger_.log.append(accepted ? "device.confirmed" : "device.rejected", now,
+                     {{"serial", serial}, {"sender", sender.name}});
+  transaction.commit();
+}
+
+void Issuer::raise_alarm(const ProvenRequest& request, const Error& error) {
+  WriteTransaction transaction = ledger_.write();
+  ledger_.log.append("alarm.key_reused", clock_.now(),
+                     {{"device_id", request.device.text()},
+                      {"order", request.order.text()},
+                      {"sender", request.sender},
+                      {"public_key", request.key.fingerprint()},
+                      {"message", error.message()}});
+  transaction.commit();
+}
+
+// The latest time on record is read before the clock, so that another process cannot make this one look late.
+Time Issuer::monotonic_now() {
+  std::optional<Time> latest = ledger_.certificates.latest_time();
+  Time now = clock_.now();
+  if (latest && now < *latest) {
+    throw Error(ErrorCode::clock,
+                fmt::format("this machine's clock says {}, but a certificate was issued at {}",
+                            format_time(now), format_time(*latest)),
+                "set the clock right; nothing is issued before that, and nothing is ever back-dated");
+  }
+  return now;
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,85 @@
+// One request: the nine steps of DESIGN.md section 4, in order (docs/issuance-cycle.md tells them at length).
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "factory-ca/authority.h"
+#include "factory-ca/ledger.h"
+#include "factory-ca/lint.h"
+#include "factory-ca/profile.h"
+#include "lib/cmp/responder.h"
+
+namespace fleetroot::ca {
+
+// A request with what is known about it from elsewhere.
+struct Submission {
+  std::string sender;  // the station's name, or "operator"
+  const CertificateRequest& request;
+  // The order that the transport or the command line names; must agree with the request's statement.
+  std::optional<OrderId> order;
+};
+
+// One thread, one issuing key. Several processes may issue from one ledger at the same time: what is promised
+// (one certificate a device, one device a key, exact quantities) holds between them too.
+class Issuer : private cmp::Authority {
+ public:
+  // All referred to, none owned. `order`: the only one that may be issued for, if set.
+  Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
+         std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order = {});
+
+  // The answer to one PKIMessage, ready to be sent; a refusal is an answer. Error(protocol) for bytes that
+  // are no PKIMessage.
+  Bytes answer(BytesView message);
+
+  // Steps 3 to 9. What is returned is in the ledger, durably. Throws Error to refuse; then nothing has
+  // changed, but for the alarm that a reused key leaves in the log.
+  Certificate issue(const Submission& submission);
+
+ private:
+  struct ProvenRequest {
+    DeviceId device;
+    PublicKey key;
+    OrderId order;
+    std::string sender;
+    std::string statement;
+  };
+  struct Authorisation {
+    // Of an earlier request for the same device with the same key: the certificate alone, if there is one.
+    std::optional<Certificate> certificate;
+    std::optional<CertificateRecord> reservation;
+    std::optional<DeviceRecord> device;
+    std::optional<Profile> profile;
+  };
+
+  cmp::Sender authenticate(BytesView sender_key_id) override;                                     // 2
+  ProvenRequest prove(const Submission& submission) const;                                        // 3
+  Authorisation authorise(const ProvenRequest& request);                                          // 4
+  CertificatePlan build(const ProvenRequest& request, const Authorisation& authorisation);        // 5
+  LintedCertificate lint_bytes(const CertificatePlan& plan, const Authorisation& authorisation);  // 6
+  bool reserve(const ProvenRequest& request, const Authorisation& authorisation,                  // 7
+               const LintedCertificate& linted);
+  Certificate sign_bytes(LintedCertificate&& linted) const;                          // 8
+  Certificate commit(const ProvenRequest& request, const Certificate& certificate);  // 9
+
+  cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
+                    BytesView transaction_id) override;
+  void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
+
+  std::optional<CertificateRecord> find_duplicate(const ProvenRequest& request);
+  bool still_holds(const CertificateRecord& reservation, const Profile& profile) const;
+  Certificate run_steps(const ProvenRequest& request);
+  void raise_alarm(const ProvenRequest& request, const Error& error);
+  Time monotonic_now();
+
+  Ledger& ledger_;
+  const Signer& signer_;
+  Certificate issuing_certificate_;
+  std::filesystem::path profiles_;
+  const Clock& clock_;
+  std::optional<OrderId> only_order_;
+  cmp::Responder responder_;
+};
+
+}  // namespace fleetroot::ca

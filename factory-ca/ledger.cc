@@ -1,0 +1,65 @@
+#include "factory-ca/ledger.h"
+
+#include <array>
+
+namespace fleetroot::ca {
+namespace {
+
+// Times of certificates are seconds since 1970, times of events RFC 3339.
+constexpr std::array<std::string_view, 1> kMigrations{R"sql(
+CREATE TABLE orders (
+  id         TEXT PRIMARY KEY,
+  profile    TEXT NOT NULL,
+  pattern    TEXT NOT NULL,
+  quantity   INTEGER NOT NULL CHECK (quantity > 0),
+  used       INTEGER NOT NULL CHECK (used >= 0 AND used <= quantity),
+  state      TEXT NOT NULL CHECK (state IN ('open', 'closed')),
+  created_at TEXT NOT NULL,
+  closed_at  TEXT NOT NULL);
+CREATE TABLE order_devices (
+  order_id  TEXT NOT NULL REFERENCES orders (id),
+  device_id TEXT NOT NULL,
+  columns   TEXT NOT NULL,
+  PRIMARY KEY (order_id, device_id));
+CREATE TABLE certificates (
+  serial         TEXT PRIMARY KEY,
+  kind           TEXT NOT NULL CHECK (kind IN ('device', 'station', 'authority')),
+  subject        TEXT NOT NULL,
+  order_id       TEXT NOT NULL,
+  sender         TEXT NOT NULL,
+  profile        TEXT NOT NULL,
+  profile_digest TEXT NOT NULL,
+  issuer_key_id  TEXT NOT NULL,
+  public_key     TEXT NOT NULL,
+  key_algorithm  TEXT NOT NULL,
+  key_id         TEXT NOT NULL,
+  not_before     INTEGER NOT NULL,
+  not_after      INTEGER NOT NULL,
+  tbs            TEXT NOT NULL,
+  tbs_digest     TEXT NOT NULL,
+  certificate    TEXT NOT NULL DEFAULT '',
+  statement      TEXT NOT NULL,
+  state          TEXT NOT NULL CHECK (state IN ('reserved', 'issued', 'abandoned', 'revoked')),
+  issued_at      TEXT NOT NULL DEFAULT '',
+  confirmation   TEXT NOT NULL DEFAULT 'none' CHECK (confirmation IN ('none', 'accepted', 'rejected')),
+  confirmed_at   TEXT NOT NULL DEFAULT '',
+  revoked_at     TEXT NOT NULL DEFAULT '',
+  CHECK (state IN ('reserved', 'abandoned') OR certificate <> ''));
+CREATE UNIQUE INDEX one_live_certificate_a_subject ON certificates (kind, subject)
+  WHERE state IN ('reserved', 'issued');
+CREATE UNIQUE INDEX one_subject_a_key ON certificates (public_key) WHERE state <> 'abandoned';
+CREATE INDEX certificates_by_order ON certificates (order_id, issued_at) WHERE order_id <> '';
+CREATE INDEX certificates_by_key_id ON certificates (key_id);
+CREATE INDEX certificates_by_time ON certificates (not_before);
+CREATE TABLE log (
+  sequence INTEGER PRIMARY KEY,
+  entry    TEXT NOT NULL,
+  digest   TEXT NOT NULL);
+)sql"};
+
+}  // namespace
+
+Ledger::Ledger(const std::filesystem::path& file)
+    : database_(file, kMigrations), orders(database_), certificates(database_), log(database_) {}
+
+}  // namespace fleetroot::ca

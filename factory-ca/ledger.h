@@ -1,0 +1,33 @@
+// The factory CA's memory: one SQLite file with work orders, certificates and the log. One object a thread;
+// several processes may share the file, and a committed change survives power loss.
+#pragma once
+
+#include <filesystem>
+
+#include "factory-ca/audit_log.h"
+#include "factory-ca/certificate_ledger.h"
+#include "factory-ca/work_orders.h"
+#include "lib/store/database.h"
+
+namespace fleetroot::ca {
+
+class Ledger {
+ public:
+  // Opens the file, or makes it. Error(io, busy, configuration) as Database says.
+  explicit Ledger(const std::filesystem::path& file);
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+
+  // Held by whoever changes something; what was read inside still holds when it commits.
+  WriteTransaction write() { return WriteTransaction(database_); }
+
+ private:
+  Database database_;
+
+ public:
+  WorkOrders orders;
+  CertificateLedger certificates;
+  AuditLog log;
+};
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,199 @@
+#include "factory-ca/setup.h"
+
+#include <fmt/format.h>
+
+#include "factory-ca/ca_key.h"
+#include "factory-ca/shipped_profiles.h"
+#include "lib/base/files.h"
+#include "lib/x509/certificate_request.h"
+
+namespace fleetroot::ca {
+namespace {
+
+namespace fs = std::filesystem;
+
+const pkcs11::KeyName kRootKey{pkcs11::KeyId::parse("01"), "fleet-root"};
+const pkcs11::KeyName kIssuingKey{pkcs11::KeyId::parse("01"), "fleetroot-issuing-ca"};
+
+// A home in the making: gone again unless finish() was reached.
+class NewHome {
+ public:
+  explicit NewHome(fs::path path) : path_(std::move(path)) { make_private_directory(path_); }
+  NewHome(const NewHome&) = delete;
+  NewHome& operator=(const NewHome&) = delete;
+  ~NewHome() {
+    if (finished_) return;
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+
+  // ca.toml last: while it is not there, no command takes the directory for a CA.
+  void finish(const std::string& name, const std::optional<KeyLocation>& issuing,
+              const std::optional<KeyLocation>& root) {
+    if (issuing) {
+      make_private_directory(path_ / "profiles");
+      for (const ShippedProfile& profile : kShippedProfiles) {
+        write_file(path_ / "profiles" / profile.file_name, profile.toml);
+      }
+    }
+    write_file(path_ / "ca.toml", settings_text(name, issuing, root));
+    finished_ = true;
+  }
+
+ private:
+  fs::path path_;
+  bool finished_ = false;
+};
+
+void refuse_bad_name(const std::string& name) {
+  constexpr std::size_t kMaximum = 48;  // leaves room for the words that are added, within the 64 of a CN
+  std::string reason = reason_against(NameAttributeType::common_name, name);
+  if (name.size() > kMaximum) reason = fmt::format("it has more than {} characters", kMaximum);
+  if (!reason.empty()) {
+    throw Error(ErrorCode::usage, "the CA's name cannot be used: " + reason,
+                "choose a plain name, as in \"Acme Factory 1\"");
+  }
+}
+
+KeyLocation new_location(const fs::path& home, const std::string& uri, const char* directory,
+                         const char* label) {
+  if (!uri.empty()) {
+    return {.token = {.uri = uri, .home = home, .softhsm_directory = {}, .init_args = {}}, .id = kRootKey.id};
+  }
+  fs::path place = home / directory;
+  if (place != home && !fs::exists(place)) make_private_directory(place);
+  return {.token = pkcs11::create_softhsm_token(home, place / "softhsm", label,
+                                                place / fmt::format("{}.pin", label)),
+          .id = kRootKey.id};
+}
+
+Certificate make_root(Ledger& ledger, const pkcs11::SigningKey& key, const std::string& name,
+                      unsigned path_length, Time now) {
+  std::string common_name = name + " Fleet Root";
+  CertificatePlan plan = root_plan(common_name, key.public_key(), path_length, now);
+  Signer signer{.key = key.evp(), .public_key = key.public_key(), .facts = IssuerFacts::self_signed(plan)};
+  return certify(ledger, signer, SubjectKind::authority, common_name, plan, now);
+}
+
+void create_root(const NewCa& wanted, Ledger& ledger, const KeyLocation& root,
+                 const std::optional<PublicKey>& issuing_key, Time now) {
+  pkcs11::SigningKey key = pkcs11::SigningKey::generate(root.token, wanted.algorithm, kRootKey);
+  bool signs_devices = wanted.tiers == Tiers::single;
+  Certificate root_certificate = make_root(ledger, key, wanted.name, signs_devices ? 0 : 1, now);
+  write_file(wanted.home / "fleet-root.pem", root_certificate.pem());
+  if (signs_devices) write_file(wanted.home / "issuing-ca.pem", root_certificate.pem());
+  if (!issuing_key) return;
+  Signer signer{.key = key.evp(), .public_key = key.public_key(), .facts = IssuerFacts::of(root_certificate)};
+  std::string common_name = wanted.name + " Issuing CA";
+  Certificate issuing = certify(ledger, signer, SubjectKind::authority, common_name,
+                                issuing_plan(common_name, *issuing_key, now), now);
+  write_file(wanted.home / "issuing-ca.pem", issuing.pem());
+}
+
+void note_creation(Ledger& ledger, const std::string& name, Time now) {
+  WriteTransaction transaction = ledger.write();
+  ledger.log.append("ca.created", now, {{"name", name}});
+  transaction.commit();
+}
+
+}  // namespace
+
+void create_ca(const NewCa& wanted, const Clock& clock) {
+  refuse_bad_name(wanted.name);
+  NewHome home(wanted.home);
+  Time now = clock.now();
+  Ledger ledger(wanted.home / "ledger.db");
+  note_creation(ledger, wanted.name, now);
+
+  std::optional<KeyLocation> issuing;
+  std::optional<KeyLocation> root;
+  std::optional<PublicKey> issuing_key;
+  if (wanted.tiers == Tiers::two || wanted.tiers == Tiers::external_root) {
+    issuing = new_location(wanted.home, wanted.issuing_token, "", "issuing-ca");
+    // One key at a time: the module has one owner.
+    pkcs11::SigningKey key = pkcs11::SigningKey::generate(issuing->token, wanted.algorithm, kIssuingKey);
+    issuing_key = key.public_key();
+    if (wanted.tiers == Tiers::external_root) {
+      CertificateRequest request =
+          CertificateRequest::create(wanted.name + " Issuing CA", key.public_key(), key.evp());
+      write_file(wanted.home / "issuing-ca.csr", request.pem());
+    }
+  }
+  if (wanted.tiers != Tiers::external_root) {
+    root =
+        new_location(wanted.home, wanted.root_token, wanted.tiers == Tiers::two ? "root" : "", "fleet-root");
+    create_root(wanted, ledger, *root, issuing_key, now);
+  }
+  if (wanted.tiers == Tiers::single) std::swap(issuing, root);
+  home.finish(wanted.name, issuing, root);
+}
+
+void adopt_ca(const ExistingCa& existing, const Clock& clock) {
+  refuse_bad_name(existing.name);
+  refuse_unless_usable(existing.fleet_root, existing.issuing_certificate, clock.now());
+  NewHome home(existing.home);
+  KeyLocation issuing{.token = {.uri = existing.issuing_token,
+                                .home = existing.home,
+                                .softhsm_directory = {},
+                                .init_args = {}},
+                      .id = existing.issuing_key_id};
+  { CaKey key(issuing, existing.issuing_certificate); }
+  Ledger ledger(existing.home / "ledger.db");
+  note_creation(ledger, existing.name, clock.now());
+  write_file(existing.home / "fleet-root.pem", existing.fleet_root.pem());
+  write_file(existing.home / "issuing-ca.pem", existing.issuing_certificate.pem());
+  home.finish(existing.name, issuing, {});
+}
+
+void accept_certificate(const Home& home, const Certificate& fleet_root, const Certificate& issuing,
+                        const Clock& clock) {
+  Settings settings = home.settings();
+  refuse_unless_usable(fleet_root, issuing, clock.now());
+  { CaKey key(issuing_key_of(settings), issuing); }
+  {
+    Ledger ledger(home.ledger());
+    WriteTransaction transaction = ledger.write();
+    ledger.log.append("ca.accepted", clock.now(),
+                      {{"fleet_root", fleet_root.fingerprint()}, {"issuing", issuing.fingerprint()}});
+    transaction.commit();
+  }
+  write_file(home.file("fleet-root.pem"), fleet_root.pem());
+  write_file(home.file("issuing-ca.pem"), issuing.pem());
+}
+
+Certificate issue_authority(const Home& home, const CertificateRequest& request, const Clock& clock) {
+  request.refuse_unless_sound(RequestKind::authority);
+  Settings settings = home.settings();
+  Ledger ledger(home.ledger());
+  CaKey root(root_key_of(settings), home.fleet_root());
+  std::string common_name = request.common_name();
+  Time now = clock.now();
+  return certify(ledger, root.signer(), SubjectKind::authority, common_name,
+                 issuing_plan(common_name, request.public_key(), now), now);
+}
+
+std::vector<std::string> check_configuration(const Home& home, const Clock& clock) {
+  std::vector<std::string> lines;
+  Settings settings = home.settings();
+  lines.push_back(fmt::format("ca.toml is well formed; this is {}", settings.name));
+  if (settings.issuing) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(home.profiles())) {
+      if (entry.path().extension() != ".toml") continue;
+      Profile profile = Profile::read(home.profiles(), ProfileName::parse(entry.path().stem().string()));
+      lines.push_back(fmt::format("the profile {} is well formed", profile.name().text()));
+    }
+    Certificate issuing = home.issuing_certificate();
+    refuse_unless_usable(home.fleet_root(), issuing, clock.now());
+    lines.push_back(fmt::format("{} is usable under {}", issuing.subject(), home.fleet_root().subject()));
+    CaKey key(*settings.issuing, issuing);
+    // Creating a request makes the key sign and the signature verify.
+    CertificateRequest::create("config check", key.signer().public_key, key.signer().key);
+    lines.push_back(fmt::format("its key signs ({})", name_of(key.signer().public_key.algorithm())));
+  }
+  Checkpoint checkpoint = Ledger(home.ledger()).log.verify();
+  lines.push_back(
+      fmt::format("the log is unbroken: {} entries, the last is {}", checkpoint.sequence, checkpoint.digest));
+  return lines;
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,39 @@
+#include "factory-ca/stations.h"
+
+#include <fmt/format.h>
+
+#include "factory-ca/ca_key.h"
+
+namespace fleetroot::ca {
+
+Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
+                           const Clock& clock) {
+  request.refuse_unless_sound();
+  if (request.common_name() != name.text()) {
+    throw Error(ErrorCode::bad_request,
+                fmt::format("the request is for {}, not for station {}", request.common_name(), name.text()),
+                "enroll the station under the name that it was made with");
+  }
+  Settings settings = home.settings();
+  Ledger ledger(home.ledger());
+  CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
+  Time now = clock.now();
+  Time not_after = std::min(settings.station_validity.end(now), issuing.certificate().not_after());
+  return certify(ledger, issuing.signer(), SubjectKind::station, name.text(),
+                 station_plan(name.text(), request.public_key(), now, not_after), now);
+}
+
+void revoke_station(Ledger& ledger, const StationName& name, const Clock& clock) {
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  std::optional<CertificateRecord> station = ledger.certificates.live(SubjectKind::station, name.text());
+  if (!station || station->state != CertificateState::issued) {
+    throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
+                "fleetroot-ca station list shows the stations");
+  }
+  ledger.certificates.revoke(station->serial, now);
+  ledger.log.append("station.revoked", now, {{"subject", name.text()}, {"serial", station->serial}});
+  transaction.commit();
+}
+
+}  // namespace fleetroot::ca

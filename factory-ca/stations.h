@@ -1,0 +1,20 @@
+// Which stations may submit requests.
+#pragma once
+
+#include "factory-ca/home.h"
+#include "factory-ca/ledger.h"
+#include "lib/base/clock.h"
+#include "lib/x509/certificate_request.h"
+
+namespace fleetroot::ca {
+
+// The station's certificate; the same again for the same name and key. Error(bad_request) if the request is
+// not sound or is not in this name, Error(device_has_certificate, key_reused) as certify() says.
+Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
+                           const Clock& clock);
+
+// From the next message on, nothing that this station signs is answered with a certificate.
+// Error(configuration) if no such station is enrolled.
+void revoke_station(Ledger& ledger, const StationName& name, const Clock& clock);
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,125 @@
+#include "factory-ca/work_orders.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/error.h"
+
+namespace fleetroot::ca {
+namespace {
+
+constexpr std::string_view kColumns = "id, profile, pattern, quantity, used, state, created_at, closed_at";
+
+struct Row {
+  std::string id, profile, pattern, state, created_at, closed_at;
+  long long quantity = 0, used = 0;
+
+  WorkOrder order() const {
+    return {.id = OrderId::parse(id),
+            .profile = ProfileName::parse(profile),
+            .pattern = pattern.empty() ? std::nullopt : std::optional(DevicePattern::parse(pattern)),
+            .quantity = quantity,
+            .used = used,
+            .is_open = state == "open",
+            .created_at = created_at,
+            .closed_at = closed_at};
+  }
+};
+
+}  // namespace
+
+void WorkOrders::create(const WorkOrder& order, const std::vector<DeviceRecord>& devices) {
+  if (find(order.id)) {
+    throw Error(ErrorCode::cannot_create, fmt::format("there is an order {} already", order.id.text()),
+                "choose another ID, or look at it with order show");
+  }
+  std::string pattern = order.pattern ? order.pattern->text() : "";
+  with_store_errors([&] {
+    soci::session& sql = database_.sql();
+    sql << "INSERT INTO orders (id, profile, pattern, quantity, used, state, created_at, closed_at) "
+           "VALUES (:id, :profile, :pattern, :quantity, 0, 'open', :created_at, '')",
+        soci::use(order.id.text()), soci::use(order.profile.text()), soci::use(pattern),
+        soci::use(order.quantity), soci::use(order.created_at);
+    std::string device_id;
+    std::string columns;
+    soci::statement insert = (sql.prepare << "INSERT INTO order_devices (order_id, device_id, columns) "
+                                             "VALUES (:order_id, :device_id, :columns)",
+                              soci::use(order.id.text()), soci::use(device_id), soci::use(columns));
+    for (const DeviceRecord& device : devices) {
+      device_id = device.id.text();
+      columns = columns_to_json(device.columns);
+      insert.execute(true);
+    }
+  });
+}
+
+std::optional<WorkOrder> WorkOrders::find(const OrderId& id) {
+  return with_store_errors([&]() -> std::optional<WorkOrder> {
+    Row row;
+    database_.sql() << fmt::format("SELECT {} FROM orders WHERE id = :id", kColumns), soci::use(id.text()),
+        soci::into(row.id), soci::into(row.profile), soci::into(row.pattern), soci::into(row.quantity),
+        soci::into(row.used), soci::into(row.state), soci::into(row.created_at), soci::into(row.closed_at);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return row.order();
+  });
+}
+
+WorkOrder WorkOrders::get(const OrderId& id) {
+  if (std::optional<WorkOrder> order = find(id)) return *std::move(order);
+  throw Error(ErrorCode::order_unknown, fmt::format("there is no order {}", id.text()),
+              "check the order's ID; fleetroot-ca order list shows the orders");
+}
+
+std::vector<WorkOrder> WorkOrders::list() {
+  return with_store_errors([&] {
+    std::vector<WorkOrder> orders;
+    Row row;
+    soci::statement rows =
+        (database_.sql().prepare << fmt::format("SELECT {} FROM orders ORDER BY created_at, id", kColumns),
+         soci::into(row.id), soci::into(row.profile), soci::into(row.pattern), soci::into(row.quantity),
+         soci::into(row.used), soci::into(row.state), soci::into(row.created_at), soci::into(row.closed_at));
+    rows.execute();
+    while (rows.fetch()) orders.push_back(row.order());
+    return orders;
+  });
+}
+
+void WorkOrders::close(const OrderId& id, Time now) {
+  std::string closed_at = format_time(now);
+  with_store_errors([&] {
+    database_.sql() << "UPDATE orders SET state = 'closed', closed_at = :closed_at "
+                       "WHERE id = :id AND state = 'open'",
+        soci::use(closed_at), soci::use(id.text());
+  });
+}
+
+void WorkOrders::take_place(const OrderId& id) {
+  with_store_errors(
+      [&] { database_.sql() << "UPDATE orders SET used = used + 1 WHERE id = :id", soci::use(id.text()); });
+}
+
+std::optional<DeviceRecord> WorkOrders::device(const WorkOrder& order, const DeviceId& id) {
+  if (order.pattern) {
+    if (!order.pattern->matches(id)) return std::nullopt;
+    return DeviceRecord{.id = id, .columns = {}};
+  }
+  return with_store_errors([&]() -> std::optional<DeviceRecord> {
+    std::string columns;
+    database_.sql() << "SELECT columns FROM order_devices WHERE order_id = :order_id AND device_id = :id",
+        soci::use(order.id.text()), soci::use(id.text()), soci::into(columns);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return DeviceRecord{.id = id, .columns = columns_from_json(columns)};
+  });
+}
+
+void WorkOrders::each_device(const OrderId& id, const std::function<void(const std::string&)>& look) {
+  with_store_errors([&] {
+    std::string device_id;
+    soci::statement rows = (database_.sql().prepare << "SELECT device_id FROM order_devices "
+                                                       "WHERE order_id = :order_id ORDER BY device_id",
+                            soci::use(id.text()), soci::into(device_id));
+    rows.execute();
+    while (rows.fetch()) look(device_id);
+  });
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,53 @@
+// Work orders: which devices may get a certificate, and how many.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "factory-ca/device_pattern.h"
+#include "factory-ca/device_record.h"
+#include "lib/base/clock.h"
+#include "lib/base/names.h"
+#include "lib/store/database.h"
+
+namespace fleetroot::ca {
+
+struct WorkOrder {
+  OrderId id;
+  ProfileName profile;
+  // Set for an order without a list.
+  std::optional<DevicePattern> pattern;
+  long long quantity = 0;
+  // Places taken, exactly: a reservation takes one, and so does the certificate that comes of it, once.
+  long long used = 0;
+  bool is_open = true;
+  std::string created_at;
+  std::string closed_at;
+};
+
+// Calls that change something belong into a WriteTransaction.
+class WorkOrders {
+ public:
+  explicit WorkOrders(Database& database) : database_(database) {}
+
+  // `devices` is empty for an order with a pattern. Error(cannot_create) if there is such an order already.
+  void create(const WorkOrder& order, const std::vector<DeviceRecord>& devices);
+  std::optional<WorkOrder> find(const OrderId& id);
+  // Error(order_unknown)
+  WorkOrder get(const OrderId& id);
+  std::vector<WorkOrder> list();
+  void close(const OrderId& id, Time now);
+  void take_place(const OrderId& id);
+
+  // The device as the order admits it: from its list, or by its pattern; nothing if it does not.
+  std::optional<DeviceRecord> device(const WorkOrder& order, const DeviceId& id);
+  // Every device of the order's list, by ID; none for an order with a pattern.
+  void each_device(const OrderId& id, const std::function<void(const std::string& device_id)>& look);
+
+ private:
+  Database& database_;
+};
+
+}  // namespace fleetroot::ca
