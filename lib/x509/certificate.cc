@@ -30,6 +30,10 @@ Certificate Certificate::from_pem(std::string_view pem) {
   BioPtr memory = memory_of(pem);
   X509Ptr certificate(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr));
   if (!certificate) throw not_a_certificate();
+  X509Ptr another(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr));
+  take_openssl_errors();
+  if (another)
+    throw Error(ErrorCode::bad_request, "there is more than one certificate here", "give one certificate");
   return Certificate(std::move(certificate));
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 
 #include <algorithm>
 #include <array>
@@ -20,6 +21,7 @@ struct FreeExtensions {
 using ExtensionsPtr = std::unique_ptr<X509_EXTENSIONS, FreeExtensions>;
 using BasicConstraintsPtr = std::unique_ptr<BASIC_CONSTRAINTS, FreeWith<BASIC_CONSTRAINTS_free>>;
 using BitStringPtr = std::unique_ptr<ASN1_BIT_STRING, FreeWith<ASN1_BIT_STRING_free>>;
+using PssParametersPtr = std::unique_ptr<RSA_PSS_PARAMS, FreeWith<RSA_PSS_PARAMS_free>>;
 
 constexpr std::array kAcceptedSignatures{NID_ecdsa_with_SHA256,
                                          NID_ecdsa_with_SHA384,
@@ -29,6 +31,7 @@ constexpr std::array kAcceptedSignatures{NID_ecdsa_with_SHA256,
                                          NID_sha512WithRSAEncryption,
                                          NID_rsassaPss,
                                          NID_ED25519};
+constexpr std::array kAcceptedPssDigests{NID_sha256, NID_sha384, NID_sha512};
 // Critical extensions that we understand: asking for them is harmless, because the profile alone decides.
 constexpr std::array kKnownExtensions{NID_basic_constraints, NID_key_usage, NID_ext_key_usage,
                                       NID_subject_alt_name, NID_subject_key_identifier};
@@ -47,8 +50,27 @@ Asn1ObjectPtr statement_oid() {
   return Asn1ObjectPtr(OBJ_txt2obj(kProvisioningStatementOid, 1));
 }
 
+// RFC 4055 section 3.1: PSS names its digest in its parameters, and means SHA-1 where it names none.
+int pss_digest(const X509_REQ* request) {
+  const X509_ALGOR* algorithm = nullptr;
+  X509_REQ_get0_signature(request, nullptr, &algorithm);
+  int type = V_ASN1_UNDEF;
+  const void* value = nullptr;
+  X509_ALGOR_get0(nullptr, &type, &value, algorithm);
+  if (type != V_ASN1_SEQUENCE) return NID_undef;
+  const auto* sequence = static_cast<const ASN1_STRING*>(value);
+  const unsigned char* in = ASN1_STRING_get0_data(sequence);
+  PssParametersPtr parameters(d2i_RSA_PSS_PARAMS(nullptr, &in, ASN1_STRING_length(sequence)));
+  if (!parameters || parameters->hashAlgorithm == nullptr) return NID_undef;
+  const ASN1_OBJECT* digest = nullptr;
+  X509_ALGOR_get0(&digest, nullptr, nullptr, parameters->hashAlgorithm);
+  return OBJ_obj2nid(digest);
+}
+
 void refuse_bad_signature(X509_REQ* request, const PublicKey& key) {
-  if (int nid = X509_REQ_get_signature_nid(request); !contains(kAcceptedSignatures, nid)) {
+  int nid = X509_REQ_get_signature_nid(request);
+  if (!contains(kAcceptedSignatures, nid) ||
+      (nid == NID_rsassaPss && !contains(kAcceptedPssDigests, pss_digest(request)))) {
     refuse(fmt::format("is signed with {}, which is not accepted", OBJ_nid2ln(nid)),
            "sign it with SHA-256 or better");
   }
@@ -57,11 +79,20 @@ void refuse_bad_signature(X509_REQ* request, const PublicKey& key) {
   }
 }
 
+template <typename Pointer>
+Pointer read_extension(X509_EXTENSIONS* extensions, int nid) {
+  int found = 0;
+  Pointer value(static_cast<typename Pointer::pointer>(X509V3_get_d2i(extensions, nid, &found, nullptr)));
+  constexpr int kAbsent = -1;  // -2 where it is there twice
+  if (!value && found != kAbsent)
+    refuse(fmt::format("asks for {} twice, or in a form that cannot be read", OBJ_nid2sn(nid)),
+           "make the request again");
+  return value;
+}
+
 bool asks_for_ca_rights(X509_EXTENSIONS* extensions) {
-  BasicConstraintsPtr constraints(
-      static_cast<BASIC_CONSTRAINTS*>(X509V3_get_d2i(extensions, NID_basic_constraints, nullptr, nullptr)));
-  BitStringPtr usage(
-      static_cast<ASN1_BIT_STRING*>(X509V3_get_d2i(extensions, NID_key_usage, nullptr, nullptr)));
+  auto constraints = read_extension<BasicConstraintsPtr>(extensions, NID_basic_constraints);
+  auto usage = read_extension<BitStringPtr>(extensions, NID_key_usage);
   constexpr int kKeyCertSign = 5;  // RFC 5280 section 4.2.1.3
   constexpr int kCrlSign = 6;
   return (constraints && constraints->ca != 0) ||
@@ -69,12 +100,22 @@ bool asks_for_ca_rights(X509_EXTENSIONS* extensions) {
                     ASN1_BIT_STRING_get_bit(usage.get(), kCrlSign) != 0));
 }
 
-void refuse_bad_extensions(X509_REQ* request, RequestKind kind) {
-  int first = X509_REQ_get_attr_by_NID(request, NID_ext_req, -1);
-  if (first < 0) return;
-  if (X509_REQ_get_attr_by_NID(request, NID_ext_req, first) >= 0) {
-    refuse("asks for extensions twice", "make the request again");
+// How many lists of extensions there are: under PKCS#9's attribute and under Microsoft's, which OpenSSL reads
+// as well.
+int extension_wishes(const X509_REQ* request) {
+  int count = 0;
+  for (int nid : {NID_ext_req, NID_ms_ext_req}) {
+    for (int at = -1; (at = X509_REQ_get_attr_by_NID(request, nid, at)) >= 0;) {
+      count += X509_ATTRIBUTE_count(X509_REQ_get_attr(request, at));
+    }
   }
+  return count;
+}
+
+void refuse_bad_extensions(X509_REQ* request, RequestKind kind) {
+  int wishes = extension_wishes(request);
+  if (wishes == 0) return;
+  if (wishes > 1) refuse("asks for extensions twice", "make the request again");
   ExtensionsPtr extensions(X509_REQ_get_extensions(request));
   if (!extensions) refuse("asks for extensions that cannot be read", "make the request again");
   for (int i = 0; i < sk_X509_EXTENSION_num(extensions.get()); ++i) {

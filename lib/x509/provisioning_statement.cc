@@ -41,19 +41,22 @@ ProvisioningStatement ProvisioningStatement::parse(std::string_view json) {
     }
     auto text = [&](const char* member) { return object.at(member).get<std::string>(); };
     auto flag = [&](const char* member) { return object.at(member).get<bool>(); };
-    return {.order = OrderId::parse(text("order")),
-            .station = StationName::parse(text("station")),
-            .bay = text("bay"),
-            .token_manufacturer = text("token_manufacturer"),
-            .token_model = text("token_model"),
-            .token_serial = text("token_serial"),
-            .token_firmware = text("token_firmware"),
-            .key_local = flag("key_local"),
-            .key_sensitive = flag("key_sensitive"),
-            .key_always_sensitive = flag("key_always_sensitive"),
-            .key_never_extractable = flag("key_never_extractable"),
-            .mechanism = text("mechanism"),
-            .time = text("time")};
+    ProvisioningStatement statement{.order = OrderId::parse(text("order")),
+                                    .station = StationName::parse(text("station")),
+                                    .bay = text("bay"),
+                                    .token_manufacturer = text("token_manufacturer"),
+                                    .token_model = text("token_model"),
+                                    .token_serial = text("token_serial"),
+                                    .token_firmware = text("token_firmware"),
+                                    .key_local = flag("key_local"),
+                                    .key_sensitive = flag("key_sensitive"),
+                                    .key_always_sensitive = flag("key_always_sensitive"),
+                                    .key_never_extractable = flag("key_never_extractable"),
+                                    .mechanism = text("mechanism"),
+                                    .time = text("time")};
+    // What is not canonical could say a member twice, and be read in two ways.
+    if (statement.to_json() != json) throw std::invalid_argument("it is not in its canonical form");
+    return statement;
   } catch (const std::exception& error) {
     throw Error(ErrorCode::bad_request, "the provisioning statement cannot be read",
                 "make the request with a Fleetroot station of the same version", error.what());

@@ -34,7 +34,7 @@ struct ProvisioningStatement {
 
   // Canonical: keys sorted, no white space, UTF-8.
   std::string to_json() const;
-  // Error(bad_request) unless it is an object with exactly these members.
+  // Error(bad_request) unless it is what to_json() writes: exactly these members, canonical.
   static ProvisioningStatement parse(std::string_view json);
 };
 

@@ -2,6 +2,8 @@
 
 #include <openssl/bn.h>
 
+#include <algorithm>
+
 namespace fleetroot {
 
 SerialNumber SerialNumber::random() {
@@ -15,6 +17,10 @@ SerialNumber SerialNumber::of(const X509* certificate) {
   BignumPtr number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
   if (!number)
     throw openssl_error(ErrorCode::bad_request, "a certificate has no serial number", "make it again");
+  if (BN_is_negative(number.get()) || BN_is_zero(number.get())) {
+    throw Error(ErrorCode::bad_request, "a certificate's serial number is not positive",
+                "make the certificate again (RFC 5280 section 4.1.2.2)");
+  }
   Bytes octets(static_cast<std::size_t>(BN_num_bytes(number.get())));
   BN_bn2bin(number.get(), octets.data());
   return SerialNumber(std::move(octets));
@@ -22,6 +28,10 @@ SerialNumber SerialNumber::of(const X509* certificate) {
 
 SerialNumber SerialNumber::from_hex(std::string_view hex) {
   std::optional<Bytes> octets = fleetroot::from_hex(hex);
+  // Other tools write the zero octet in front that DER needs for the sign; it is no part of the number.
+  if (octets)
+    octets->erase(octets->begin(),
+                  std::find_if(octets->begin(), octets->end(), [](auto o) { return o != 0; }));
   if (!octets || octets->empty() || octets->size() > 20) {
     throw Error(ErrorCode::usage, "the serial number is not valid",
                 "give it as 1 to 20 octets in hexadecimal");

@@ -14,7 +14,9 @@ class SerialNumber {
   // First octet 0x01..0x7f, then 17 random octets: positive, never padded, within the 20 octets of
   // RFC 5280 section 4.1.2.2, with more than the 64 random bits that CAs are asked for.
   static SerialNumber random();
+  // Error(bad_request) unless it is positive.
   static SerialNumber of(const X509* certificate);
+  // With or without zero octets in front. Error(usage).
   static SerialNumber from_hex(std::string_view hex);
 
   std::string hex() const { return to_hex(octets_); }
