@@ -3,7 +3,7 @@
 scripted with pkcs11-tool and openssl. Each is a fresh process on a fresh token; they take turns, so that a busy moment
 hits all of them. Prints medians, the 10th and 90th percentile, and the ratio to the floor.
 
-Start-up is measured from outside: a forwarding PKCS#11 module (stopwatch_module.cc) notes when the station first opens a
+Start-up is measured from outside: a forwarding PKCS#11 module (tests/witness) notes when the station first opens a
 session on the device's token, on the same clock that this script reads before it starts the process.
 """
 import argparse
@@ -108,11 +108,13 @@ class Bench:
 
     def measure_start_up(self):
         directory, token = self.fresh_token()
-        times = directory / 'times'
-        command = self.provision_command(token, self.build / 'tests/bench/stopwatch.so')
+        times = directory / 'calls'
+        command = self.provision_command(token, self.build / 'tests/witness/witness.so')
         start = time.monotonic()
-        run(*command, SOFTHSM2_CONF=str(token.conf), BENCH_MODULE=SOFTHSM, BENCH_TIMES=str(times))
-        first = dict(line.split() for line in times.read_text().splitlines())
+        run(*command, SOFTHSM2_CONF=str(token.conf), WITNESS_MODULE=SOFTHSM, WITNESS_LOG=str(times))
+        first = {}
+        for line in times.read_text().splitlines():
+            first.setdefault(*line.split())
         shutil.rmtree(directory)
         return {name: 1000 * (float(seconds) - start) for name, seconds in first.items()}
 

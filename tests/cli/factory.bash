@@ -1,0 +1,131 @@
+# A factory for one test, in a directory of its own: a CA in ca/, a station in st/, and a directory for each token.
+# Every test file loads it; setup() is bats' own hook.
+
+bats_require_minimum_version 1.5.0
+
+softhsm=/usr/lib/softhsm/libsofthsm2.so
+export SOFTHSM2_CONF=/nonexistent/softhsm2.conf # a test that forgets to name its token must not find another
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+}
+
+# make_ca [OPTION…]
+make_ca() {
+  fleetroot-ca init --home ca --name "Test Factory" "$@"
+}
+
+# make_order ORDER DEVICE-ID…
+make_order() {
+  printf '%s\n' device_id "${@:2}" >"$1.csv"
+  fleetroot-ca order create --home ca --id "$1" --profile device --devices "$1.csv"
+}
+
+# make_station [HOME [NAME]]
+make_station() {
+  local home=${1:-st} name=${2:-st-01}
+  fleetroot-station init --home "$home" --name "$name"
+  fleetroot-ca station enroll --home ca --name "$name" --request "$home/station.csr" --out "$name.pem"
+  fleetroot-station enroll --home "$home" --certificate "$name.pem" --ca-certificate ca/issuing-ca.pem \
+    --fleet-root ca/fleet-root.pem --ca 'exec:fleetroot-ca respond --home ca'
+}
+
+# make_factory DEVICE-ID…: a CA with the open order PO-1, and a station
+make_factory() {
+  make_ca
+  make_order PO-1 "$@"
+  make_station
+}
+
+# make_token_directory NAME: room for SoftHSM tokens, and none in it
+make_token_directory() {
+  mkdir -p "$1/tokens"
+  printf '%s\n' "directories.tokendir = $PWD/$1/tokens" 'objectstore.backend = file' 'log.level = ERROR' \
+    >"$1/softhsm2.conf"
+}
+
+# Not a PIN that could occur by chance where a test looks for it.
+default_pin=pin-Zx81-Qy42
+
+# add_token NAME LABEL: one more initialised token; its PIN is in NAME/pin
+add_token() {
+  (umask 077 && printf '%s\n' "$default_pin" >"$1/pin")
+  SO_PIN=so-87654321 on_token "$1" pkcs11-tool --module "$softhsm" --init-token --slot-index "${3:-0}" \
+    --label "$2" --so-pin env:SO_PIN
+  SO_PIN=so-87654321 USER_PIN=$default_pin on_token "$1" pkcs11-tool --module "$softhsm" --slot-index "${3:-0}" \
+    --login --login-type so --so-pin env:SO_PIN --init-pin --pin env:USER_PIN
+}
+
+# make_token NAME…: a directory with one token of the same name each
+make_token() {
+  local name
+  for name in "$@"; do
+    make_token_directory "$name"
+    add_token "$name" "$name"
+  done
+}
+
+# on_token NAME COMMAND…
+on_token() {
+  SOFTHSM2_CONF=$PWD/$1/softhsm2.conf "${@:2}"
+}
+
+# stranger NAME OPTION…: pkcs11-tool, logged in, the PIN not in argv
+stranger() {
+  USER_PIN=$(<"$1/pin") on_token "$1" pkcs11-tool --module "$softhsm" --token-label "$1" --login --pin env:USER_PIN \
+    "${@:2}"
+}
+
+token_uri() {
+  echo "pkcs11:token=$1?module-path=$softhsm&pin-source=file:$1/pin"
+}
+
+# provision TOKEN DEVICE-ID [OPTION…]: on order PO-1
+provision() {
+  on_token "$1" fleetroot-station provision --home st --order PO-1 --device-id "$2" --token "$(token_uri "$1")" "${@:3}"
+}
+
+# What must not change when something is refused: the objects on the tokens, the ledger, the orders.
+state_of() {
+  local token
+  for token in "$@"; do
+    echo "token $token"
+    stranger "$token" --list-objects
+  done
+  fleetroot-ca cert list --home ca --json
+  fleetroot-ca order list --home ca --json
+}
+
+# remember TOKEN…, and later: nothing_changed
+remember() {
+  remembered_tokens=("$@")
+  remembered_state=$(state_of "$@")
+}
+nothing_changed() {
+  diff <(echo "$remembered_state") <(state_of "${remembered_tokens[@]}")
+}
+
+# refused EXIT-CODE PATTERN COMMAND…: that exit code, one error that matches, one hint, both on stderr
+refused() {
+  run --separate-stderr "-$1" "${@:3}"
+  [[ $(grep -c ': error: ' <<<"$stderr") == 1 ]]
+  [[ $(grep -c ': hint: .' <<<"$stderr") == 1 ]]
+  grep ': error: ' <<<"$stderr" | grep --extended-regexp --ignore-case --quiet -- "$2" || {
+    echo "expected an error that matches '$2', got: $stderr"
+    return 1
+  }
+}
+
+# error_code COMMAND…: the code in the last JSON line of a command that fails
+error_code() {
+  "$@" --json 2>/dev/null | tail -n 1 | jq -r .error.code
+}
+
+certificates_in_ledger() {
+  fleetroot-ca cert list --home ca --json | jq -s 'map(if type == "array" then .[] else . end) | length'
+}
+
+# objects_on TOKEN CLASS: how many ("Private Key", "Public Key", "Certificate", or "" for all)
+objects_on() {
+  stranger "$1" --list-objects 2>/dev/null | grep --count "${2:-} Object" || true
+}

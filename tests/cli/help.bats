@@ -1,0 +1,61 @@
+#!/usr/bin/env bats
+# Every command explains itself, by examples first, and refuses what it does not know.
+load factory
+
+# The commands that a program's (or a command group's) --help lists.
+commands_in() {
+  "$@" --help | awk '/^Subcommands:/ { listing = 1; next } /^[^ ]/ { listing = 0 } listing && /^  [a-z]/ { print $1 }'
+}
+
+# Every runnable command line of a program: "order create", "provision", …
+leaf_commands() {
+  local program=$1 command group
+  for command in $(commands_in "$program"); do
+    group=$(commands_in "$program" "$command")
+    if [[ -z $group ]]; then
+      echo "$command"
+    else
+      printf "$command %s\n" $group
+    fi
+  done
+}
+
+@test "the commands of the contract are there" {
+  for command in init respond "root issue" "station enroll" "station list" "order create" "order show" "order list" \
+    "order close" "cert issue" "cert list" "cert show" "config check"; do
+    leaf_commands fleetroot-ca | grep -qx "$command" || { echo "fleetroot-ca $command"; return 1; }
+  done
+  for command in init enroll provision verify inspect "config check"; do
+    leaf_commands fleetroot-station | grep -qx "$command" || { echo "fleetroot-station $command"; return 1; }
+  done
+}
+
+@test "--help of every command opens with examples, on stdout, and exits 0" {
+  for program in fleetroot-ca fleetroot-station; do
+    while read -r -a command; do
+      run --separate-stderr -0 "$program" "${command[@]}" --help
+      [[ ${lines[0]} == Examples* && ${lines[1]} == *"$program ${command[*]}"* && -z $stderr ]] ||
+        { echo "$program ${command[*]}: $output"; return 1; }
+    done < <(leaf_commands "$program")
+  done
+}
+
+@test "--version and --help of the programs" {
+  for program in fleetroot-ca fleetroot-station; do
+    run -0 "$program" --version
+    [[ $output == "$program "[0-9]* ]]
+    run -0 "$program" --help
+  done
+}
+
+@test "what cannot be understood: 64, an error and a hint" {
+  for program in fleetroot-ca fleetroot-station; do
+    refused 64 '.' "$program"
+    refused 64 'frobnicate' "$program" frobnicate
+    refused 64 '.' "$program" init --home x --name y --frobnicate
+    refused 64 '.' "$program" init
+  done
+  refused 64 '.' fleetroot-station provision --home st --order PO-1 --token pkcs11:token=x
+  refused 64 '.' fleetroot-ca order create --home ca --id 'PO/1' --profile device --pattern x --quantity 1
+  refused 64 '.' fleetroot-ca order create --home ca --id PO-1 --profile device --pattern x --quantity -1
+}

@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# Home directories: what is in them, who may read it, and how mistakes in them are found.
+load factory
+
+@test "secrets are for their owner alone, whatever the umask" {
+  umask 000
+  make_factory DEV-1
+  make_token dev-1
+  chmod 600 dev-1/pin
+  provision dev-1 DEV-1
+
+  for home in ca st; do
+    [[ $(stat -c %a "$home") == 700 ]]
+    run ! grep . < <(find "$home" \( -name '*pin*' -o -name '*.db*' \) -type f -perm /077)
+    run ! grep . < <(find "$home" -type f -perm /022)
+  done
+  # and no private key lies anywhere as a file
+  run ! grep -rl 'PRIVATE KEY' .
+}
+
+@test "init takes no directory that has something in it" {
+  make_ca
+  before=$(find ca -type f -exec sha256sum {} + | sort)
+
+  refused 73 'ca' fleetroot-ca init --home ca --name Again
+  [[ $(find ca -type f -exec sha256sum {} + | sort) == "$before" ]]
+
+  mkdir st && echo precious >st/file
+  refused 73 'st' fleetroot-station init --home st --name st-01
+  [[ $(ls st) == file ]]
+}
+
+@test "a failed init leaves nothing behind" {
+  mkdir closed
+  touch closed/file
+
+  refused 73 '.' fleetroot-ca init --home closed/file/ca --name X
+  refused 73 '.' fleetroot-station init --home closed/file/st --name st-01
+  run --separate-stderr ! fleetroot-station init --home st --name 'st/01'
+
+  [[ ! -e st ]]
+}
+
+@test "a home that is not there: an error and a hint" {
+  for command in "fleetroot-ca order list" "fleetroot-ca cert list" "fleetroot-ca respond" "fleetroot-ca config check" \
+    "fleetroot-station config check"; do
+    refused 78 'nowhere' $command --home nowhere
+  done
+}
+
+@test "config check finds nothing wrong with a fresh home" {
+  make_factory DEV-1
+
+  run -0 fleetroot-ca config check --home ca
+  run -0 fleetroot-station config check --home st
+}
+
+@test "an unknown key is an error that names the nearest known one" {
+  make_factory DEV-1
+  make_token dev-1
+  cp st/station.toml kept.toml
+
+  # at the top of the file, so that it belongs to no section
+  sed -i '1i nmae = "st-01"' st/station.toml
+  refused 78 'nmae' fleetroot-station config check --home st
+  grep -q 'name' <<<"$stderr"
+  refused 78 'nmae' provision dev-1 DEV-1
+  cp kept.toml st/station.toml
+
+  sed -i '1i nmae = "x"' ca/ca.toml
+  refused 78 'nmae' fleetroot-ca config check --home ca
+}
+
+@test "a file that is no TOML: 78, with the line" {
+  make_factory DEV-1
+  echo '= = =' >>st/station.toml
+  line=$(wc -l <st/station.toml)
+
+  refused 78 "station.toml.*$line|$line.*station.toml" fleetroot-station config check --home st
+}
+
+@test "a station that is not enrolled yet says so" {
+  make_ca
+  make_order PO-1 DEV-1
+  fleetroot-station init --home st --name st-01
+  make_token dev-1
+
+  refused 78 'enroll|certificate' provision dev-1 DEV-1
+  [[ $stderr == *"fleetroot-station enroll"* ]]
+  [[ $(objects_on dev-1) == 0 ]]
+}
+
+@test "enroll refuses a certificate that is not this station's, and a CA that is not under the root" {
+  make_ca
+  fleetroot-station init --home st --name st-01
+  fleetroot-station init --home st2 --name st-02
+  for name in st st2; do
+    fleetroot-ca station enroll --home ca --name "$name" --request "$name/station.csr" --out "$name.pem"
+  done
+  mkdir elsewhere && (cd elsewhere && make_ca)
+  enroll() {
+    fleetroot-station enroll --home st --certificate "$1" --ca-certificate "$2" --fleet-root "$3" \
+      --ca 'exec:fleetroot-ca respond --home ca'
+  }
+
+  refused '65' '.' enroll st2.pem ca/issuing-ca.pem ca/fleet-root.pem
+  refused '65' '.' enroll st.pem elsewhere/ca/issuing-ca.pem elsewhere/ca/fleet-root.pem
+  refused '65' '.' enroll st.pem ca/issuing-ca.pem elsewhere/ca/fleet-root.pem
+
+  run -0 enroll st.pem ca/issuing-ca.pem ca/fleet-root.pem
+}
+
+@test "a station request that is not sound enrolls nobody" {
+  make_ca
+  openssl req -new -newkey rsa:1024 -nodes -keyout key.pem -subj /CN=st-01 -out weak.csr
+
+  refused 65 '.' fleetroot-ca station enroll --home ca --name st-01 --request weak.csr --out st-01.pem
+
+  [[ ! -e st-01.pem ]]
+  [[ $(fleetroot-ca station list --home ca --json | jq -s 'map(if type == "array" then .[] else . end) | length') == 0 ]]
+}
+
+@test "the PIN in the environment does not disturb a home's own PIN" {
+  make_factory DEV-1
+  make_token dev-1
+  FLEETROOT_HOME=$PWD/st on_token dev-1 fleetroot-station provision --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)"
+}

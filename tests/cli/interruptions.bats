@@ -1,0 +1,152 @@
+#!/usr/bin/env bats
+# Whatever stops a run, one re-run finishes.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1
+  make_token dev-1
+}
+
+finishes_in_one_run() {
+  run --separate-stderr -0 provision dev-1 DEV-1
+  [[ $(objects_on dev-1 "Private Key") == 1 ]]
+  [[ $(objects_on dev-1 "Public Key") == 1 ]]
+  [[ $(objects_on dev-1 "Certificate") == 1 ]]
+  [[ $(objects_on dev-1) == 3 ]]
+  [[ $(certificates_in_ledger) == 1 ]]
+}
+
+# A CA that takes a request and never answers; the station is interrupted as soon as the request is there.
+silent_ca() {
+  mkfifo request-is-there
+  cat >silent-ca <<'EOF'
+#!/usr/bin/env bash
+head -c 1 >/dev/null
+echo arrived >request-is-there
+exec cat >/dev/null
+EOF
+  chmod +x silent-ca
+}
+
+interrupt_with() {
+  silent_ca
+  SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf setsid fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)" --ca "exec:$PWD/silent-ca" 3>&- &
+  local station=$!
+  read -r _ <request-is-there
+  kill "-$1" "$station"
+  wait "$station" || status=$?
+  ((status != 0))
+}
+
+@test "Ctrl-C while the CA is silent" {
+  # A shell makes background jobs ignore SIGINT; a terminal does not.
+  silent_ca
+  python3 - "$(token_uri dev-1)" <<'EOF'
+import os, signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+station = subprocess.Popen(['fleetroot-station', 'provision', '--home', 'st', '--order', 'PO-1', '--device-id', 'DEV-1',
+                            '--token', sys.argv[1], '--ca', f'exec:{os.getcwd()}/silent-ca'],
+                           env={**os.environ, 'SOFTHSM2_CONF': os.getcwd() + '/dev-1/softhsm2.conf'}, process_group=0
+                           ) if sys.version_info >= (3, 11) else None
+open('request-is-there').readline()
+os.killpg(station.pid, signal.SIGINT)
+sys.exit(0 if station.wait() != 0 else 1)
+EOF
+  finishes_in_one_run
+}
+
+@test "SIGTERM while the CA is silent" {
+  interrupt_with TERM
+  finishes_in_one_run
+}
+
+@test "kill -9 while the CA is silent" {
+  interrupt_with KILL
+  finishes_in_one_run
+}
+
+@test "a terminal that goes away" {
+  interrupt_with HUP
+  finishes_in_one_run
+}
+
+@test "a CA that dies in the middle of its answer" {
+  cat >broken-ca <<'EOF'
+#!/usr/bin/env bash
+fleetroot-ca respond --home ca | head -c 100
+EOF
+  chmod +x broken-ca
+
+  run --separate-stderr provision dev-1 DEV-1 --ca "exec:$PWD/broken-ca"
+  [[ $status == 69 || $status == 76 ]]
+  [[ $stderr == *": error: "*": hint: "* ]]
+
+  finishes_in_one_run
+}
+
+@test "a CA whose certificate arrives and whose confirmation does not" {
+  # Passes the first answer through, byte for byte, and dies before the second.
+  cat >half-ca <<'EOF'
+#!/usr/bin/env python3
+import subprocess, sys
+def message(stream):
+    head = stream.read(4)
+    assert head[0] == 0x30 and head[1] == 0x82
+    return head + stream.read(head[2] << 8 | head[3])
+ca = subprocess.Popen(['fleetroot-ca', 'respond', '--home', 'ca'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+ca.stdin.write(message(sys.stdin.buffer))
+ca.stdin.flush()
+sys.stdout.buffer.write(message(ca.stdout))
+sys.stdout.buffer.flush()
+message(sys.stdin.buffer)
+ca.kill()
+EOF
+  chmod +x half-ca
+
+  run --separate-stderr -69 provision dev-1 DEV-1 --ca "exec:$PWD/half-ca"
+  [[ $stderr == *": error: "*": hint: "* ]]
+
+  finishes_in_one_run
+}
+
+@test "a CA that talks nonsense: 76" {
+  refused 76 '.' provision dev-1 DEV-1 --ca 'exec:/bin/echo hello'
+  refused 76 '.' provision dev-1 DEV-1 --ca 'exec:/bin/cat'
+  finishes_in_one_run
+}
+
+@test "a CA that is not ours, with the same name" {
+  mkdir elsewhere
+  (cd elsewhere && make_ca && make_order PO-1 DEV-1 &&
+    fleetroot-ca station enroll --home ca --name st-01 --request ../st/station.csr --out st-01.pem)
+
+  run --separate-stderr ! provision dev-1 DEV-1 --ca "exec:fleetroot-ca respond --home elsewhere/ca"
+  [[ $stderr == *": error: "*": hint: "* ]]
+
+  finishes_in_one_run
+}
+
+@test "files that may not grow, as on a full disk: an error, and the next run finishes" {
+  for blocks in 0 1 4 16 48; do
+    run --separate-stderr bash -c 'trap "" XFSZ; ulimit -f '$blocks'; cd "$0" &&
+      SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf exec fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+        --token "$1"' "$PWD" "$(token_uri dev-1)"
+    ((status == 0)) || [[ $stderr == *": error: "*": hint: "* ]] || { echo "$blocks: $status $stderr"; return 1; }
+    ((status != 70))
+  done
+  finishes_in_one_run
+}
+
+@test "a token directory on a full disk" {
+  if ! { mkdir small && mount -t tmpfs -o size=40k none small; } 2>/dev/null; then
+    skip "mounting a small file system needs root"
+  fi
+  trap 'umount small' EXIT
+  mkdir small/dev-2
+  make_order PO-2 DEV-2
+  make_token small/dev-2 || skip "the file system is too small for a token"
+  fill() { head -c "$1" /dev/zero >small/filling 2>/dev/null || true; }
+  umount small
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env bats
+load factory
+
+@test "a device that is not on the order is refused, and its token stays empty" {
+  make_factory DEV-1
+  make_token dev-9
+  remember dev-9
+
+  refused 65 'DEV-9.*not on' provision dev-9 DEV-9
+
+  [[ $(error_code provision dev-9 DEV-9) == not_on_order ]]
+  nothing_changed
+  [[ $(objects_on dev-9) == 0 ]]
+}
+
+@test "an order for two devices takes two" {
+  make_ca
+  fleetroot-ca order create --home ca --id PO-1 --profile device --pattern 'DEV-[0-9]+' --quantity 2
+  make_station
+  make_token dev-1 dev-2 dev-3
+  provision dev-1 DEV-1
+  provision dev-2 DEV-2
+  remember dev-1 dev-2 dev-3
+
+  refused 65 'order PO-1 .*(full|quantity|used up)' provision dev-3 DEV-3
+
+  [[ $(error_code provision dev-3 DEV-3) == order_full ]]
+  nothing_changed
+  # a device that is done stays done
+  run -0 provision dev-1 DEV-1
+}
+
+@test "a device ID that does not fit the order's pattern is refused" {
+  make_ca
+  fleetroot-ca order create --home ca --id PO-1 --profile device --pattern 'DEV-[0-9]+' --quantity 2
+  make_station
+  make_token dev-1
+  remember dev-1
+
+  refused 65 'not on|pattern' provision dev-1 DEV-1x
+
+  nothing_changed
+}
+
+@test "a closed order takes no more" {
+  make_factory DEV-1 DEV-2
+  make_token dev-1 dev-2
+  provision dev-1 DEV-1
+  fleetroot-ca order close --home ca --id PO-1
+  remember dev-1 dev-2
+
+  refused 65 'order PO-1 is closed' provision dev-2 DEV-2
+
+  [[ $(error_code provision dev-2 DEV-2) == order_closed ]]
+  nothing_changed
+  run -0 provision dev-1 DEV-1
+}
+
+@test "an order that nobody opened is refused" {
+  make_factory DEV-1
+  make_token dev-1
+  remember dev-1
+
+  refused 65 'order PO-7' on_token dev-1 fleetroot-station provision --home st --order PO-7 --device-id DEV-1 \
+    --token "$(token_uri dev-1)"
+
+  nothing_changed
+}
+
+@test "an order cannot be opened twice" {
+  make_ca
+  make_order PO-1 DEV-1
+  before=$(fleetroot-ca order show --home ca --id PO-1 --json)
+
+  run --separate-stderr ! make_order PO-1 DEV-1 DEV-2
+
+  [[ $stderr == *": error: "*": hint: "* ]]
+  [[ $(fleetroot-ca order show --home ca --id PO-1 --json) == "$before" ]]
+}
+
+@test "an order counts what it has used" {
+  make_factory DEV-1 DEV-2
+  make_token dev-1
+  before=$(fleetroot-ca order show --home ca --id PO-1 --json)
+  provision dev-1 DEV-1
+
+  run -0 fleetroot-ca order show --home ca --id PO-1 --json
+
+  jq -e . <<<"$output"
+  [[ $output != "$before" ]]
+  fleetroot-ca order list --home ca | grep -q PO-1
+}
+
+@test "an order's list of devices must have a device_id column, and each device once" {
+  make_ca
+  printf 'serial\nDEV-1\n' >no-column.csv
+  printf 'device_id\nDEV-1\nDEV-1\n' >twice.csv
+  : >empty.csv
+
+  for list in no-column twice empty; do
+    refused 65 '.' fleetroot-ca order create --home ca --id "PO-$list" --profile device --devices $list.csv
+  done
+
+  run -0 fleetroot-ca order list --home ca --json
+  [[ $(jq -s 'map(if type == "array" then .[] else . end) | length' <<<"$output") == 0 ]]
+}
+
+@test "a station that nobody enrolled gets nothing" {
+  make_factory DEV-1
+  make_token dev-1
+  # another factory's station, which pins this factory's CA
+  mkdir elsewhere
+  (cd elsewhere && make_ca && make_station ../stranger st-99)
+  cp ca/issuing-ca.pem ca/fleet-root.pem stranger/
+  remember dev-1
+
+  run --separate-stderr ! on_token dev-1 fleetroot-station provision --home stranger --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)"
+
+  [[ $stderr == *": error: "*": hint: "* ]]
+  nothing_changed
+}
+
+@test "the CA out of reach: 69, and the next run finishes with one key and one certificate" {
+  make_factory DEV-1
+  make_token dev-1
+
+  refused 69 'CA' provision dev-1 DEV-1 --ca 'exec:/bin/false'
+  refused 78 'cannot start|nonexistent' provision dev-1 DEV-1 --ca 'exec:/nonexistent/ca'
+
+  run -0 provision dev-1 DEV-1
+  [[ $(objects_on dev-1) == 3 ]]
+}

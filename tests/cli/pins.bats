@@ -1,0 +1,131 @@
+#!/usr/bin/env bats
+# A PIN's last try is never spent, and no PIN is anywhere that it need not be.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1
+  make_token dev-1
+}
+
+# As `provision dev-1 DEV-1`, with each call on the token written down in calls.
+witnessed() {
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
+  on_token dev-1 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin" "$@"
+}
+
+logins() {
+  grep -c C_Login calls || true
+}
+
+without_pin_source="pkcs11:token=dev-1?module-path=$softhsm"
+with_pin_from() {
+  on_token dev-1 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 "$@"
+}
+
+@test "a wrong PIN: 77, one try spent, nothing changed" {
+  remember dev-1
+  echo wrong-pin >dev-1/pin
+
+  refused 77 'PIN' witnessed
+
+  [[ $(logins) == 1 ]]
+  echo "$default_pin" >dev-1/pin
+  nothing_changed
+}
+
+@test "a wrong PIN again and again never spends the last try" {
+  echo wrong-pin >dev-1/pin
+
+  for _ in 1 2 3 4 5; do
+    run --separate-stderr -77 witnessed
+  done
+
+  [[ $stderr == *": hint: "*--retry-pin* ]]
+  (($(logins) <= 2))
+  [[ $(error_code witnessed) == pin_locked ]]
+  # the right PIN and a person's word that it is right
+  echo "$default_pin" >dev-1/pin
+  run -0 witnessed --retry-pin
+}
+
+@test "the right PIN after one wrong one clears the count" {
+  for _ in 1 2 3; do
+    echo wrong-pin >dev-1/pin
+    run --separate-stderr -77 witnessed
+    echo "$default_pin" >dev-1/pin
+    run -0 witnessed
+  done
+}
+
+@test "PINs come from a file, the environment, a descriptor, with or without a last newline" {
+  printf %s "$default_pin" >dev-1/pin
+  run -0 provision dev-1 DEV-1
+  run -0 env USER_PIN="$default_pin" SOFTHSM2_CONF="$PWD/dev-1/softhsm2.conf" fleetroot-station provision --home st \
+    --order PO-1 --device-id DEV-1 --token "$without_pin_source&pin-source=env:USER_PIN"
+  with_pin_from --token "$without_pin_source" --pin-fd 5 5< <(echo "$default_pin")
+}
+
+@test "no PIN at all, an empty one, an unreadable one: 77, and no try is spent" {
+  refused 77 'PIN' with_pin_from --token "$without_pin_source" </dev/null
+  refused 77 'PIN' with_pin_from --token "$without_pin_source&pin-source=file:not-there"
+  refused 77 'PIN' with_pin_from --token "$without_pin_source&pin-source=env:NOT_SET"
+  : >dev-1/pin
+  refused 77 'PIN' witnessed
+  [[ ! -e calls || $(logins) == 0 ]]
+  (($(stat -c %a dev-1/pin) == 600))
+}
+
+@test "a PIN file that everybody can change is refused, one that everybody can read is remarked upon" {
+  chmod 666 dev-1/pin
+  refused 77 'PIN file' provision dev-1 DEV-1
+  chmod 644 dev-1/pin
+  run --separate-stderr -0 provision dev-1 DEV-1
+  [[ $stderr == *warning*chmod\ 600* ]]
+}
+
+@test "no PIN in the arguments or the environment of any process, nor in what is printed or kept" {
+  mkdir trace
+  USER_PIN=$default_pin SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf strace -ff -v -s 100000 -e trace=execve -o trace/p \
+    fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$without_pin_source&pin-source=env:USER_PIN" --json >printed 2>&1
+  cat trace/* >all
+
+  # the station itself was given the PIN in its environment; it is the one program that may have been
+  (($(grep -c '^execve(.* = 0$' all) >= 3))
+  [[ $(grep -c -- "$default_pin" all) == 1 ]]
+  grep -- "$default_pin" all | grep -q '^execve(.*/fleetroot-station", \["fleetroot-station", "provision"'
+  # the CA's and the station's own PINs, too
+  for pin_file in dev-1/pin $(find ca st -name '*pin*' -type f); do
+    pin=$(<"$pin_file")
+    ((${#pin} >= 4))
+    [[ $pin_file == dev-1/pin ]] || run ! grep -q -- "$pin" all
+    run ! grep -q -- "$pin" printed
+    run ! grep -rlF --exclude="$(basename "$pin_file")" -- "$pin" ca st
+  done
+}
+
+@test "a PIN that is refused is not repeated" {
+  echo wrong-but-precious >dev-1/pin
+
+  run -77 witnessed
+  [[ $output != *precious* ]]
+  run -77 witnessed --json
+  [[ $output != *precious* ]]
+  run ! grep -rl precious st ca
+}
+
+@test "the CA's wrong PIN: 77, from the CA, and nothing on the device" {
+  pin_file=$(find ca -name '*pin*' -type f | grep -v root | head -n 1)
+  [[ -n $pin_file ]]
+  cp "$pin_file" kept
+  echo 0000-wrong >"$pin_file"
+
+  run --separate-stderr ! provision dev-1 DEV-1
+  [[ $stderr == *": error: "*": hint: "* ]]
+
+  cat kept >"$pin_file"
+  run -0 provision dev-1 DEV-1
+  [[ $(objects_on dev-1) == 3 ]]
+}

@@ -1,0 +1,131 @@
+#!/usr/bin/env bats
+load factory
+
+@test "a device gets its key and certificate, and a person reads PASS" {
+  make_factory DEV-1
+  make_token dev-1
+
+  run --separate-stderr -0 provision dev-1 DEV-1
+
+  [[ ${lines[-1]} == "PASS DEV-1 "* ]]
+  [[ $(objects_on dev-1 "Private Key") == 1 ]]
+  [[ $(objects_on dev-1 "Public Key") == 1 ]]
+  [[ $(objects_on dev-1 "Certificate") == 1 ]]
+  [[ $(certificates_in_ledger) == 1 ]]
+}
+
+@test "a machine reads ten steps and a verdict, one JSON object a line" {
+  make_factory DEV-1
+  make_token dev-1
+
+  provision dev-1 DEV-1 --json >events.jsonl
+
+  [[ $(jq -s 'map(.schema) | unique | .[]' events.jsonl) == '"fleetroot/1"' ]]
+  [[ $(jq -s -c 'map(select(.event == "step").step)' events.jsonl) == "[1,2,3,4,5,6,7,8,9,10]" ]]
+  [[ $(jq -s 'all(.[]; .device_id == "DEV-1" and (.millis | type) == "number")' events.jsonl) == true ]]
+  [[ $(tail -n 1 events.jsonl | jq -r '.event + " " + .result') == "device pass" ]]
+}
+
+@test "the same command again says that all is done, and writes nothing" {
+  make_factory DEV-1
+  make_token dev-1
+  provision dev-1 DEV-1
+  remember dev-1
+  files=$(find dev-1/tokens -type f -exec sha256sum {} + | sort)
+
+  run --separate-stderr -0 provision dev-1 DEV-1
+  [[ ${lines[-1]} == "PASS DEV-1 "*"already provisioned"* ]]
+  run --separate-stderr -0 provision dev-1 DEV-1 --json
+  [[ $(tail -n 1 <<<"$output" | jq -r .result) == already ]]
+
+  nothing_changed
+  [[ $(find dev-1/tokens -type f -exec sha256sum {} + | sort) == "$files" ]]
+  [[ $(certificates_in_ledger) == 1 ]]
+}
+
+@test "the same command again makes no call that changes the token" {
+  make_factory DEV-1
+  make_token dev-1
+  provision dev-1 DEV-1
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
+
+  on_token dev-1 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin"
+
+  grep -q C_Login calls
+  run -1 grep -E 'C_GenerateKeyPair|C_CreateObject|C_DestroyObject|C_SetAttributeValue' calls
+}
+
+@test "the certificate is the profile's, whatever the request said" {
+  make_factory DEV-1
+  make_token dev-1
+  provision dev-1 DEV-1
+
+  fleetroot-ca cert show --home ca --device-id DEV-1 --pem >certificate.pem
+
+  openssl x509 -in certificate.pem -noout -subject -nameopt RFC2253 | grep -x 'subject=CN=DEV-1'
+  extensions=$(openssl x509 -in certificate.pem -noout -text -certopt ext_dump)
+  grep -A1 'X509v3 Key Usage: critical' <<<"$extensions" | grep -qx ' *Digital Signature'
+  grep -A1 'X509v3 Extended Key Usage' <<<"$extensions" | grep -qx ' *TLS Web Client Authentication'
+  openssl verify -x509_strict -purpose sslclient -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem certificate.pem
+  # what lies on the token is what the ledger holds
+  stranger dev-1 --read-object --type cert --id 01 --output-file token.der
+  cmp token.der <(openssl x509 -in certificate.pem -outform DER)
+}
+
+@test "verify believes a token that the station filled, and says why it does not believe another" {
+  make_factory DEV-1
+  make_token dev-1 stray
+  provision dev-1 DEV-1
+
+  run -0 on_token dev-1 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri dev-1)"
+  run ! on_token dev-1 fleetroot-station verify --home st --device-id DEV-2 --token "$(token_uri dev-1)"
+  run ! on_token stray fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri stray)"
+}
+
+@test "verify does not believe a certificate over somebody else's key" {
+  make_factory DEV-1
+  make_token dev-1 other
+  provision dev-1 DEV-1
+  stranger dev-1 --read-object --type cert --id 01 --output-file certificate.der
+  stranger other --keypairgen --key-type EC:prime256v1 --id 01 --label fleetroot --usage-sign
+  stranger other --write-object certificate.der --type cert --id 01 --label fleetroot
+
+  run ! on_token other fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri other)"
+}
+
+@test "inspect shows what is on a token, and changes nothing" {
+  make_factory DEV-1
+  make_token dev-1
+  provision dev-1 DEV-1
+  remember dev-1
+
+  run -0 on_token dev-1 fleetroot-station inspect --token "$(token_uri dev-1)"
+
+  [[ $output == *fleetroot* ]]
+  nothing_changed
+}
+
+@test "a self-signed placeholder makes way for the real certificate" {
+  make_factory DEV-1
+  make_token dev-1
+
+  run --separate-stderr -0 provision dev-1 DEV-1 --placeholder
+
+  [[ $(objects_on dev-1 "Certificate") == 1 ]]
+  stranger dev-1 --read-object --type cert --id 01 --output-file certificate.der
+  openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem certificate.der
+}
+
+@test "two stations, two orders and two devices do not get in each other's way" {
+  make_factory DEV-1
+  make_order PO-2 DEV-2
+  make_station st2 st-02
+  make_token dev-1 dev-2
+
+  provision dev-1 DEV-1 >first.log 2>&1 &
+  on_token dev-2 fleetroot-station provision --home st2 --order PO-2 --device-id DEV-2 --token "$(token_uri dev-2)"
+  wait $!
+
+  [[ $(certificates_in_ledger) == 2 ]]
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/env bats
+# Tokens and modules that cannot be used, or that belong to somebody else.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1
+}
+
+with_uri() {
+  on_token "$1" fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$2" "${@:3}"
+}
+
+@test "a foreign key under our ID is not touched" {
+  make_token dev-1
+  stranger dev-1 --keypairgen --key-type EC:prime256v1 --id 01 --label "somebody else's"
+  remember dev-1
+
+  refused 65 'dev-1|object|key' provision dev-1 DEV-1
+
+  [[ $(error_code provision dev-1 DEV-1) == token_foreign_object ]]
+  nothing_changed
+}
+
+@test "a foreign key under our label is not touched" {
+  make_token dev-1
+  stranger dev-1 --keypairgen --key-type RSA:2048 --id 77 --label fleetroot
+  remember dev-1
+
+  refused 65 'dev-1|object|key' provision dev-1 DEV-1
+
+  [[ $(error_code provision dev-1 DEV-1) == token_foreign_object ]]
+  nothing_changed
+}
+
+@test "a foreign certificate under our ID is not touched" {
+  make_token dev-1
+  openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -subj /CN=DEV-1 -outform DER -out foreign.der
+  stranger dev-1 --write-object foreign.der --type cert --id 01 --label theirs
+  remember dev-1
+
+  refused 65 'dev-1|object|certificate' provision dev-1 DEV-1
+
+  nothing_changed
+}
+
+@test "foreign objects under other names stay where they are, beside ours" {
+  make_token dev-1
+  stranger dev-1 --keypairgen --key-type EC:prime256v1 --id 42 --label disk-encryption
+  stranger dev-1 --list-objects --id 42 >before
+
+  run -0 provision dev-1 DEV-1
+
+  diff before <(stranger dev-1 --list-objects --id 42)
+  [[ $(objects_on dev-1 "Private Key") == 2 ]]
+}
+
+@test "a key that was made outside of the token is no key of ours" {
+  make_token dev-1
+  provision dev-1 DEV-1
+  make_token forged
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -outform DER -out key.der
+  stranger forged --write-object key.der --type privkey --id 01 --label fleetroot --usage-sign
+  remember forged
+
+  run --separate-stderr ! provision forged DEV-1
+
+  [[ $stderr == *": error: "*": hint: "* ]]
+  nothing_changed
+}
+
+@test "a token that is not there: 75, try again" {
+  make_token dev-1
+
+  refused 75 'token' with_uri dev-1 "pkcs11:token=dev-2?module-path=$softhsm&pin-source=file:dev-1/pin"
+  [[ $(error_code with_uri dev-1 "pkcs11:token=dev-2?module-path=$softhsm&pin-source=file:dev-1/pin") == token_absent ]]
+  run --separate-stderr -75 with_uri dev-1 "pkcs11:token=dev-2?module-path=$softhsm&pin-source=file:dev-1/pin" --json
+  [[ $(tail -n 1 <<<"$output" | jq .error.retry) == true ]]
+}
+
+@test "a module that is not there: 78" {
+  make_token dev-1
+  refused 78 'nothing.so' with_uri dev-1 "pkcs11:token=dev-1?module-path=/usr/lib/nothing.so&pin-source=file:dev-1/pin"
+}
+
+@test "a module that is no PKCS#11: 78" {
+  make_token dev-1
+  printf 'not even a library\n' >text.so
+  for module in /lib/x86_64-linux-gnu/libm.so.6 "$PWD/text.so" /etc/passwd /usr/lib; do
+    refused 78 'module' with_uri dev-1 "pkcs11:token=dev-1?module-path=$module&pin-source=file:dev-1/pin"
+    [[ $(error_code with_uri dev-1 "pkcs11:token=dev-1?module-path=$module&pin-source=file:dev-1/pin") == module_unusable ]]
+  done
+}
+
+@test "an uninitialised token: 78, and no hang" {
+  make_token_directory dev-1
+  (umask 077 && echo "$default_pin" >dev-1/pin)
+
+  refused 78 'initiali[sz]ed' with_uri dev-1 "pkcs11:model=SoftHSM%20v2?module-path=$softhsm&pin-source=file:dev-1/pin"
+}
+
+@test "two tokens that match: 78, and neither is touched" {
+  make_token_directory dev-1
+  add_token dev-1 dev-1 0
+  add_token dev-1 dev-1 1
+  files=$(find dev-1/tokens -type f -exec sha256sum {} + | sort)
+
+  refused 78 'two|2|more than one|ambiguous' provision dev-1 DEV-1
+
+  [[ $(error_code provision dev-1 DEV-1) == token_ambiguous ]]
+  [[ $(find dev-1/tokens -type f -exec sha256sum {} + | sort) == "$files" ]]
+  # the serial number tells them apart
+  serial=$(on_token dev-1 pkcs11-tool --module "$softhsm" --list-token-slots | awk '/serial num/ { print $4; exit }')
+  run -0 with_uri dev-1 "pkcs11:token=dev-1;serial=$serial?module-path=$softhsm&pin-source=file:dev-1/pin"
+}
+
+@test "a token URI that can be read in two ways is refused: 64" {
+  make_token dev-1
+  query="module-path=$softhsm&pin-source=file:dev-1/pin"
+
+  refused 64 'token URI' with_uri dev-1 "dev-1"
+  refused 64 'twice' with_uri dev-1 "pkcs11:token=dev-1;token=dev-2?$query"
+  refused 64 'slot' with_uri dev-1 "pkcs11:token=dev-1;slot-description=x?$query"
+  refused 64 'character' with_uri dev-1 "pkcs11:token=dev 1?$query"
+  refused 64 'pin-value' with_uri dev-1 "pkcs11:token=dev-1?module-path=$softhsm&pin-value=1234"
+  refused 64 'command' with_uri dev-1 "pkcs11:token=dev-1?module-path=$softhsm&pin-source=%7Ccat%20dev-1/pin"
+}
+
+@test "module-path is understood in both parts of the URI" {
+  make_token dev-1
+
+  run -0 with_uri dev-1 "pkcs11:token=dev-1;module-path=$softhsm?pin-source=file:dev-1/pin"
+}
+
+@test "a token that another station works on: 75" {
+  make_token dev-1
+  # the lock that a running station holds, taken by somebody else
+  provision dev-1 DEV-1
+  lock=$(find st/locks -type f | head -n 1)
+  [[ -n $lock ]]
+
+  refused 75 'dev-1|token|busy' flock "$lock" bash -c 'SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf exec fleetroot-station \
+    provision --home st --order PO-1 --device-id DEV-1 --token "$0"' "$(token_uri dev-1)"
+}

@@ -1,0 +1,98 @@
+// A PKCS#11 module that stands in front of another one and writes down who called what and when: how tests
+// know that a PIN was tried once, or that nothing was written, and how the benchmark knows when a program
+// first touched its token.
+//
+// WITNESS_MODULE names the module behind it; WITNESS_LOG the file that gets a line "FUNCTION
+// CLOCK_MONOTONIC-SECONDS" a call, for the functions below.
+#include <dlfcn.h>
+#include <p11-kit/pkcs11.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+namespace {
+
+CK_FUNCTION_LIST* real = nullptr;
+CK_FUNCTION_LIST ours;
+
+void note(const char* function) {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const char* path = std::getenv("WITNESS_LOG");
+  FILE* file = path == nullptr ? nullptr : std::fopen(path, "a");
+  if (file == nullptr) std::abort();
+  std::fprintf(file, "%s %ld.%09ld\n", function, now.tv_sec, now.tv_nsec);
+  std::fclose(file);
+}
+
+CK_RV initialize(void* arguments) {
+  note("C_Initialize");
+  return real->C_Initialize(arguments);
+}
+
+CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY notify,
+                   CK_SESSION_HANDLE* session) {
+  note("C_OpenSession");
+  return real->C_OpenSession(slot, flags, application, notify, session);
+}
+
+CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
+  note("C_Login");
+  return real->C_Login(session, user, pin, size);
+}
+
+CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_ATTRIBUTE* public_template,
+                        CK_ULONG public_count, CK_ATTRIBUTE* private_template, CK_ULONG private_count,
+                        CK_OBJECT_HANDLE* public_key, CK_OBJECT_HANDLE* private_key) {
+  note("C_GenerateKeyPair");
+  return real->C_GenerateKeyPair(session, mechanism, public_template, public_count, private_template,
+                                 private_count, public_key, private_key);
+}
+
+CK_RV create_object(CK_SESSION_HANDLE session, CK_ATTRIBUTE* attributes, CK_ULONG count,
+                    CK_OBJECT_HANDLE* object) {
+  note("C_CreateObject");
+  return real->C_CreateObject(session, attributes, count, object);
+}
+
+CK_RV set_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* attributes,
+                          CK_ULONG count) {
+  note("C_SetAttributeValue");
+  return real->C_SetAttributeValue(session, object, attributes, count);
+}
+
+CK_RV destroy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
+  note("C_DestroyObject");
+  return real->C_DestroyObject(session, object);
+}
+
+CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE* data, CK_ULONG size, CK_BYTE* signature,
+           CK_ULONG* signature_size) {
+  note("C_Sign");
+  return real->C_Sign(session, data, size, signature, signature_size);
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** list) {
+  if (real == nullptr) {
+    const char* path = std::getenv("WITNESS_MODULE");
+    void* module = path == nullptr ? nullptr : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (module == nullptr) return CKR_GENERAL_ERROR;
+    auto get_function_list = reinterpret_cast<CK_C_GetFunctionList>(dlsym(module, "C_GetFunctionList"));
+    if (get_function_list == nullptr || get_function_list(&real) != CKR_OK) return CKR_GENERAL_ERROR;
+    ours = *real;
+    ours.C_GetFunctionList = C_GetFunctionList;
+    ours.C_Initialize = initialize;
+    ours.C_OpenSession = open_session;
+    ours.C_Login = login;
+    ours.C_GenerateKeyPair = generate_key_pair;
+    ours.C_CreateObject = create_object;
+    ours.C_SetAttributeValue = set_attribute_value;
+    ours.C_DestroyObject = destroy_object;
+    ours.C_Sign = sign;
+  }
+  *list = &ours;
+  return CKR_OK;
+}
