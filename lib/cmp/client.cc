@@ -155,7 +155,9 @@ Error failure_of(const OSSL_CMP_CTX* context, const Exchange& exchange) {
 }  // namespace
 
 Client::Client(Identity station, Certificate ca, Transfer transfer)
-    : station_(std::move(station)), ca_(std::move(ca)), transfer_(std::move(transfer)) {}
+    : station_(std::move(station)), ca_(std::move(ca)), transfer_(std::move(transfer)) {
+  refuse_unless_can_protect(station_.certificate);
+}
 
 Enrolled Client::enroll(const CertificateRequest& request, const Accept& accept) {
   Exchange exchange{.request = request,

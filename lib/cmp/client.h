@@ -14,7 +14,8 @@ namespace fleetroot::cmp {
 // Sends one PKIMessage and returns the answer. Throws Error (ca_unreachable, protocol).
 using Transfer = std::function<Bytes(BytesView)>;
 
-// The certificate that came back, with whatever else the CA sent to complete its chain.
+// The certificate that came back, with whatever else the CA sent to complete its chain. The chain is not
+// covered by the CA's signature (RFC 4210 section 5.1): trust no more of it than a pinned root vouches for.
 struct Enrolled {
   Certificate certificate;
   std::vector<Certificate> chain;
@@ -33,12 +34,14 @@ struct Identity {
 class Client {
  public:
   // The answer must be signed by exactly `ca`: it is pinned. One object serves one transaction at a time.
+  // Error(configuration) for a station with an Ed25519 key, which OpenSSL 3.0's CMP cannot use.
   Client(Identity station, Certificate ca, Transfer transfer);
 
   // A refusal becomes the Error that the CA worded (code, message, hint); see responder.h for how it travels.
   // An exception from `transfer` or `accept` passes through unchanged.
-  // A lost pkiConf does not undo what accept() did: it throws ca_unreachable, and the same call again is
-  // right.
+  // A lost or refused pkiConf does not undo what accept() did: it throws ca_unreachable, and the same call
+  // again is right. Otherwise: protocol if the answer is not the pinned CA's or breaks the rules, busy if the
+  // CA wants to be asked again later, configuration if the station's key does not sign.
   Enrolled enroll(const CertificateRequest& request, const Accept& accept);
 
  private:

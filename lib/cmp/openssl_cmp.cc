@@ -14,14 +14,19 @@ CmpMessagePtr parse_message(BytesView der) {
   return message;
 }
 
+void refuse_unless_can_protect(const Certificate& certificate) {
+  if (digest_for(certificate.public_key().algorithm()) != nullptr) return;
+  throw Error(ErrorCode::configuration,
+              "the key of " + certificate.subject() + " is an Ed25519 key, which cannot sign CMP messages",
+              "give stations and CAs P-256, P-384 or RSA keys; devices may have Ed25519 keys");
+}
+
 bool sign_as(OSSL_CMP_CTX* context, const Certificate& certificate, EVP_PKEY* key) {
-  // Ed25519 has no digest; OpenSSL sees that by itself and ignores the option.
   const EVP_MD* digest = digest_for(certificate.public_key().algorithm());
   return OSSL_CMP_CTX_set_log_verbosity(context, OSSL_CMP_LOG_EMERG) == 1 &&
          OSSL_CMP_CTX_set1_cert(context, certificate.x509()) == 1 &&
          OSSL_CMP_CTX_set1_pkey(context, key) == 1 &&
-         (digest == nullptr ||
-          OSSL_CMP_CTX_set_option(context, OSSL_CMP_OPT_DIGEST_ALGNID, EVP_MD_get_type(digest)) == 1);
+         OSSL_CMP_CTX_set_option(context, OSSL_CMP_OPT_DIGEST_ALGNID, EVP_MD_get_type(digest)) == 1;
 }
 
 }  // namespace fleetroot::cmp

@@ -19,6 +19,10 @@ enum BodyType { kCp = 3, kP10cr = 4, kPkiConf = 19, kErrorBody = 23, kCertConf =
 // Error(protocol) unless the bytes are exactly one PKIMessage.
 CmpMessagePtr parse_message(BytesView der);
 
+// Error(configuration) for a key that OpenSSL 3.0 cannot protect a message with: Ed25519, which has no
+// digest. A certificate may be requested for such a key all the same.
+void refuse_unless_can_protect(const Certificate& certificate);
+
 // Says who signs what `context` sends, and that nothing is printed: errors stay on OpenSSL's queue.
 // False, with OpenSSL's queue filled, if OpenSSL refuses.
 bool sign_as(OSSL_CMP_CTX* context, const Certificate& certificate, EVP_PKEY* key);

@@ -196,7 +196,9 @@ void Responder::Transaction::take_error(OSSL_CMP_SRV_CTX* context, const OSSL_CM
 }
 
 Responder::Responder(Signer signer, Authority& authority, Now now)
-    : signer_(std::move(signer)), authority_(authority), now_(std::move(now)) {}
+    : signer_(std::move(signer)), authority_(authority), now_(std::move(now)) {
+  refuse_unless_can_protect(signer_.certificate);
+}
 
 Responder::~Responder() = default;
 

@@ -71,7 +71,8 @@ class Responder {
   static constexpr std::size_t kMaximumTransactions = 1000;
   static constexpr std::chrono::minutes kTransactionTimeout{10};
 
-  // `authority` must outlive the responder.
+  // `authority` must outlive the responder. Error(configuration) for an Ed25519 signer, which OpenSSL 3.0's
+  // CMP cannot use.
   Responder(Signer signer, Authority& authority, Now now = std::chrono::steady_clock::now);
   ~Responder();
 

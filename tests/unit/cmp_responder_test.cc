@@ -1,0 +1,233 @@
+// What the responder makes of messages that no honest station sends.
+#include <openssl/cmp.h>
+
+#include "lib/cmp/openssl_cmp.h"
+#include "tests/unit/cmp_fixture.h"
+
+namespace fleetroot::cmp {
+namespace {
+
+class CmpResponderTest : public CmpTest {
+ protected:
+  // A message as stock OpenSSL sends it with other settings than ours; nothing is answered.
+  Bytes first_message(const std::function<void(OSSL_CMP_CTX*)>& settings, int type = OSSL_CMP_P10CR) {
+    CmpCtxPtr context(OSSL_CMP_CTX_new(nullptr, nullptr));
+    OSSL_CMP_CTX_set_log_verbosity(context.get(), OSSL_CMP_LOG_EMERG);
+    OSSL_CMP_CTX_set1_recipient(context.get(), X509_get_subject_name(ca.certificate.x509()));
+    OSSL_CMP_CTX_set1_p10CSR(context.get(), request.x509_req());
+    settings(context.get());
+    Bytes message;
+    OSSL_CMP_CTX_set_transfer_cb_arg(context.get(), &message);
+    OSSL_CMP_CTX_set_transfer_cb(context.get(), [](OSSL_CMP_CTX* ctx, const OSSL_CMP_MSG* first) {
+      *static_cast<Bytes*>(OSSL_CMP_CTX_get_transfer_cb_arg(ctx)) = to_der(i2d_OSSL_CMP_MSG, first);
+      return static_cast<OSSL_CMP_MSG*>(nullptr);
+    });
+    OSSL_CMP_try_certreq(context.get(), type, nullptr, nullptr);
+    EXPECT_FALSE(message.empty()) << take_openssl_errors();
+    take_openssl_errors();
+    return message;
+  }
+  void sign_as_station(OSSL_CMP_CTX* context) {
+    OSSL_CMP_CTX_set1_cert(context, station.certificate.x509());
+    OSSL_CMP_CTX_set1_pkey(context, station.key.get());
+  }
+  // Whether `answer` is signed by the CA, whatever it says.
+  bool is_signed_by_ca(const Bytes& answer) {
+    CmpCtxPtr context(OSSL_CMP_CTX_new(nullptr, nullptr));
+    OSSL_CMP_CTX_set_log_verbosity(context.get(), OSSL_CMP_LOG_EMERG);
+    OSSL_CMP_CTX_set1_srvCert(context.get(), ca.certificate.x509());
+    bool good = OSSL_CMP_validate_msg(context.get(), parse_message(answer).get()) == 1;
+    take_openssl_errors();
+    return good;
+  }
+  static int body_of(const Bytes& message) { return OSSL_CMP_MSG_get_bodytype(parse_message(message).get()); }
+  static bool says(const Bytes& message, std::string_view words) {
+    return as_text(message).find(words) != std::string_view::npos;
+  }
+  void expect_refusal(const Bytes& message, std::string_view code) {
+    Bytes answer = responder.respond(message);
+    EXPECT_TRUE(is_signed_by_ca(answer));
+    EXPECT_TRUE(says(answer, code)) << as_text(answer);
+    EXPECT_EQ(parse_header(answer).transaction_id, parse_header(message).transaction_id);
+    EXPECT_TRUE(authority.issued.empty());
+  }
+};
+
+TEST_F(CmpResponderTest, RefusesUnprotectedMessages) {
+  Bytes anonymous = first_message([&](OSSL_CMP_CTX* context) {
+    OSSL_CMP_CTX_set_option(context, OSSL_CMP_OPT_UNPROTECTED_SEND, 1);
+    OSSL_CMP_CTX_set1_subjectName(context, X509_get_subject_name(station.certificate.x509()));
+  });
+  expect_refusal(anonymous, "[not_authorised]");
+  // The same with the name and key identifier of an enrolled station.
+  Bytes impersonating = first_message([&](OSSL_CMP_CTX* context) {
+    OSSL_CMP_CTX_set_option(context, OSSL_CMP_OPT_UNPROTECTED_SEND, 1);
+    OSSL_CMP_CTX_set1_cert(context, station.certificate.x509());
+    Bytes id = *from_hex(station.certificate.subject_key_identifier());
+    OSSL_CMP_CTX_set1_referenceValue(context, id.data(), static_cast<int>(id.size()));
+  });
+  ASSERT_EQ(to_hex(parse_header(impersonating).sender_key_id), station.certificate.subject_key_identifier());
+  expect_refusal(impersonating, "[not_authorised]");
+}
+
+TEST_F(CmpResponderTest, RefusesPasswordBasedProtection) {
+  Bytes message = first_message([&](OSSL_CMP_CTX* context) {
+    Bytes id = *from_hex(station.certificate.subject_key_identifier());
+    OSSL_CMP_CTX_set1_referenceValue(context, id.data(), static_cast<int>(id.size()));
+    OSSL_CMP_CTX_set1_secretValue(context, id.data(), static_cast<int>(id.size()));
+    OSSL_CMP_CTX_set1_subjectName(context, X509_get_subject_name(station.certificate.x509()));
+  });
+  ASSERT_EQ(to_hex(parse_header(message).sender_key_id), station.certificate.subject_key_identifier());
+  expect_refusal(message, "[not_authorised]");
+}
+
+TEST_F(CmpResponderTest, RefusesOtherKindsOfRequests) {
+  for (int type : {OSSL_CMP_IR, OSSL_CMP_CR, OSSL_CMP_KUR}) {
+    Bytes message = first_message(
+        [&](OSSL_CMP_CTX* context) {
+          sign_as_station(context);
+          EVP_PKEY_up_ref(device_key.get());
+          OSSL_CMP_CTX_set0_newPkey(context, 1, device_key.get());
+          OSSL_CMP_CTX_set1_oldCert(context, station.certificate.x509());
+        },
+        type);
+    expect_refusal(message, "[protocol]");
+  }
+}
+
+TEST_F(CmpResponderTest, ThrowsForBytesThatAreNoMessage) {
+  Bytes message = first_message([&](OSSL_CMP_CTX* context) { sign_as_station(context); });
+  for (Bytes bytes : {Bytes{}, Bytes(100, 0x30), station.certificate.der(), request.der()}) {
+    EXPECT_EQ(refusal_of([&] { responder.respond(bytes); }).code(), ErrorCode::protocol);
+  }
+  message.push_back(0);
+  EXPECT_EQ(refusal_of([&] { responder.respond(message); }).code(), ErrorCode::protocol);
+}
+
+TEST_F(CmpResponderTest, GivesALostAnswerAgainWithoutIssuingTwice) {
+  Bytes message = first_message([&](OSSL_CMP_CTX* context) { sign_as_station(context); });
+  Bytes first = responder.respond(message);
+  EXPECT_EQ(responder.respond(message), first);
+  EXPECT_EQ(authority.issued.size(), 1U);
+}
+
+TEST_F(CmpResponderTest, RefusesASecondRequestUnderAnOpenTransactionId) {
+  auto with_id = [&](const Party& as, std::uint8_t octet) {
+    return first_message([&](OSSL_CMP_CTX* context) {
+      OSSL_CMP_CTX_set1_cert(context, as.certificate.x509());
+      OSSL_CMP_CTX_set1_pkey(context, as.key.get());
+      ASN1_OCTET_STRING* id = ASN1_OCTET_STRING_new();
+      ASN1_OCTET_STRING_set(id, &octet, 1);
+      OSSL_CMP_CTX_set1_transactionID(context, id);
+      ASN1_OCTET_STRING_free(id);
+    });
+  };
+  responder.respond(with_id(station, 7));
+  Bytes answer = responder.respond(with_id(station, 7));
+  EXPECT_TRUE(says(answer, "[protocol]"));
+  EXPECT_EQ(authority.issued.size(), 1U);
+  // Another station may use the same ID by chance; it is another transaction.
+  authority.enroll(other_station);
+  EXPECT_FALSE(says(responder.respond(with_id(other_station, 7)), "[protocol]"));
+  EXPECT_EQ(authority.issued.size(), 2U);
+}
+
+TEST_F(CmpResponderTest, TakesAConfirmationOnlyOnce) {
+  enroll(station);
+  Bytes again = responder.respond(sent.at(1));
+  EXPECT_TRUE(is_signed_by_ca(again));
+  EXPECT_EQ(body_of(again), kErrorBody);
+  EXPECT_EQ(authority.outcomes.size(), 1U);
+}
+
+// Everything is as the station would send it but the protection of the confirmation.
+TEST_F(CmpResponderTest, TakesAConfirmationOnlyFromTheStationThatAsked) {
+  authority.enroll(other_station);
+  Party thief = make_namesake(station);
+  struct Change {
+    const char* what;
+    std::function<void(OSSL_CMP_CTX*)> change;
+    std::size_t outcomes;
+  };
+  auto become = [](const Party& party) {
+    return [&party](OSSL_CMP_CTX* context) {
+      OSSL_CMP_CTX_set1_cert(context, party.certificate.x509());
+      OSSL_CMP_CTX_set1_pkey(context, party.key.get());
+    };
+  };
+  auto protect_nothing = [](OSSL_CMP_CTX* context) {
+    OSSL_CMP_CTX_set_option(context, OSSL_CMP_OPT_UNPROTECTED_SEND, 1);
+    OSSL_CMP_CTX_set1_cert(context, nullptr);
+  };
+  for (const Change& change :
+       {Change{"nothing", [](OSSL_CMP_CTX*) {}, 1}, Change{"the key", become(thief), 0},
+        Change{"the station", become(other_station), 0}, Change{"no protection", protect_nothing, 0}}) {
+    authority.outcomes.clear();
+    CmpCtxPtr context(OSSL_CMP_CTX_new(nullptr, nullptr));
+    OSSL_CMP_CTX_set_log_verbosity(context.get(), OSSL_CMP_LOG_EMERG);
+    OSSL_CMP_CTX_set1_srvCert(context.get(), ca.certificate.x509());
+    OSSL_CMP_CTX_set1_p10CSR(context.get(), request.x509_req());
+    OSSL_CMP_CTX_set_certConf_cb(context.get(), [](OSSL_CMP_CTX*, X509*, int, const char**) { return 0; });
+    sign_as_station(context.get());
+    auto transfer = [&](OSSL_CMP_CTX* ctx, const OSSL_CMP_MSG* message) {
+      Bytes answer = responder.respond(to_der(i2d_OSSL_CMP_MSG, message));
+      change.change(ctx);
+      return parse_message(answer).release();
+    };
+    OSSL_CMP_CTX_set_transfer_cb_arg(context.get(), &transfer);
+    OSSL_CMP_CTX_set_transfer_cb(context.get(), [](OSSL_CMP_CTX* ctx, const OSSL_CMP_MSG* message) {
+      return (*static_cast<decltype(transfer)*>(OSSL_CMP_CTX_get_transfer_cb_arg(ctx)))(ctx, message);
+    });
+    bool done = OSSL_CMP_try_certreq(context.get(), OSSL_CMP_P10CR, nullptr, nullptr) == 1;
+    take_openssl_errors();
+    EXPECT_EQ(done, change.outcomes == 1) << change.what;
+    EXPECT_EQ(authority.outcomes.size(), change.outcomes) << change.what;
+  }
+}
+
+TEST_F(CmpResponderTest, SurvivesAForgedConfirmation) {
+  Client client = make_client(station, [&](BytesView message) {
+    if (body_of(Bytes(message.begin(), message.end())) == kCertConf) {
+      Bytes forged(message.begin(), message.end());
+      // The signature is the last BIT STRING before extraCerts: any flipped octet of the certHash breaks it.
+      std::string hash(as_text(sha256(authority.issued.at(0).der())));
+      std::size_t position = as_text(forged).find(hash);
+      EXPECT_NE(position, std::string_view::npos);
+      forged.at(position) ^= 1;
+      Bytes answer = responder.respond(forged);
+      EXPECT_EQ(body_of(answer), kErrorBody);
+      EXPECT_TRUE(authority.outcomes.empty());
+    }
+    return responder.respond(message);
+  });
+  client.enroll(request, [](const Enrolled&) {});
+  ASSERT_EQ(authority.outcomes.size(), 1U);
+  EXPECT_TRUE(authority.outcomes[0].accepted);
+}
+
+TEST_F(CmpResponderTest, ForgetsTransactionsAfterAWhile) {
+  Error heard =
+      refusal_of([&] { enroll(station, [&](const Enrolled&) { now += Responder::kTransactionTimeout; }); });
+  EXPECT_EQ(heard.code(), ErrorCode::ca_unreachable);
+  EXPECT_TRUE(authority.outcomes.empty());
+  enroll(station, [&](const Enrolled&) { now += Responder::kTransactionTimeout - std::chrono::seconds(1); });
+  EXPECT_EQ(authority.outcomes.size(), 1U);
+}
+
+TEST_F(CmpResponderTest, ForgetsTheOldestTransactionWhenThereAreTooMany) {
+  auto open_transactions = [&](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      now += std::chrono::milliseconds(1);
+      responder.respond(first_message([&](OSSL_CMP_CTX* context) { sign_as_station(context); }));
+    }
+  };
+  enroll(station, [&](const Enrolled&) { open_transactions(Responder::kMaximumTransactions - 1); });
+  EXPECT_EQ(authority.outcomes.size(), 1U);
+  Error heard = refusal_of(
+      [&] { enroll(station, [&](const Enrolled&) { open_transactions(Responder::kMaximumTransactions); }); });
+  EXPECT_EQ(heard.code(), ErrorCode::ca_unreachable);
+  EXPECT_EQ(authority.outcomes.size(), 1U);
+}
+
+}  // namespace
+}  // namespace fleetroot::cmp
