@@ -54,7 +54,16 @@ std::string TokenInfo::describe() const {
   return fmt::format("{} (serial {})", label.empty() ? "a token without a label" : label, serial);
 }
 
+// Finalises and unloads, also where the constructor of Module gives up half-way.
 struct Module::State {
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (must_finalise) functions->C_Finalize(nullptr);
+    if (is_loaded) PKCS11_CTX_unload(context.get());
+  }
+
   std::string path;
   // libp11 keeps a pointer to it.
   std::string init_args;
@@ -101,10 +110,7 @@ Module::Module(const std::string& path, const std::string& init_args) : state_(s
                                 padded_text(info.libraryDescription, sizeof info.libraryDescription));
 }
 
-Module::~Module() {
-  if (state_->must_finalise) state_->functions->C_Finalize(nullptr);
-  if (state_->is_loaded) PKCS11_CTX_unload(state_->context.get());
-}
+Module::~Module() = default;
 
 const CK_FUNCTION_LIST& Module::functions() const {
   return *state_->functions;
@@ -137,14 +143,20 @@ TokenInfo Module::find_token(const Uri& uri) const {
   std::vector<TokenInfo> all = tokens();
   std::vector<TokenInfo> found;
   std::string present;
+  std::string matching;
+  auto list = [](std::string& text, const TokenInfo& token) {
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", token.describe());
+  };
   for (const TokenInfo& token : all) {
     if (!token.is_initialised) continue;
-    present += fmt::format("{}{}", present.empty() ? "" : ", ", token.describe());
-    if (token.matches(uri)) found.push_back(token);
+    list(present, token);
+    if (!token.matches(uri)) continue;
+    list(matching, token);
+    found.push_back(token);
   }
   if (found.size() > 1) {
     throw Error(ErrorCode::token_ambiguous,
-                fmt::format("{} tokens match {}: {}", found.size(), uri.describe(), present),
+                fmt::format("{} tokens match {}: {}", found.size(), uri.describe(), matching),
                 "add serial=… to the token URI, so that it names one");
   }
   if (found.empty() && present.empty() && !all.empty()) {

@@ -60,7 +60,8 @@ Secret read_pin_file(const std::filesystem::path& path) {
 Secret take_from_environment(const std::string& name) {
   char* value = std::getenv(name.c_str());
   if (value == nullptr)
-    refuse(fmt::format("the environment variable {} is not set", name), "set it to the PIN");
+    refuse(fmt::format("the PIN should be in the environment variable {}, which is not set", name),
+           "set it to the PIN");
   Secret secret{std::string_view(value)};
   // The variable's text stays in the process's initial stack where /proc shows it, unless it is overwritten
   // there.

@@ -35,8 +35,8 @@ struct PinSource {
 
 // Reads the PIN: --pin-fd, then the URI's pin-source (a file, `env:NAME`, which is then removed from the
 // environment so that no child inherits it, or `credential:NAME` in $CREDENTIALS_DIRECTORY), then a prompt if
-// stdin is a terminal. Error(pin_missing) if there is none or it cannot be read. A file that others may read
-// is refused.
+// there is a terminal. Error(pin_missing) if there is none or it cannot be read. A file that everybody may
+// change is refused; one that everybody may read is remarked upon on stderr.
 Pin read_pin(const PinSource& source);
 
 }  // namespace fleetroot::pkcs11

@@ -31,12 +31,20 @@ void refuse_occupied(const Session& session, const KeyName& name) {
   }
 }
 
+// SoftHSM reads its configuration's place from the environment when it is initialised, so this comes first.
+std::optional<SoftHsmOpening> open_embedded(const TokenSettings& settings) {
+  if (!settings.softhsm_directory) return std::nullopt;
+  select_softhsm_directory(*settings.softhsm_directory);
+  return SoftHsmOpening(*settings.softhsm_directory);
+}
+
 }  // namespace
 
 // Destroyed from the bottom up: the EVP_PKEY before the session, the session before the module.
 struct SigningKey::State {
   explicit State(const TokenSettings& settings)
-      : uri(parse_uri(settings)),
+      : opening(open_embedded(settings)),
+        uri(parse_uri(settings)),
         pin(read_pin({.fd = {},
                       .uri_source = uri.pin_source,
                       .base = settings.home,
@@ -44,8 +52,10 @@ struct SigningKey::State {
         module(*uri.module_path, settings.init_args),
         session(module, module.find_token(uri)) {
     session.log_in(pin);
+    opening.reset();
   }
 
+  std::optional<SoftHsmOpening> opening;
   Uri uri;
   Pin pin;
   Module module;
@@ -54,23 +64,13 @@ struct SigningKey::State {
   EvpPkeyPtr evp;
 };
 
-namespace {
-
-// SoftHSM reads its configuration's place from the environment when it is initialised, so this comes first.
-const TokenSettings& with_environment(const TokenSettings& settings) {
-  if (settings.softhsm_directory) select_softhsm_directory(*settings.softhsm_directory);
-  return settings;
-}
-
-}  // namespace
-
 SigningKey::SigningKey(std::unique_ptr<State> state) : state_(std::move(state)) {}
 SigningKey::SigningKey(SigningKey&&) noexcept = default;
 SigningKey& SigningKey::operator=(SigningKey&&) noexcept = default;
 SigningKey::~SigningKey() = default;
 
 SigningKey SigningKey::generate(const TokenSettings& settings, KeyAlgorithm algorithm, const KeyName& name) {
-  auto state = std::make_unique<State>(with_environment(settings));
+  auto state = std::make_unique<State>(settings);
   refuse_unless_supported(state->session, algorithm);
   refuse_occupied(state->session, name);
   state->pair = generate_key_pair(state->session, algorithm, name);
@@ -82,7 +82,7 @@ SigningKey SigningKey::generate(const TokenSettings& settings, KeyAlgorithm algo
 }
 
 SigningKey SigningKey::open(const TokenSettings& settings, const KeyId& id) {
-  auto state = std::make_unique<State>(with_environment(settings));
+  auto state = std::make_unique<State>(settings);
   state->pair = find_key_pair(state->session, id);
   if (!state->pair) {
     throw Error(

@@ -99,6 +99,27 @@ void select_softhsm_directory(const fs::path& directory) {
   setenv("SOFTHSM2_CONF", (fs::absolute(directory) / "softhsm2.conf").c_str(), 1);
 }
 
+SoftHsmOpening::SoftHsmOpening(const fs::path& directory) : lock_(lock_file(directory / "opening.lock")) {
+  fs::path kept = directory / "token-objects";
+  if (!fs::exists(kept)) return;
+  for (const fs::directory_entry& copy : fs::directory_iterator(kept)) {
+    fs::path object = directory / "tokens" / copy.path().filename() / "token.object";
+    std::error_code absent;
+    if (fs::file_size(object, absent) == 0 && !absent) {
+      write_file(object, read_file(copy.path()), 0600);
+    }
+  }
+}
+
+void keep_token_objects(const fs::path& directory) {
+  fs::path kept = directory / "token-objects";
+  if (!fs::exists(kept)) make_private_directory(kept);
+  for (const fs::directory_entry& token : fs::directory_iterator(directory / "tokens")) {
+    fs::path copy = kept / token.path().filename();
+    if (!fs::exists(copy)) write_file(copy, read_file(token.path() / "token.object"), 0600);
+  }
+}
+
 void sync_softhsm_directory(const fs::path& directory) {
   sync_tree(directory);
 }
@@ -118,6 +139,7 @@ TokenSettings create_softhsm_token(const fs::path& home, const fs::path& directo
     Module module(module_path);
     serial = initialise_token(module, label, pin);
   }
+  keep_token_objects(directory);
   sync_softhsm_directory(directory);
   return {.uri = fmt::format("pkcs11:serial={}?module-path={}&pin-source=file:{}", serial, module_path,
                              fs::relative(pin_file, home).string()),

@@ -4,11 +4,25 @@
 
 #include <filesystem>
 
+#include "lib/base/files.h"
+
 namespace fleetroot::pkcs11 {
 
 // Points this process (SOFTHSM2_CONF) at the directory. A SoftHSM in this process must not be initialised
 // yet.
 void select_softhsm_directory(const std::filesystem::path& directory);
+
+// SoftHSM rewrites a token's token.object in place at every login: a process beside it may find the file
+// empty, and one that is killed in that moment leaves it so. While this lives nobody else opens a token of
+// the directory, and an emptied file has been restored from the copy that keep_token_objects() made.
+class SoftHsmOpening {
+ public:
+  explicit SoftHsmOpening(const std::filesystem::path& directory);
+
+ private:
+  FileDescriptor lock_;
+};
+void keep_token_objects(const std::filesystem::path& directory);
 
 // SoftHSM never calls fsync; this does, for the whole directory.
 void sync_softhsm_directory(const std::filesystem::path& directory);

@@ -46,6 +46,7 @@ void refuse_bad_characters(std::string_view value) {
 
 std::vector<Attribute> split(std::string_view part, char separator) {
   std::vector<Attribute> attributes;
+  if (part.ends_with(separator)) refuse(fmt::format("has a {} with nothing behind it", separator));
   while (!part.empty()) {
     std::size_t end = std::min(part.find(separator), part.size());
     std::string_view item = part.substr(0, end);
@@ -56,26 +57,6 @@ std::vector<Attribute> split(std::string_view part, char separator) {
     attributes.push_back({item.substr(0, equals), item.substr(equals + 1)});
   }
   return attributes;
-}
-
-void refuse_secrets(const Attribute& attribute) {
-  if (attribute.name == "pin-value") {
-    refuse("has a PIN in it (pin-value), where every process of this machine can read it",
-           "put the PIN into a file that only you can read, and write pin-source=file:PATH");
-  }
-  if (attribute.name == "pin-source" && attribute.value.starts_with('|')) {
-    refuse("asks to run a command for the PIN", "write pin-source=file:PATH, or use --pin-fd");
-  }
-}
-
-void refuse_unknown(const Attribute& attribute, bool in_query) {
-  bool known =
-      attribute.name == "module-path" || (in_query && attribute.name == "pin-source") ||
-      (!in_query && std::find(kMatching.begin(), kMatching.end(), attribute.name) != kMatching.end());
-  if (!known) {
-    refuse(fmt::format("has an attribute that is not used here: {}", attribute.name),
-           "use token, serial, manufacturer, model before the ?, module-path and pin-source behind it");
-  }
 }
 
 std::string percent_decode(std::string_view value) {
@@ -89,6 +70,26 @@ std::string percent_decode(std::string_view value) {
     }
   }
   return text;
+}
+
+void refuse_secrets(const Attribute& attribute) {
+  if (attribute.name == "pin-value") {
+    refuse("has a PIN in it (pin-value), where every process of this machine can read it",
+           "put the PIN into a file that only you can read, and write pin-source=file:PATH");
+  }
+  if (attribute.name == "pin-source" && percent_decode(attribute.value).starts_with('|')) {
+    refuse("asks to run a command for the PIN", "write pin-source=file:PATH, or use --pin-fd");
+  }
+}
+
+void refuse_unknown(const Attribute& attribute, bool in_query) {
+  bool known =
+      attribute.name == "module-path" || (in_query && attribute.name == "pin-source") ||
+      (!in_query && std::find(kMatching.begin(), kMatching.end(), attribute.name) != kMatching.end());
+  if (!known) {
+    refuse(fmt::format("has an attribute that is not used here: {}", attribute.name),
+           "use token, serial, manufacturer, model before the ?, module-path and pin-source behind it");
+  }
 }
 
 struct FreeUri {
@@ -107,7 +108,9 @@ void decode_matching(const std::vector<Attribute>& path, Uri& uri) {
   std::unique_ptr<P11KitUri, FreeUri> parsed(p11_kit_uri_new());
   int result = p11_kit_uri_parse(text.c_str(), P11_KIT_URI_FOR_TOKEN, parsed.get());
   if (result != P11_KIT_URI_OK || p11_kit_uri_any_unrecognized(parsed.get()) != 0) {
-    refuse(fmt::format("cannot be read: {}", p11_kit_uri_message(result)));
+    const char* reason = p11_kit_uri_message(result);
+    refuse(fmt::format("cannot be read: {}",
+                       reason != nullptr ? reason : "a value is longer than a token's can be"));
   }
   const CK_TOKEN_INFO& info = *p11_kit_uri_get_token_info(parsed.get());
   for (const Attribute& attribute : path) {
