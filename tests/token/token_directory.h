@@ -1,4 +1,4 @@
-// A SoftHSM directory of a test's own, with one initialised token in it.
+// A SoftHSM directory of a test's own, with one initialised token in it; and the way in.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -7,25 +7,46 @@
 #include <string>
 
 #include "lib/base/files.h"
+#include "pkcs11/key_pair.h"
+#include "pkcs11/module.h"
+#include "pkcs11/pin.h"
+#include "pkcs11/session.h"
 #include "pkcs11/signing_key.h"
+#include "pkcs11/uri.h"
+#include "tests/scratch_directory.h"
 
 namespace fleetroot {
 
 class TokenTest : public testing::Test {
  protected:
-  TokenTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "fleetroot-token-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
-    settings_ =
-        pkcs11::create_softhsm_token(directory_, directory_ / "softhsm", "dev-1", directory_ / "dev-1.pin");
-  }
-  ~TokenTest() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-  }
+  ScratchDirectory scratch_;
+  std::filesystem::path directory_ = scratch_.path();
+  pkcs11::TokenSettings settings_ =
+      pkcs11::create_softhsm_token(directory_, directory_ / "softhsm", "dev-1", directory_ / "dev-1.pin");
 
-  std::filesystem::path directory_;
-  pkcs11::TokenSettings settings_;
+  std::string module_path() const { return *pkcs11::Uri::parse(settings_.uri).module_path; }
+  std::string pin() const { return read_file(directory_ / "dev-1.pin"); }
 };
 
+namespace pkcs11 {
+
+inline Pin pin_from(const TokenSettings& settings, const Uri& uri) {
+  return read_pin({.fd = {}, .uri_source = uri.pin_source, .base = settings.home, .prompt = {}});
+}
+
+// A token, open and logged in.
+struct OpenToken {
+  explicit OpenToken(const TokenSettings& settings)
+      : uri(Uri::parse(settings.uri)),
+        module(*uri.module_path, settings.init_args),
+        session(module, module.find_token(uri)) {
+    session.log_in(pin_from(settings, uri));
+  }
+
+  Uri uri;
+  Module module;
+  Session session;
+};
+
+}  // namespace pkcs11
 }  // namespace fleetroot
