@@ -59,6 +59,12 @@ DevicePattern DevicePattern::parse(const std::string& text) {
   DevicePattern pattern;
   pattern.text_ = text;
   auto expression = std::make_unique<regex_t>();
+  // A closing bracket that nothing opened is an ordinary character to this dialect, until something in front
+  // opens it: then "a)|b", wrapped, would admit whatever begins with "a".
+  if (regcomp(expression.get(), ("(" + text).c_str(), REG_EXTENDED | REG_NOSUB) == 0) {
+    regfree(expression.get());
+    refuse(text, "it closes a bracket that it does not open", "write \"[)]\" for the character itself");
+  }
   // Alone first: wrapped in brackets, "a)(b" would compile.
   for (const std::string& form : {text, "^(" + text + ")$"}) {
     int error = regcomp(expression.get(), form.c_str(), REG_EXTENDED | REG_NOSUB);
