@@ -45,6 +45,8 @@ class Template {
  public:
   Template& add(CK_ATTRIBUTE_TYPE type, BytesView value);
   Template& add(CK_ATTRIBUTE_TYPE type, std::string_view text) { return add(type, as_bytes(text)); }
+  // A literal would otherwise prefer to be a bool.
+  Template& add(CK_ATTRIBUTE_TYPE type, const char* text) { return add(type, std::string_view(text)); }
   Template& add(CK_ATTRIBUTE_TYPE type, bool value);
   Template& add_number(CK_ATTRIBUTE_TYPE type, CK_ULONG value);
 
