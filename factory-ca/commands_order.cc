@@ -46,10 +46,10 @@ WorkOrder read_order(const OrderOptions& options, std::vector<DeviceRecord>& dev
 }
 
 int create(const OrderOptions& options) {
-  Home home(options.home);
-  std::filesystem::path file = home.ledger();
   std::vector<DeviceRecord> devices;
   WorkOrder order = read_order(options, devices);
+  Home home(options.home);
+  std::filesystem::path file = home.ledger();
   Profile profile = Profile::read(home.profiles(), order.profile);
   // What the profile needs and the list lacks is found now, not at the line.
   for (const DeviceRecord& device : devices) profile.refuse_unless_sufficient(device);

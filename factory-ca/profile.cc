@@ -55,6 +55,27 @@ std::uint16_t read_key_usage(ConfigFile& file) {
   return bits;
 }
 
+// As it will be read back from a certificate: OpenSSL takes "1 2..03" for 1.2.3, too.
+void refuse_unless_object_identifier(ConfigFile& file, const char* key, const std::string& oid) {
+  constexpr std::size_t kMaximum = 100;
+  std::string dotted = "." + oid + ".";
+  bool is_plain = oid.size() <= kMaximum && oid.find_first_not_of("0123456789.") == std::string::npos;
+  for (std::size_t i = 1; is_plain && i < dotted.size(); ++i) {
+    bool empty = dotted[i - 1] == '.' && dotted[i] == '.';
+    bool padded = dotted[i - 1] == '.' && dotted[i] == '0' && dotted[i + 1] != '.';
+    is_plain = !empty && !padded;
+  }
+  if (!is_plain) {
+    file.refuse(key, fmt::format("does not take \"{}\"", oid),
+                "write an object identifier in dotted decimal, as in 1.3.6.1.5.5.7.3.2");
+  }
+  try {
+    der::object_identifier(oid);
+  } catch (const Error& error) {
+    file.refuse(key, "cannot be used: " + error.message(), error.hint());
+  }
+}
+
 std::vector<std::string> read_extended_key_usage(ConfigFile& file) {
   constexpr const char* kKey = "extended_key_usage";
   std::vector<std::string> oids;
@@ -64,11 +85,7 @@ std::vector<std::string> read_extended_key_usage(ConfigFile& file) {
       file.refuse(kKey, fmt::format("does not take \"{}\"", word),
                   "write clientAuth, serverAuth, or an object identifier in dotted decimal");
     }
-    try {
-      der::object_identifier(oid);
-    } catch (const Error& error) {
-      file.refuse(kKey, "lists something wrong: " + error.message(), error.hint());
-    }
+    refuse_unless_object_identifier(file, kKey, oid);
     if (std::find(oids.begin(), oids.end(), oid) != oids.end()) {
       file.refuse(kKey, fmt::format("lists \"{}\" twice", word), "list it once");
     }
@@ -173,11 +190,7 @@ Profile Profile::parse(std::string_view toml, std::string file_name) {
     file.refuse("hardware_module", "needs both type and serial", "write both, or neither");
   }
   if (module_type) {
-    try {
-      der::object_identifier(*module_type);
-    } catch (const Error& error) {
-      file.refuse("hardware_module.type", "cannot be used: " + error.message(), error.hint());
-    }
+    refuse_unless_object_identifier(file, "hardware_module.type", *module_type);
     profile.hardware_module_ = HardwareModule{.type = *module_type, .serial = *module_serial};
   }
   return profile;

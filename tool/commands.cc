@@ -6,6 +6,24 @@
 #include "tool/commands_cli.h"
 
 namespace fleetroot::station {
+namespace {
+
+// CLI11 says "a subcommand is required" for one that it does not know.
+[[noreturn]] void refuse_usage(CLI::App& program, std::string message) {
+  CLI::App* command = &program;
+  std::string path = program.get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    path += " " + command->get_name();
+  }
+  std::vector<std::string> unknown = command->remaining();
+  if (command->get_require_subcommand_min() > 0 && !unknown.empty()) {
+    message = fmt::format("{} knows no command \"{}\"", path, unknown.front());
+  }
+  throw Error(ErrorCode::usage, message.substr(0, message.find('\n')), fmt::format("run {} --help", path));
+}
+
+}  // namespace
 
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary,
                       const std::string& examples) {
@@ -37,8 +55,7 @@ int run_command_line(int argc, char** argv) {
   } catch (const CLI::Success& wanted) {
     return program.exit(wanted);  // --help, --version
   } catch (const CLI::ParseError& error) {
-    std::string message = error.what();
-    throw Error(ErrorCode::usage, message.substr(0, message.find('\n')), "run fleetroot-station --help");
+    refuse_usage(program, error.what());
   }
   return action();
 }

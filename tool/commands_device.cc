@@ -62,9 +62,13 @@ int provision(const ProvisionOptions& options) {
     Settings settings = home.settings();
     pkcs11::Uri uri = pkcs11::Uri::parse(options.token.uri);
     std::string ca = options.ca.empty() ? settings.ca : options.ca;
+    (void)home.station_certificate();  // says "not enrolled" where the missing URL would only puzzle
     refuse_unless_ca_url(ca);
+    std::string scan = read_scan(options);
+    reporter.set_device_id(
+        DeviceId::parse(scan).text());  // a bad scan costs nothing, not even a PIN prompt's answer
     // The PIN is read, and gone from the environment, before any child is started.
-    ProvisionJob job{.scan = read_scan(options),
+    ProvisionJob job{.scan = scan,
                      .order = OrderId::parse(options.order),
                      .bay = options.bay,
                      .token = uri,
@@ -76,7 +80,6 @@ int provision(const ProvisionOptions& options) {
                      .placeholder = options.placeholder || settings.placeholder,
                      .retry_pin = options.retry_pin,
                      .ca = ca};
-    DeviceId::parse(job.scan);  // a bad scan costs nothing, not even a PIN prompt's answer
     SystemClock clock;
     Provisioning provisioning(home, settings, std::move(job), clock, reporter);
     bool is_new = provisioning.run() == Outcome::provisioned;

@@ -13,7 +13,7 @@ namespace {
 void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,
                               const StationName& name, Time now) {
   auto refuse = [](std::string message, std::string hint) -> void {
-    throw Error(ErrorCode::configuration, std::move(message), std::move(hint));
+    throw Error(ErrorCode::certificate_rejected, std::move(message), std::move(hint));
   };
   if (!(enrollment.certificate.public_key() == station_key)) {
     refuse("the station certificate is for another key than this station's",

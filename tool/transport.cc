@@ -27,10 +27,13 @@ class ExecTransport : public Transport {
       : program_(command.front()), timeout_(timeout_seconds), child_(command) {}
 
   Bytes exchange(BytesView message) override {
-    if (!write_fully(child_.stdin_fd(), message)) give_up("ended before it took the request");
+    // What a CA that does not listen has to say is worth reading all the same.
+    bool taken = write_fully(child_.stdin_fd(), message);
     std::optional<Bytes> answer =
         cmp::read_message(child_.stdout_fd(), std::chrono::steady_clock::now() + timeout_);
-    if (!answer) give_up("ended without an answer");
+    if (!answer) give_up(taken ? "ended without an answer" : "ended before it took the request");
+    if (!taken)
+      throw Error(ErrorCode::protocol, "the CA answered before it was asked", "check the CA's command");
     return std::move(*answer);
   }
 

@@ -64,6 +64,15 @@ std::string read_open_file(const FileDescriptor& fd, const fs::path& path, std::
   return content;
 }
 
+FileDescriptor open_lock(const fs::path& path) {
+  FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) {
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk,
+                       errno);
+  }
+  return fd;
+}
+
 }  // namespace
 
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
@@ -146,14 +155,19 @@ void sync_tree(const fs::path& path) {
 }
 
 std::optional<FileDescriptor> try_lock_file(const fs::path& path) {
-  FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) {
-    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk,
-                       errno);
-  }
+  FileDescriptor fd = open_lock(path);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
   if (errno == EWOULDBLOCK) return std::nullopt;
   throw system_error(ErrorCode::io, fmt::format("cannot lock {}", path.string()), kCheckDisk, errno);
+}
+
+FileDescriptor lock_file(const fs::path& path) {
+  FileDescriptor fd = open_lock(path);
+  while (flock(fd.get(), LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    throw system_error(ErrorCode::io, fmt::format("cannot lock {}", path.string()), kCheckDisk, errno);
+  }
+  return fd;
 }
 
 }  // namespace fleetroot

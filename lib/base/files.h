@@ -47,4 +47,7 @@ void sync_tree(const std::filesystem::path& path);
 // Nothing if somebody else holds it.
 std::optional<FileDescriptor> try_lock_file(const std::filesystem::path& path);
 
+// Waits for whoever holds it.
+FileDescriptor lock_file(const std::filesystem::path& path);
+
 }  // namespace fleetroot

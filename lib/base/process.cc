@@ -46,6 +46,7 @@ void harden_process() {
   rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {

@@ -14,8 +14,8 @@
 
 namespace fleetroot {
 
-// No core dumps, no ptrace by other processes of the same user, SIGPIPE ignored (a dying p11-kit remote
-// raises it).
+// No core dumps, no ptrace by other processes of the same user; SIGPIPE (a dying p11-kit remote raises it)
+// and SIGXFSZ (a file at its size limit) ignored, so that they come back as errors.
 void harden_process();
 
 // A running child with its stdin and stdout on pipes; stderr is ours. The destructor closes both pipes, waits

@@ -2,30 +2,53 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
-#include <new>
+#include <system_error>
 
 #include "lib/base/process.h"
 
 namespace fleetroot {
 
+namespace {
+
+// What a script reads must be whole: a full disk under stdout is an error, not a shorter list.
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw system_error(ErrorCode::io, "cannot write the output",
+                       "check where the output goes, and its free space", errno);
+  }
+}
+
+int report(std::string_view program, const Error& error) {
+  print_error(program, error);
+  return exit_code(error.code());
+}
+
+}  // namespace
+
 void print_error(std::string_view program, const Error& error) {
-  fmt::print(stderr, "{}: error: {}\n", program, error.what());
-  if (!error.hint().empty()) fmt::print(stderr, "{}: hint: {}\n", program, error.hint());
+  // Not fmt::print, which throws when stderr cannot be written: the exit code must still get out.
+  std::string text = fmt::format("{}: error: {}\n", program, error.what());
+  if (!error.hint().empty()) text += fmt::format("{}: hint: {}\n", program, error.hint());
+  std::fputs(text.c_str(), stderr);
 }
 
 int run_program(std::string_view program, const std::function<int()>& body) {
   harden_process();
   try {
-    return body();
+    int exit_code = body();
+    flush_output();
+    return exit_code;
   } catch (const Error& error) {
-    print_error(program, error);
-    return exit_code(error.code());
+    return report(program, error);
+  } catch (const std::system_error& error) {
+    return report(program,
+                  {ErrorCode::io, "the system refused to read or write",
+                   "check permissions and free space, then run the same command again", error.what()});
   } catch (const std::exception& error) {
-    Error bug(ErrorCode::internal, "this is a bug in Fleetroot", "keep this message and report it",
-              error.what());
-    print_error(program, bug);
-    return exit_code(bug.code());
+    return report(program, {ErrorCode::internal, "this is a bug in Fleetroot",
+                            "keep this message and report it", error.what()});
   }
 }
 

@@ -59,11 +59,11 @@ setup() {
   make_token_directory clone
   cp -r dev-1/tokens/. clone/tokens/
   cp dev-1/pin clone/pin
-  files=$(find clone/tokens -type f -exec sha256sum {} + | sort)
+  files=$(objects_in clone)
 
   refused 65 'DEV-1|token' on_token clone fleetroot-station provision --home st --order PO-1 --device-id DEV-2 \
     --token "pkcs11:token=dev-1?module-path=$softhsm&pin-source=file:clone/pin"
 
-  [[ $(find clone/tokens -type f -exec sha256sum {} + | sort) == "$files" ]]
+  [[ $(objects_in clone) == "$files" ]]
   [[ $(certificates_in_ledger) == 1 ]]
 }

@@ -50,10 +50,7 @@ default_pin=pin-Zx81-Qy42
 # add_token NAME LABEL: one more initialised token; its PIN is in NAME/pin
 add_token() {
   (umask 077 && printf '%s\n' "$default_pin" >"$1/pin")
-  SO_PIN=so-87654321 on_token "$1" pkcs11-tool --module "$softhsm" --init-token --slot-index "${3:-0}" \
-    --label "$2" --so-pin env:SO_PIN
-  SO_PIN=so-87654321 USER_PIN=$default_pin on_token "$1" pkcs11-tool --module "$softhsm" --slot-index "${3:-0}" \
-    --login --login-type so --so-pin env:SO_PIN --init-pin --pin env:USER_PIN
+  on_token "$1" softhsm2-util --init-token --free --label "$2" --so-pin so-87654321 --pin "$default_pin" >/dev/null
 }
 
 # make_token NAME…: a directory with one token of the same name each
@@ -127,5 +124,10 @@ certificates_in_ledger() {
 
 # objects_on TOKEN CLASS: how many ("Private Key", "Public Key", "Certificate", or "" for all)
 objects_on() {
-  stranger "$1" --list-objects 2>/dev/null | grep --count "${2:-} Object" || true
+  stranger "$1" --list-objects 2>/dev/null | awk -v kind="${2:-} Object" 'index($0, kind) { n++ } END { print n + 0 }'
+}
+
+# objects_in TOKEN: a digest of each object's file. Not of token.object, which SoftHSM rewrites at every login.
+objects_in() {
+  find "$1/tokens" -type f -name '*.object' ! -name token.object -exec sha256sum {} + | sort
 }

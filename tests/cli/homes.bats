@@ -94,9 +94,8 @@ load factory
   make_ca
   fleetroot-station init --home st --name st-01
   fleetroot-station init --home st2 --name st-02
-  for name in st st2; do
-    fleetroot-ca station enroll --home ca --name "$name" --request "$name/station.csr" --out "$name.pem"
-  done
+  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st.pem
+  fleetroot-ca station enroll --home ca --name st-02 --request st2/station.csr --out st2.pem
   mkdir elsewhere && (cd elsewhere && make_ca)
   enroll() {
     fleetroot-station enroll --home st --certificate "$1" --ca-certificate "$2" --fleet-root "$3" \

@@ -78,6 +78,7 @@ EOF
 fleetroot-ca respond --home ca | head -c 100
 EOF
   chmod +x broken-ca
+  sed -i 's/^ca_timeout_seconds = .*/ca_timeout_seconds = 2/' st/station.toml
 
   run --separate-stderr provision dev-1 DEV-1 --ca "exec:$PWD/broken-ca"
   [[ $status == 69 || $status == 76 ]]
@@ -130,23 +131,12 @@ EOF
 
 @test "files that may not grow, as on a full disk: an error, and the next run finishes" {
   for blocks in 0 1 4 16 48; do
-    run --separate-stderr bash -c 'trap "" XFSZ; ulimit -f '$blocks'; cd "$0" &&
-      SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf exec fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
-        --token "$1"' "$PWD" "$(token_uri dev-1)"
+    # through a pipe, because the file that bats keeps stderr in may not grow either
+    run --separate-stderr bash -o pipefail -c '{ ulimit -f '$blocks'; cd "$0" &&
+      SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$1"; } 2>&1 >/dev/null |
+      cat >&2' "$PWD" "$(token_uri dev-1)"
     ((status == 0)) || [[ $stderr == *": error: "*": hint: "* ]] || { echo "$blocks: $status $stderr"; return 1; }
     ((status != 70))
   done
   finishes_in_one_run
-}
-
-@test "a token directory on a full disk" {
-  if ! { mkdir small && mount -t tmpfs -o size=40k none small; } 2>/dev/null; then
-    skip "mounting a small file system needs root"
-  fi
-  trap 'umount small' EXIT
-  mkdir small/dev-2
-  make_order PO-2 DEV-2
-  make_token small/dev-2 || skip "the file system is too small for a token"
-  fill() { head -c "$1" /dev/zero >small/filling 2>/dev/null || true; }
-  umount small
 }

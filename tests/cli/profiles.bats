@@ -52,7 +52,7 @@ load factory
   make_order PO-1 D-{1..9}
   for i in {1..9}; do
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj "/CN=D-$i" -out "$i.csr"
-    fleetroot-ca cert issue --home ca --order PO-1 --device-id "D-$i" --request "$i.csr" --out "$i.pem"
+    fleetroot-ca cert issue --home ca --order PO-1 --device-id "D-$i" --request "$i.csr" --out "$i.pem" >&2
     openssl x509 -in "$i.pem" -noout -serial
   done >serials
 

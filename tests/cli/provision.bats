@@ -31,7 +31,7 @@ load factory
   make_token dev-1
   provision dev-1 DEV-1
   remember dev-1
-  files=$(find dev-1/tokens -type f -exec sha256sum {} + | sort)
+  files=$(objects_in dev-1)
 
   run --separate-stderr -0 provision dev-1 DEV-1
   [[ ${lines[-1]} == "PASS DEV-1 "*"already provisioned"* ]]
@@ -39,7 +39,7 @@ load factory
   [[ $(tail -n 1 <<<"$output" | jq -r .result) == already ]]
 
   nothing_changed
-  [[ $(find dev-1/tokens -type f -exec sha256sum {} + | sort) == "$files" ]]
+  [[ $(objects_in dev-1) == "$files" ]]
   [[ $(certificates_in_ledger) == 1 ]]
 }
 
