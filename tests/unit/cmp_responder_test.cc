@@ -44,6 +44,62 @@ class CmpResponderTest : public CmpTest {
   static bool says(const Bytes& message, std::string_view words) {
     return as_text(message).find(words) != std::string_view::npos;
   }
+  // Enrolls, with the body of the certConf replaced by what `edit` makes of it and signed by the station.
+  void enroll_with_confirmation(const std::function<Bytes(const Bytes&)>& edit) {
+    Client client = make_client(station, [&](BytesView message) {
+      if (body_of(Bytes(message.begin(), message.end())) != kCertConf) return responder.respond(message);
+      return responder.respond(resigned(message, edit));
+    });
+    try {
+      client.enroll(request, [](const Enrolled&) {});
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::ca_unreachable);
+    }
+  }
+  Bytes resigned(BytesView message, const std::function<Bytes(const Bytes&)>& edit) {
+    BytesView rest = content_of(message);
+    BytesView header = take(rest);
+    BytesView body = take(rest);
+    Bytes parts(header.begin(), header.end());
+    Bytes edited = edit(Bytes(body.begin(), body.end()));
+    parts.insert(parts.end(), edited.begin(), edited.end());
+    Bytes to_sign = element(0x30, parts);
+    EvpMdCtxPtr context(EVP_MD_CTX_new());
+    Bytes signature(80, 0);
+    std::size_t size = signature.size() - 1;
+    EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, station.key.get());
+    EXPECT_EQ(EVP_DigestSign(context.get(), signature.data() + 1, &size, to_sign.data(), to_sign.size()), 1);
+    signature.resize(1 + size);  // the BIT STRING's first octet counts its unused bits
+    Bytes protection = element(0xa0, element(0x03, signature));
+    parts.insert(parts.end(), protection.begin(), protection.end());
+    return element(0x30, parts);
+  }
+  static std::size_t head_size(BytesView der) { return der[1] < 0x80 ? 2 : 2 + (der[1] & 0x7fU); }
+  static std::size_t content_size(BytesView der) {
+    if (der[1] < 0x80) return der[1];
+    std::size_t size = 0;
+    for (std::size_t i = 2; i < head_size(der); ++i) size = size << 8 | der[i];
+    return size;
+  }
+  static BytesView content_of(BytesView der) { return der.subspan(head_size(der)); }
+  static BytesView take(BytesView& rest) {
+    std::size_t size = head_size(rest) + content_size(rest);
+    BytesView taken = rest.first(size);
+    rest = rest.subspan(size);
+    return taken;
+  }
+  static Bytes element(std::uint8_t tag, const Bytes& content) {
+    Bytes der{tag};
+    if (content.size() >= 0x100) {
+      der.push_back(0x82);
+      der.push_back(static_cast<std::uint8_t>(content.size() >> 8));
+    } else if (content.size() >= 0x80) {
+      der.push_back(0x81);
+    }
+    der.push_back(static_cast<std::uint8_t>(content.size()));
+    der.insert(der.end(), content.begin(), content.end());
+    return der;
+  }
   void expect_refusal(const Bytes& message, std::string_view code) {
     Bytes answer = responder.respond(message);
     EXPECT_TRUE(is_signed_by_ca(answer));
@@ -201,6 +257,30 @@ TEST_F(CmpResponderTest, SurvivesAForgedConfirmation) {
     return responder.respond(message);
   });
   client.enroll(request, [](const Enrolled&) {});
+  ASSERT_EQ(authority.outcomes.size(), 1U);
+  EXPECT_TRUE(authority.outcomes[0].accepted);
+}
+
+// The station's own certConf with another body, signed anew with the station's key.
+TEST_F(CmpResponderTest, ConfirmsOnlyTheCertificateWhoseHashTheStationNames) {
+  enroll_with_confirmation([&](const Bytes& body) {
+    Bytes changed = body;
+    std::size_t hash = as_text(body).find(as_text(sha256(authority.issued.at(0).der())));
+    EXPECT_NE(hash, std::string_view::npos);
+    changed.at(hash) ^= 1;
+    return changed;
+  });
+  EXPECT_TRUE(authority.outcomes.empty());
+}
+
+TEST_F(CmpResponderTest, TakesAnEmptyConfirmationForARejection) {
+  enroll_with_confirmation([](const Bytes&) { return *from_hex("b8023000"); });
+  ASSERT_EQ(authority.outcomes.size(), 1U);
+  EXPECT_FALSE(authority.outcomes[0].accepted);
+}
+
+TEST_F(CmpResponderTest, TakesAResignedConfirmationThatIsUnchanged) {
+  enroll_with_confirmation([](const Bytes& body) { return body; });
   ASSERT_EQ(authority.outcomes.size(), 1U);
   EXPECT_TRUE(authority.outcomes[0].accepted);
 }
