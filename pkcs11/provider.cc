@@ -258,6 +258,8 @@ int signature_final(void* raw, unsigned char* out, std::size_t* out_size, std::s
     *out_size = maximum_signature_size(context);
     return 1;
   }
+  // Ed25519 wants the whole message at once, so there is nothing that could be finished here.
+  if (context.digest == nullptr) return 0;
   SignatureInput input{
       .scheme = SignatureScheme::ecdsa, .digest_nid = EVP_MD_get_type(context.digest), .data = {}};
   if (context.is_rsa()) {

@@ -28,9 +28,9 @@ class Signer {
   virtual Bytes sign(const SignatureInput& input) = 0;
 };
 
-// An EVP_PKEY that looks like its public key and signs through `signer`. Loads the provider on first use and
-// keeps it for the life of the process. The signer is shared, because OpenSSL counts references to keys on
-// its own.
+// An EVP_PKEY that looks like its public key and signs through `signer`; it verifies nothing, so what is
+// built with it is parsed anew before it is verified. Loads the provider on first use and keeps it for the
+// life of the process. The signer is shared, because OpenSSL counts references to keys on its own.
 EvpPkeyPtr make_signing_evp(const PublicKey& public_key, std::shared_ptr<Signer> signer);
 
 }  // namespace fleetroot::pkcs11
