@@ -90,7 +90,9 @@ inline Identity issue(const CertificateText& text, const Identity* issuer = null
   bool is_ed25519 = EVP_PKEY_get_base_id(signing_key) == EVP_PKEY_ED25519;
   EXPECT_GT(X509_sign(certificate.get(), signing_key, is_ed25519 ? nullptr : text.digest), 0)
       << take_openssl_errors();
-  return {Certificate(std::move(certificate)), std::move(key)};
+  // Parsed anew: as built, it holds `key` itself, and a key in a token signs but does not verify.
+  return {Certificate::from_der(to_der(i2d_X509, static_cast<const X509*>(certificate.get()))),
+          std::move(key)};
 }
 
 inline const ExtensionTexts kCaExtensions{{"basicConstraints", "critical,CA:TRUE"},
