@@ -84,7 +84,10 @@ std::string times_have_the_right_type(const LintCase& c) {
     if (ASN1_TIME_to_tm(time, &parts) != 1) return "a time cannot be read";
     int wanted = parts.tm_year + 1900 < 2050 ? V_ASN1_UTCTIME : V_ASN1_GENERALIZEDTIME;
     if (ASN1_STRING_type(time) != wanted) return "a time has the wrong type for its year";
-    if (octets(time).back() != 'Z') return "a time is not in UTC";
+    // RFC 5280 section 4.1.2.5.1 and .2: with seconds, without fractions of them.
+    std::size_t size = wanted == V_ASN1_UTCTIME ? 13 : 15;
+    if (octets(time).size() != size || octets(time).back() != 'Z')
+      return "a time is not in UTC, to the second";
   }
   return {};
 }
