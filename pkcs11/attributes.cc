@@ -29,7 +29,9 @@ std::optional<Bytes> read_attribute(const Session& session, ObjectHandle object,
       rv = functions.C_GetAttributeValue(session.handle(), object, &attribute, 1);
     }
   }
-  if (means_absent(rv) || attribute.ulValueLen == kUnavailable) return std::nullopt;
+  // SoftHSM says VALUE_INVALID of an object that a kill left without a single attribute.
+  bool is_absent = means_absent(rv) || rv == CKR_ATTRIBUTE_VALUE_INVALID;
+  if (is_absent || attribute.ulValueLen == kUnavailable) return std::nullopt;
   check(rv, "show an attribute");
   if (attribute.ulValueLen > value.size()) {
     throw Error(ErrorCode::token_untrusted, "the token says that an attribute is longer than it gives",

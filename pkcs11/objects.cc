@@ -76,9 +76,10 @@ std::string_view name_of(ObjectClass object_class) {
 
 std::vector<TokenObject> inventory(const Session& session) {
   std::vector<TokenObject> objects;
-  Template wanted;
-  wanted.add(CKA_TOKEN, true);
-  for (ObjectHandle handle : session.find(wanted)) {
+  // Not "all with CKA_TOKEN": SoftHSM writes an object attribute by attribute, so one that a kill left
+  // unfinished may not have got that yet.
+  Template everything;
+  for (ObjectHandle handle : session.find(everything)) {
     objects.push_back({handle, identify(session, handle)});
   }
   return objects;

@@ -30,7 +30,8 @@ struct TokenObject {
   ObjectIdentity identity;
 };
 
-// Every object on the token (not session objects), private ones only when logged in.
+// Every object that the token shows, private ones only when logged in, unfinished ones too. Session objects
+// of this process would be among them; it makes none.
 std::vector<TokenObject> inventory(const Session& session);
 
 // The objects whose identity is not in `known`, duplicates counted.

@@ -30,12 +30,9 @@ std::vector<std::string> classes(const std::vector<TokenObject>& objects) {
   return names;
 }
 
-void create_data(const OpenToken& token, bool on_token) {
+void create_data(const OpenToken& token) {
   Template object;
-  object.add_number(CKA_CLASS, CKO_DATA)
-      .add(CKA_TOKEN, on_token)
-      .add(CKA_LABEL, "note")
-      .add(CKA_VALUE, "text");
+  object.add_number(CKA_CLASS, CKO_DATA).add(CKA_TOKEN, true).add(CKA_LABEL, "note").add(CKA_VALUE, "text");
   CK_OBJECT_HANDLE handle = 0;
   check(
       token.module.functions().C_CreateObject(token.session.handle(), object.data(), object.size(), &handle),
@@ -53,8 +50,7 @@ TEST_F(Objects, AreListedWithWhatTellsThemApart) {
   OpenToken token(settings_);
   generate_key_pair(token.session, KeyAlgorithm::p256, kName);
   generate_key_pair(token.session, KeyAlgorithm::rsa2048, {KeyId::parse("02"), "uptane"});
-  create_data(token, true);
-  create_data(token, false);
+  create_data(token);
   std::vector<TokenObject> objects = inventory(token.session);
   EXPECT_THAT(classes(objects),
               UnorderedElementsAre("private_key", "public_key", "private_key", "public_key", "data"));
@@ -94,9 +90,9 @@ TEST_F(Objects, ThatCameLaterAreFound) {
 
 TEST_F(Objects, ThatLookAlikeAreCounted) {
   OpenToken token(settings_);
-  create_data(token, true);
+  create_data(token);
   std::vector<ObjectIdentity> before = identities(inventory(token.session));
-  create_data(token, true);
+  create_data(token);
   EXPECT_EQ(objects_not_in(inventory(token.session), before).size(), 1U);
   EXPECT_EQ(objects_not_in(inventory(token.session), {}).size(), 2U);
 }
@@ -114,7 +110,7 @@ TEST_F(Objects, ThatArePrivateAreSeenAfterTheLoginOnly) {
 
 TEST_F(Objects, MoreThanOneBatchAreAllListed) {
   OpenToken token(settings_);
-  for (int i = 0; i < 70; ++i) create_data(token, true);
+  for (int i = 0; i < 70; ++i) create_data(token);
   EXPECT_EQ(inventory(token.session).size(), 70U);
 }
 
