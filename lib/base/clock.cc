@@ -2,6 +2,8 @@
 
 #include <fmt/chrono.h>
 
+#include <ctime>
+
 namespace fleetroot {
 
 Time SystemClock::now() const {
@@ -9,7 +11,9 @@ Time SystemClock::now() const {
 }
 
 std::string format_time(Time time) {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+  // Not by way of the system clock's nanoseconds, which end in 2262: an IDevID is valid until 9999.
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                     fmt::gmtime(static_cast<std::time_t>(time.time_since_epoch().count())));
 }
 
 }  // namespace fleetroot
