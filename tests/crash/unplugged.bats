@@ -1,0 +1,64 @@
+#!/usr/bin/env bats
+# A token that goes away while its device is on the bay: 75, try again; and once it is back, one run finishes.
+load ../cli/factory
+load crash
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory D-1
+  make_token D-1
+}
+
+# A CA that does something first, as soon as the request is there.
+make_ca_that() {
+  cat >"$2" <<EOF2
+#!/usr/bin/env python3
+import os, subprocess
+first = os.read(0, 1)
+subprocess.run(['bash', '-c', '''$1'''], check=True)
+ca = subprocess.Popen(['fleetroot-ca', 'respond', '--home', 'ca'], stdin=subprocess.PIPE)
+ca.stdin.write(first)
+ca.stdin.flush()
+while part := os.read(0, 65536):
+    ca.stdin.write(part)
+    ca.stdin.flush()
+ca.stdin.close()
+ca.wait()
+EOF2
+  chmod +x "$2"
+}
+
+@test "the token's directory is moved away while the CA works: 75" {
+  make_ca_that 'mv D-1/tokens D-1/elsewhere' moving-ca
+
+  refused 75 'token' provision D-1 D-1 --ca "exec:$PWD/moving-ca"
+  mv D-1/elsewhere D-1/tokens
+  finishes D-1
+  ledger_holds 1
+}
+
+@test "another token is put in its place while the CA works" {
+  make_token other
+  make_ca_that 'mv D-1/tokens D-1/elsewhere; cp -r other/tokens D-1/tokens' swapping-ca
+
+  run --separate-stderr ! provision D-1 D-1 --ca "exec:$PWD/swapping-ca"
+  [[ $stderr == *": error: "*": hint: "* ]]
+  [[ $(find D-1/tokens -name '*.object' | wc -l) == 1 ]]
+
+  rm -r D-1/tokens
+  mv D-1/elsewhere D-1/tokens
+  finishes D-1
+  ledger_holds 1
+}
+
+@test "an object that a kill left without a single attribute is swept" {
+  # SoftHSM makes the file first, with eight bytes that count its changes.
+  make_ca_that 'printf "\0\0\0\0\0\0\0\1" >$(dirname D-1/tokens/*/token.object)/11111111-2222-3333-4444-555555555555.object
+    exit 1' wrecking-ca
+
+  run --separate-stderr -69 provision D-1 D-1 --ca "exec:$PWD/wrecking-ca"
+  stranger D-1 --list-objects | grep -v fleetroot
+
+  finishes D-1
+  [[ ! -e $(dirname D-1/tokens/*/token.object)/11111111-2222-3333-4444-555555555555.object ]]
+}
