@@ -1,0 +1,106 @@
+// A factory with its ledger on disk and its keys in memory, and a second look at everything it promises.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "factory-ca/issuer.h"
+#include "lib/base/files.h"
+#include "lib/x509/provisioning_statement.h"
+#include "tests/expect_error.h"
+#include "tests/scratch_directory.h"
+#include "tests/unit/factory_ca/software_ca.h"
+
+namespace fleetroot::ca {
+
+// One process of the CA: a ledger of its own on the same file, and an issuer.
+struct Process {
+  Process(const std::filesystem::path& directory, const SoftwareCa& issuing, const Clock& clock)
+      : ledger(directory / "ledger.db"),
+        issuer(ledger, issuing.signer, issuing.certificate, directory / "profiles", clock) {}
+
+  Certificate issue(const CertificateRequest& request, const std::string& order = "PO-1",
+                    const std::string& sender = "operator") {
+    return issuer.issue({.sender = sender, .request = request, .order = OrderId::parse(order)});
+  }
+
+  Ledger ledger;
+  Issuer issuer;
+};
+
+class Factory : public testing::Test {
+ protected:
+  Factory() {
+    std::filesystem::create_directory(directory / "profiles");
+    for (const char* name : {"device", "idevid"})
+      write_profile(name, std::string(shipped_profile_text(name)));
+  }
+
+  void write_profile(const std::string& name, const std::string& toml) {
+    write_file(directory.path() / "profiles" / (name + ".toml"), toml);
+  }
+  std::unique_ptr<Process> another_process() {
+    return std::make_unique<Process>(directory.path(), issuing, clock);
+  }
+  Ledger& ledger() { return process.ledger; }
+
+  void open_order(const std::string& id, long long quantity, const std::string& pattern = "dev-[0-9]+",
+                  const std::string& profile = "device") {
+    WriteTransaction transaction = ledger().write();
+    ledger().orders.create({.id = OrderId::parse(id),
+                            .profile = ProfileName::parse(profile),
+                            .pattern = DevicePattern::parse(pattern),
+                            .quantity = quantity,
+                            .created_at = format_time(clock.time),
+                            .closed_at = ""},
+                           {});
+    transaction.commit();
+  }
+  void close_order(const std::string& id) {
+    WriteTransaction transaction = ledger().write();
+    ledger().orders.close(OrderId::parse(id), clock.time);
+    transaction.commit();
+  }
+  void revoke(const Certificate& certificate) {
+    WriteTransaction transaction = ledger().write();
+    ledger().certificates.revoke(certificate.serial().hex(), clock.time);
+    transaction.commit();
+  }
+  long long used(const std::string& order = "PO-1") {
+    return ledger().orders.get(OrderId::parse(order)).used;
+  }
+  std::optional<CertificateRecord> live(const std::string& device) {
+    return ledger().certificates.live(SubjectKind::device, device);
+  }
+
+  // As if the process died just before the certificate is committed: the clock is read for the plan, and then
+  // once more for the commit, with the reservation on disk and the signature made.
+  void crash_before_commit(const CertificateRequest& request, const std::string& order = "PO-1") {
+    struct Death {};
+    int looks = 0;
+    clock.looking = [&] {
+      if (++looks == 2) throw Death();
+    };
+    EXPECT_THROW((void)another_process()->issue(request, order), Death);
+    clock.looking = [] {};
+  }
+
+  // Every entry of the log whose event is `event`.
+  std::vector<nlohmann::json> events(const std::string& event) {
+    std::vector<nlohmann::json> found;
+    ledger().log.verify([&](const LogEntry& entry) {
+      nlohmann::json json = nlohmann::json::parse(entry.entry);
+      if (json["event"] == event) found.push_back(json);
+    });
+    return found;
+  }
+
+  ScratchDirectory directory;
+  ToldClock clock;
+  SoftwareCa root = make_root();
+  SoftwareCa issuing = make_issuing(root);
+  Process process{directory.path(), issuing, clock};
+};
+
+}  // namespace fleetroot::ca
