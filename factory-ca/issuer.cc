@@ -65,7 +65,7 @@ Certificate Issuer::run_steps(const ProvenRequest& request) {
     LintedCertificate linted = lint_bytes(plan, authorisation);
     // Another process may be issuing for the same device: then it has reserved, and we look again.
     if (!reserve(request, authorisation, linted)) continue;
-    return commit(request, sign_bytes(std::move(linted)));
+    return commit(request, authorisation, sign_bytes(std::move(linted)));
   }
 }
 
@@ -119,6 +119,12 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
                 "scan the label again, or ask for an order that this device is on");
   }
   authorisation.profile = Profile::read(profiles_, order.profile);
+  if (!authorisation.profile->allows(request.key.algorithm())) {
+    throw Error(ErrorCode::bad_request,
+                fmt::format("the profile {} does not allow {} keys", order.profile.text(),
+                            name_of(request.key.algorithm())),
+                "use another key algorithm, or an order with another profile");
+  }
   // A reservation has its place on the order, whether that is closed or full by now.
   if (before) return authorisation;
   if (!order.is_open) {
@@ -130,12 +136,6 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
         ErrorCode::order_full,
         fmt::format("order {} is full: all {} of its certificates are used", order.id.text(), order.quantity),
         "ask for another order");
-  }
-  if (!authorisation.profile->allows(request.key.algorithm())) {
-    throw Error(ErrorCode::bad_request,
-                fmt::format("the profile {} does not allow {} keys", order.profile.text(),
-                            name_of(request.key.algorithm())),
-                "use another key algorithm, or an order with another profile");
   }
   return authorisation;
 }
@@ -227,18 +227,20 @@ Certificate Issuer::sign_bytes(LintedCertificate&& linted) const {
 }
 
 // 9. Commit certificate and log entry; only what the ledger holds then is handed out.
-Certificate Issuer::commit(const ProvenRequest& request, const Certificate& certificate) {
+Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& authorisation,
+                           const Certificate& certificate) {
   Time now = clock_.now();
   std::string serial = certificate.serial().hex();
   WriteTransaction transaction = ledger_.write();
   if (ledger_.certificates.commit(serial, certificate, now)) {
-    ledger_.log.append("device.certified", now,
-                       {{"device_id", request.device.text()},
-                        {"order", request.order.text()},
-                        {"sender", request.sender},
-                        {"serial", serial},
-                        {"public_key", request.key.fingerprint()},
-                        {"certificate", certificate.fingerprint()}});
+    ledger_.log.append(
+        "device.certified", now,
+        {{"device_id", request.device.text()},
+         {"order", authorisation.reservation ? authorisation.reservation->order : request.order.text()},
+         {"sender", request.sender},
+         {"serial", serial},
+         {"public_key", request.key.fingerprint()},
+         {"certificate", certificate.fingerprint()}});
     transaction.commit();
     return certificate;
   }

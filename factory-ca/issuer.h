@@ -60,8 +60,9 @@ class Issuer : private cmp::Authority {
   LintedCertificate lint_bytes(const CertificatePlan& plan, const Authorisation& authorisation);  // 6
   bool reserve(const ProvenRequest& request, const Authorisation& authorisation,                  // 7
                const LintedCertificate& linted);
-  Certificate sign_bytes(LintedCertificate&& linted) const;                          // 8
-  Certificate commit(const ProvenRequest& request, const Certificate& certificate);  // 9
+  Certificate sign_bytes(LintedCertificate&& linted) const;                             // 8
+  Certificate commit(const ProvenRequest& request, const Authorisation& authorisation,  // 9
+                     const Certificate& certificate);
 
   cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
                     BytesView transaction_id) override;
