@@ -48,14 +48,17 @@ CertificateRecord record_of(const LintedCertificate& linted, const Signer& signe
 std::optional<Certificate> issued_before(Ledger& ledger, SubjectKind kind, const std::string& subject,
                                          const PublicKey& key) {
   std::optional<CertificateRecord> own = ledger.certificates.live(kind, subject);
+  // Nobody has ever seen what a reservation was for, and whoever made it is gone.
+  if (own && own->state == CertificateState::reserved) {
+    ledger.certificates.abandon(own->serial);
+    own.reset();
+  }
   if (own && own->public_key != key.fingerprint()) {
     throw Error(ErrorCode::device_has_certificate,
                 fmt::format("{} {} has a certificate for another key", name_of(kind), subject),
                 "revoke that one first, or choose another name");
   }
-  if (own && own->state == CertificateState::issued) return Certificate::from_der(own->certificate);
-  // Nobody has ever seen what a reservation was for, and whoever made it is gone.
-  if (own) ledger.certificates.abandon(own->serial);
+  if (own) return Certificate::from_der(own->certificate);
   if (std::optional<CertificateRecord> other = ledger.certificates.with_public_key(key.fingerprint())) {
     throw Error(ErrorCode::key_reused,
                 fmt::format("this key has been certified for {} {}", name_of(other->kind), other->subject),
@@ -70,7 +73,11 @@ std::optional<Certificate> issued_before(Ledger& ledger, SubjectKind kind, const
 }
 
 void refuse_unless_authority(const Certificate& certificate, Time now) {
-  (void)certificate.public_key();  // one of the five kinds
+  try {
+    (void)certificate.public_key();
+  } catch (const Error& error) {
+    reject(certificate, "cannot be a CA's: " + error.message(), error.hint());
+  }
   if (!certificate.is_ca()) {
     reject(certificate, "is not the certificate of a CA", "basicConstraints must say CA:TRUE");
   }
