@@ -1,0 +1,190 @@
+// Several processes at one order, and processes that die.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/unit/factory_ca/factory.h"
+
+namespace fleetroot::ca {
+namespace {
+
+using testing::SizeIs;
+
+class IssuerRaces : public Factory {
+ protected:
+  // Another process does this when the issuer looks at the clock for the nth time: 1 before it reserves,
+  // 2 between its signature and its commit.
+  void when_looking(int nth, std::function<void()> act) {
+    clock.looking = [this, nth, looks = 0, act = std::move(act)]() mutable {
+      if (++looks != nth) return;
+      std::function<void()> now = std::move(act);
+      clock.looking = [] {};
+      now();
+    };
+  }
+
+  EvpPkeyPtr key_ = software_key();
+  CertificateRequest request_ = request_for("dev-1", key_);
+};
+
+TEST_F(IssuerRaces, FillAnOrderExactly) {
+  constexpr int kThreads = 4;
+  constexpr int kDevices = 12;
+  constexpr int kQuantity = 17;
+  open_order("PO-1", kQuantity);
+  std::atomic<int> issued = 0;
+  std::atomic<int> full = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      std::unique_ptr<Process> own = another_process();
+      for (int i = 0; i < kDevices; ++i) {
+        try {
+          (void)own->issue(request_for("dev-" + std::to_string(t * 100 + i), software_key()));
+          ++issued;
+        } catch (const Error& error) {
+          if (error.code() == ErrorCode::order_full) ++full;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(issued, kQuantity);
+  EXPECT_EQ(full, kThreads * kDevices - kQuantity) << "nobody is refused for another reason";
+  EXPECT_EQ(used(), kQuantity);
+  EXPECT_THAT(events("device.certified"), SizeIs(kQuantity));
+}
+
+TEST_F(IssuerRaces, GiveOneDeviceOneCertificate) {
+  constexpr int kThreads = 4;
+  open_order("PO-1", 5);
+  std::vector<Bytes> answers(kThreads);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] { answers[t] = another_process()->issue(request_).der(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(answers, testing::Each(live("dev-1").value().certificate));
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, ReturnTheWinnersBytesToWhoCommitsSecond) {
+  open_order("PO-1", 5);
+  Bytes winner;
+  when_looking(2, [&] { winner = another_process()->issue(request_).der(); });
+  EXPECT_EQ(process.issue(request_).der(), winner);
+  EXPECT_EQ(live("dev-1").value().certificate, winner);
+  EXPECT_EQ(used(), 1);
+  EXPECT_THAT(events("device.certified"), SizeIs(1));
+}
+
+TEST_F(IssuerRaces, ReturnTheWinnersBytesToWhoReservesSecond) {
+  open_order("PO-1", 5);
+  Bytes winner;
+  when_looking(1, [&] { winner = another_process()->issue(request_).der(); });
+  EXPECT_EQ(process.issue(request_).der(), winner);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, LeaveTheLastPlaceToOne) {
+  open_order("PO-1", 1);
+  when_looking(1, [&] { (void)another_process()->issue(request_for("dev-2", software_key())); });
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::order_full);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, LeaveOneKeyToOneDevice) {
+  open_order("PO-1", 5);
+  when_looking(1, [&] { (void)another_process()->issue(request_for("dev-2", key_)); });
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::key_reused);
+  EXPECT_THAT(events("alarm.key_reused"), SizeIs(1));
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, HandNothingOutThatTheLedgerGaveUp) {
+  open_order("PO-1", 5);
+  when_looking(2, [&] { ledger().certificates.abandon(live("dev-1").value().serial); });
+  EXPECT_EQ(code_of([&] { (void)another_process()->issue(request_); }), ErrorCode::busy);
+  EXPECT_FALSE(live("dev-1"));
+}
+
+TEST_F(IssuerRaces, ADeathBeforeTheReservationLeavesNothing) {
+  open_order("PO-1", 5);
+  struct Death {};
+  when_looking(1, [] { throw Death(); });
+  EXPECT_THROW((void)another_process()->issue(request_), Death);
+  EXPECT_FALSE(live("dev-1"));
+  EXPECT_EQ(used(), 0);
+}
+
+TEST_F(IssuerRaces, ADeadProcesssReservationIsAdopted) {
+  open_order("PO-1", 1);
+  crash_before_commit(request_);
+  CertificateRecord reservation = live("dev-1").value();
+  EXPECT_EQ(reservation.state, CertificateState::reserved);
+  EXPECT_EQ(used(), 1);
+  close_order("PO-1");
+  clock.time += std::chrono::hours(24);
+  Certificate certificate = process.issue(request_);
+  EXPECT_EQ(certificate.serial().hex(), reservation.serial);
+  EXPECT_EQ(certificate.not_before(), reservation.not_before);
+  EXPECT_EQ(used(), 1) << "the place was taken already";
+}
+
+TEST_F(IssuerRaces, AReservationOfAnotherProfileIsGivenUp) {
+  open_order("PO-1", 1);
+  crash_before_commit(request_);
+  std::string serial = live("dev-1").value().serial;
+  std::string toml(shipped_profile_text("device"));
+  write_profile("device", toml.replace(toml.find("\"10 years\""), 10, "\"5 years\""));
+  clock.time += std::chrono::hours(24);
+  Certificate certificate = process.issue(request_);
+  EXPECT_NE(certificate.serial().hex(), serial);
+  EXPECT_EQ(certificate.not_before(), clock.time);
+  EXPECT_EQ(format_time(certificate.not_after()), "2031-11-25T00:00:00Z");
+  EXPECT_EQ(ledger().certificates.with_serial(serial).value().state, CertificateState::abandoned);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, AReservationOfAnotherIssuingKeyIsGivenUp) {
+  open_order("PO-1", 1);
+  crash_before_commit(request_);
+  SoftwareCa successor = make_issuing(root, "Factory CA 2");
+  Certificate certificate = Process(directory.path(), successor, clock).issue(request_);
+  EXPECT_EQ(certificate.issuer(), "CN=Factory CA 2");
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, AReservationIsNoWayAroundTheProfilesAlgorithms) {
+  open_order("PO-1", 1);
+  crash_before_commit(request_);
+  std::string toml(shipped_profile_text("device"));
+  std::size_t list = toml.find("\nkey_algorithms = ") + 1;
+  write_profile("device", toml.replace(list, toml.find('\n', list) - list, "key_algorithms = [\"p384\"]"));
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::bad_request);
+}
+
+TEST_F(IssuerRaces, AReservationIsForItsKeyAlone) {
+  open_order("PO-1", 5);
+  crash_before_commit(request_);
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_for("dev-1", software_key())); }),
+            ErrorCode::device_has_certificate);
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_for("dev-2", key_)); }), ErrorCode::key_reused);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, AnAdoptedReservationIsLoggedForItsOwnOrder) {
+  open_order("PO-1", 1);
+  open_order("PO-2", 1);
+  crash_before_commit(request_);
+  (void)process.issue(request_, "PO-2");
+  EXPECT_EQ(live("dev-1").value().order, "PO-1");
+  ASSERT_THAT(events("device.certified"), SizeIs(1));
+  EXPECT_EQ(events("device.certified")[0]["order"], "PO-1");
+  EXPECT_EQ(used("PO-2"), 0);
+}
+
+}  // namespace
+}  // namespace fleetroot::ca
