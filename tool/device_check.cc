@@ -43,7 +43,8 @@ std::vector<Certificate> joined(std::vector<Certificate> a, const std::vector<Ce
 template <typename Body>
 Finding finding(std::string check, const Body& body) {
   try {
-    return {std::move(check), true, body()};
+    std::string detail = body();  // before `check` moves: a failure carries its name too
+    return {std::move(check), true, std::move(detail)};
   } catch (const Error& error) {
     return {std::move(check), false, error.what()};
   }
