@@ -1,0 +1,48 @@
+#!/usr/bin/env bats
+# What README.md tells people to type is typed here, in its order: every ```sh block but those behind a line
+# <!-- not by tests/docs/readme.bats: … -->, which says who runs them instead.
+bats_require_minimum_version 1.5.0
+
+readme=$BATS_TEST_DIRNAME/../../README.md
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  export SOFTHSM2_CONF=/nonexistent/softhsm2.conf
+}
+
+commands() {
+  awk '
+    /^<!-- not by tests\/docs\/readme.bats: ./ { passed_over = NR + 1 }
+    /^```sh$/ { inside = NR != passed_over; if (inside) blocks++; next }
+    /^```/ { inside = 0 }
+    inside
+    END { if (blocks < 8) exit 1 }' "$readme"
+}
+
+@test "every command of README.md" {
+  commands >commands.sh
+
+  run -0 bash -euo pipefail -x commands.sh
+
+  [[ $output == *"PASS 1FLEET0000000001"* ]]
+  [[ $output == *$'\nalready\n'* ]]
+  [[ $output == *"device.pem: OK"* ]]
+  [[ $output == *"commonName"*"1FLEET0000000001"* ]]
+  openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem some.pem
+}
+
+@test "only scripts/demo and scripts/test are left to others" {
+  others=$(awk '/^<!-- not by tests\/docs\/readme.bats: ./ { start = NR + 1 } NR == start { inside = 1; next }
+    /^```/ { inside = 0 } inside { print $1 }' "$readme")
+
+  [[ $others == $'scripts/demo\nscripts/test' ]]
+}
+
+@test "files that documents point to are there" {
+  cd "$BATS_TEST_DIRNAME/../.."
+  for document in *.md docs/*.md; do
+    while read -r target; do
+      [[ -e $(dirname "$document")/$target ]] || { echo "$document points to $target"; return 1; }
+    done < <(grep -oE '\]\([^)#:]+' "$document" | cut -c3-)
+  done
+}
