@@ -1,6 +1,8 @@
 #include "factory-ca/commands.h"
 #include "lib/base/program.h"
+#include "lib/x509/openssl.h"
 
 int main(int argc, char** argv) {
-  return fleetroot::run_program("fleetroot-ca", [&] { return fleetroot::ca::run_command_line(argc, argv); });
+  fleetroot::begin_openssl();
+  fleetroot::run_program("fleetroot-ca", [&] { return fleetroot::ca::run_command_line(argc, argv); });
 }

@@ -28,6 +28,8 @@ class KeyProcess {
   void wait_until_ready(const Certificate& certificate);
   // An EVP_PKEY that signs through the child, after wait_until_ready(). This object must outlive it.
   EVP_PKEY* evp() const { return evp_.get(); }
+  // No more signatures: the child leaves, while other things happen.
+  void finish() { child_->close_input(); }
 
  private:
   std::shared_ptr<ChildProcess> child_;

@@ -70,8 +70,9 @@ Provisioning::Provisioning(const Home& home, const Settings& settings, Provision
                            Reporter& reporter)
     : home_(home),
       settings_(settings),
-      trust_{.fleet_roots = home.fleet_roots(), .issuing = home.issuing_certificates()},
       job_(std::move(job)),
+      companions_(home, settings, job_.ca),
+      trust_{.fleet_roots = home.fleet_roots(), .issuing = home.issuing_certificates()},
       clock_(clock),
       reporter_(reporter),
       station_certificate_(home.station_certificate()),
@@ -258,11 +259,10 @@ void Provisioning::confirm_provisioned() const {
 }
 
 // 4. Durable before the token is touched: whatever is on it from now on and was not before is ours to finish
-// or to sweep. The CA and the station's key get ready meanwhile.
+// or to sweep.
 void Provisioning::plan() {
+  companions_.refuse_unless_started();
   if (!resumes_) journal_.plan(record_, clock_.now());
-  station_key_ = std::make_unique<KeyProcess>(home_, settings_);
-  transport_ = open_transport(job_.ca, settings_.ca_timeout_seconds);
 }
 
 // 5. The key pairs, in hardware: what a broken attempt left whole is kept, its wreckage is swept, the rest is
@@ -322,10 +322,10 @@ CertificateRequest Provisioning::request() {
 // hears of success only when the certificate sits in the hardware.
 void Provisioning::submit(const CertificateRequest& certificate_request) {
   reporter_.step_begins(7, "submit");
-  station_key_->wait_until_ready(station_certificate_);
+  companions_.station_key().wait_until_ready(station_certificate_);
   cmp::Client client(
-      {.certificate = station_certificate_, .chain = trust_.issuing, .key = station_key_->evp()},
-      trust_.issuing.front(), [&](BytesView message) { return transport_->exchange(message); });
+      {.certificate = station_certificate_, .chain = trust_.issuing, .key = companions_.station_key().evp()},
+      trust_.issuing.front(), [&](BytesView message) { return companions_.transport().exchange(message); });
   client.enroll(certificate_request, [&](const cmp::Enrolled& answer) {
     has_answer_ = true;
     reporter_.step_ends();
@@ -367,6 +367,7 @@ void Provisioning::write_back(const cmp::Enrolled& answer) {
 
 // 10. The CA has confirmed; now the journal says so for good.
 void Provisioning::record() {
+  companions_.finish();
   record_.state = DeviceState::provisioned;
   journal_.finish(record_, clock_.now());
   reporter_.step_ends();

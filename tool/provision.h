@@ -13,13 +13,12 @@
 #include "pkcs11/key_policy.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/uri.h"
+#include "tool/companions.h"
 #include "tool/device_check.h"
 #include "tool/device_token.h"
 #include "tool/home.h"
 #include "tool/journal.h"
-#include "tool/key_process.h"
 #include "tool/reporter.h"
-#include "tool/transport.h"
 #include "tool/watchdog.h"
 
 namespace fleetroot::station {
@@ -79,8 +78,9 @@ class Provisioning {
 
   const Home& home_;
   const Settings& settings_;
-  Trust trust_;
   ProvisionJob job_;
+  Companions companions_;
+  Trust trust_;
   const Clock& clock_;
   Reporter& reporter_;
   Certificate station_certificate_;
@@ -94,8 +94,6 @@ class Provisioning {
   std::vector<pkcs11::KeyPair> pairs_;
   bool resumes_ = false;
   bool has_answer_ = false;
-  std::unique_ptr<KeyProcess> station_key_;
-  std::unique_ptr<Transport> transport_;
   Watchdog watchdog_;
 };
 

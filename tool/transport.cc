@@ -37,6 +37,8 @@ class ExecTransport : public Transport {
     return std::move(*answer);
   }
 
+  void finish() override { child_.close_input(); }
+
  private:
   [[noreturn]] void give_up(std::string_view why) {
     throw Error(ErrorCode::ca_unreachable, fmt::format("the CA ({}) {}", program_, why),

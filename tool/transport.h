@@ -15,6 +15,8 @@ class Transport {
   // Sends one message and returns the answer. Error(ca_unreachable) with a time-out, or when the other side
   // is gone.
   virtual Bytes exchange(BytesView message) = 0;
+  // No more messages: the other side may leave, while other things happen.
+  virtual void finish() = 0;
 };
 
 // Checks the URL only. Error(usage) names the transports that exist.

@@ -31,6 +31,8 @@ class ChildProcess {
   int stdin_fd() const { return stdin_.get(); }
   int stdout_fd() const { return stdout_.get(); }
 
+  // The child reads the end of its input, and may leave while we do other things.
+  void close_input() { stdin_ = {}; }
   // Closes stdin and waits for the child's end. Returns its exit code, 128 + N after signal N.
   int wait();
 

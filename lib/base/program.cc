@@ -1,6 +1,7 @@
 #include "lib/base/program.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -21,21 +22,12 @@ void flush_output() {
 }
 
 int report(std::string_view program, const Error& error) {
+  std::fflush(stdout);
   print_error(program, error);
   return exit_code(error.code());
 }
 
-}  // namespace
-
-void print_error(std::string_view program, const Error& error) {
-  // Not fmt::print, which throws when stderr cannot be written: the exit code must still get out.
-  std::string text = fmt::format("{}: error: {}\n", program, error.what());
-  if (!error.hint().empty()) text += fmt::format("{}: hint: {}\n", program, error.hint());
-  std::fputs(text.c_str(), stderr);
-}
-
-int run_program(std::string_view program, const std::function<int()>& body) {
-  harden_process();
+int exit_code_of(std::string_view program, const std::function<int()>& body) {
   try {
     int exit_code = body();
     flush_output();
@@ -50,6 +42,20 @@ int run_program(std::string_view program, const std::function<int()>& body) {
     return report(program, {ErrorCode::internal, "this is a bug in Fleetroot",
                             "keep this message and report it", error.what()});
   }
+}
+
+}  // namespace
+
+void print_error(std::string_view program, const Error& error) {
+  // Not fmt::print, which throws when stderr cannot be written: the exit code must still get out.
+  std::string text = fmt::format("{}: error: {}\n", program, error.what());
+  if (!error.hint().empty()) text += fmt::format("{}: hint: {}\n", program, error.hint());
+  std::fputs(text.c_str(), stderr);
+}
+
+void run_program(std::string_view program, const std::function<int()>& body) {
+  harden_process();
+  _exit(exit_code_of(program, body));
 }
 
 }  // namespace fleetroot

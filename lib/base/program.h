@@ -15,8 +15,9 @@ namespace fleetroot {
 
 void print_error(std::string_view program, const Error& error);
 
-// Hardens the process, runs `body` and turns what it throws into words and an exit code. Anything that is not
-// an Error is our bug: exit code 70.
-int run_program(std::string_view program, const std::function<int()>& body);
+// Hardens the process, runs `body`, turns what it throws into words and an exit code, and ends the process.
+// Anything that is not an Error is our bug: exit code 70. What `body` owned is closed by then; exit handlers
+// are not run, because those of PKCS#11 modules and of OpenSSL pull the ground from under each other.
+[[noreturn]] void run_program(std::string_view program, const std::function<int()>& body);
 
 }  // namespace fleetroot

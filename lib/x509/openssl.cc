@@ -1,5 +1,6 @@
 #include "lib/x509/openssl.h"
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -7,6 +8,10 @@
 #include <ctime>
 
 namespace fleetroot {
+
+void begin_openssl() {
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
+}
 
 std::string take_openssl_errors() {
   std::string text;

@@ -43,6 +43,10 @@ struct FreeX509Stack {
 };
 using X509StackPtr = std::unique_ptr<STACK_OF(X509), FreeX509Stack>;
 
+// Before any other use of OpenSSL in a program: no configuration file, whose place the environment names and
+// which can load code into a process that holds keys.
+void begin_openssl();
+
 // Takes everything off this thread's error queue: "reason one; reason two".
 std::string take_openssl_errors();
 // An Error whose cause is the error queue.

@@ -1,0 +1,33 @@
+// The two processes beside a run: the one that holds the station's key, and the CA's, where it is a child.
+// Started before all else, they get ready while the station looks at the device's token.
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "tool/home.h"
+#include "tool/key_process.h"
+#include "tool/transport.h"
+
+namespace fleetroot::station {
+
+class Companions {
+ public:
+  // Never throws for what cannot be started: a device that is done already needs neither.
+  Companions(const Home& home, const Settings& settings, const std::string& ca);
+
+  // Throws what kept one of them from starting. Before this has returned, the others may not be called.
+  void refuse_unless_started() const;
+  KeyProcess& station_key() { return *station_key_; }
+  Transport& transport() { return *transport_; }
+  // Both have done their work, and leave while other things happen.
+  void finish();
+
+ private:
+  std::unique_ptr<KeyProcess> station_key_;
+  std::unique_ptr<Transport> transport_;
+  std::exception_ptr obstacle_;
+};
+
+}  // namespace fleetroot::station
