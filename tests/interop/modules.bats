@@ -8,7 +8,7 @@ setup() {
 }
 
 teardown() {
-  [[ ! -e server.pid ]] || kill "$(<server.pid)" 2>>teardown.log || :
+  if [[ -e server.pid ]] && kill -0 "$(<server.pid)"; then kill "$(<server.pid)"; fi
 }
 
 # NSS
@@ -64,7 +64,6 @@ start_server() {
   SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf p11-kit server --foreground --provider "$softhsm" --name "$PWD/socket" \
     'pkcs11:token=dev-1' >server.log 2>&1 3>&- &
   echo $! >server.pid
-  # the first line comes when the socket is there
   until [[ -S socket ]]; do kill -0 "$(<server.pid)"; done
 }
 
@@ -104,8 +103,8 @@ EOF2
   chmod +x killing-ca
 
   refused 75 'token' far provision --order PO-1 --ca "exec:$PWD/killing-ca"
-  wait "$(<server.pid)" || :
-  rm -f socket server.pid
+  run -137 wait "$(<server.pid)"
+  rm socket server.pid
 
   start_server
   run --separate-stderr -0 far provision --order PO-1

@@ -1,0 +1,76 @@
+#!/usr/bin/env bats
+# The CA answers stock `openssl cmp`, which speaks HTTP, through a bridge to `fleetroot-ca respond`.
+load ../cli/factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_ca
+  make_order PO-1 DEV-1
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout station.key -subj /CN=st-01 -out station.csr
+  fleetroot-ca station enroll --home ca --name st-01 --request station.csr --out station.pem
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout device.key -subj /CN=DEV-1 -out device.csr
+  start_bridge
+}
+
+teardown() {
+  if [[ -e bridge.pid ]] && kill -0 "$(<bridge.pid)"; then kill "$(<bridge.pid)"; fi
+}
+
+# One `respond` for all messages; says its port when it listens.
+start_bridge() {
+  cat >bridge <<'EOF2'
+import http.server, subprocess
+ca = subprocess.Popen(['fleetroot-ca', 'respond', '--home', 'ca', '--order', 'PO-1'],
+                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+class Bridge(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        ca.stdin.write(self.rfile.read(int(self.headers['Content-Length'])))
+        ca.stdin.flush()
+        head = ca.stdout.read(4)
+        assert head[0] == 0x30 and head[1] in (0x81, 0x82), head
+        length = head[2] + 3 if head[1] == 0x81 else int.from_bytes(head[2:4], 'big') + 4
+        answer = head + ca.stdout.read(length - 4)
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/pkixcmp')
+        self.send_header('Content-Length', str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+server = http.server.HTTPServer(('127.0.0.1', 0), Bridge)
+print(server.server_port, flush=True)
+server.serve_forever()
+EOF2
+  mkfifo port
+  python3 bridge >port 2>bridge.log 3>&- &
+  echo $! >bridge.pid
+  read -r port <port
+}
+
+# enroll OPTION…
+enroll() {
+  openssl cmp -cmd p10cr -server "http://127.0.0.1:$port" -path .well-known/cmp/p/PO-1 -no_proxy 127.0.0.1 \
+    -csr device.csr -certout device.pem -recipient "/CN=Test Factory Issuing CA" \
+    -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem "$@"
+}
+
+@test "p10cr with a station's certificate" {
+  run -0 enroll -cert station.pem -key station.key
+  openssl verify -x509_strict -purpose sslclient -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem device.pem
+  [[ $(openssl x509 -in device.pem -noout -pubkey) == "$(openssl pkey -in device.key -pubout)" ]]
+}
+
+@test "p10cr without a certificate" {
+  run ! enroll -unprotected_requests -subject /CN=st-01
+  [[ $output == *rejected* ]]
+  grep -q POST bridge.log
+  [[ ! -e device.pem ]]
+  [[ $(certificates_in_ledger) == 0 ]]
+}
+
+@test "p10cr with a certificate that is not the CA's" {
+  openssl req -x509 -key station.key -subj /CN=st-01 -out foreign.pem
+  run ! enroll -cert foreign.pem -key station.key
+  [[ $output == *rejected* ]]
+  grep -q POST bridge.log
+  [[ ! -e device.pem ]]
+  [[ $(certificates_in_ledger) == 0 ]]
+}
