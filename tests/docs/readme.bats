@@ -1,9 +1,10 @@
 #!/usr/bin/env bats
-# What README.md tells people to type is typed here, in its order: every ```sh block but those behind a line
-# <!-- not by tests/docs/readme.bats: … -->, which says who runs them instead.
+# What README.md and then docs/ tell people to type is typed here, in that order and in one directory: every ```sh block
+# but those behind a line <!-- not by tests/docs/readme.bats: … -->, which says who runs them instead.
 bats_require_minimum_version 1.5.0
 
-readme=$BATS_TEST_DIRNAME/../../README.md
+top=$BATS_TEST_DIRNAME/../..
+readme=$top/README.md
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -16,10 +17,10 @@ commands() {
     /^```sh$/ { inside = NR != passed_over; if (inside) blocks++; next }
     /^```/ { inside = 0 }
     inside
-    END { if (blocks < 8) exit 1 }' "$readme"
+    END { if (blocks < 12) exit 1 }' "$readme" "$top"/docs/*.md
 }
 
-@test "every command of README.md" {
+@test "every command of README.md and docs/" {
   commands >commands.sh
 
   run -0 bash -euo pipefail -x commands.sh
@@ -28,7 +29,9 @@ commands() {
   [[ $output == *$'\nalready\n'* ]]
   [[ $output == *"device.pem: OK"* ]]
   [[ $output == *"commonName"*"1FLEET0000000001"* ]]
+  [[ $output != *"broken at"* ]]
   openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem some.pem
+  [[ ! -e ca/root && -d safe ]]
 }
 
 @test "only scripts/demo and scripts/test are left to others" {
@@ -39,7 +42,7 @@ commands() {
 }
 
 @test "files that documents point to are there" {
-  cd "$BATS_TEST_DIRNAME/../.."
+  cd "$top"
   for document in *.md docs/*.md; do
     while read -r target; do
       [[ -e $(dirname "$document")/$target ]] || { echo "$document points to $target"; return 1; }
