@@ -98,6 +98,11 @@ TEST_F(AuditLogTest, ShowsReordering) {
   expect_broken_at(2);
 }
 
+TEST_F(AuditLogTest, ShowsAGapInItsNumbers) {
+  raw("UPDATE log SET sequence = 9 WHERE sequence = 5");
+  expect_broken_at(9);
+}
+
 TEST_F(AuditLogTest, ShowsAnInsertion) {
   raw("INSERT INTO log VALUES (0, '{}', '')");
   expect_broken_at(0);
