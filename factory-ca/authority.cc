@@ -152,6 +152,7 @@ void refuse_unless_usable(const Certificate& root, const Certificate& issuing, T
   if ((X509_get_key_usage(issuing.x509()) & KU_DIGITAL_SIGNATURE) == 0) {
     reject(issuing, "may not sign messages", "its keyUsage must have digitalSignature, for answers in CMP");
   }
+  refuse_unless_signs_messages(issuing.public_key().algorithm());
   if (issuing == root) return;
   if (X509_get_pathlen(root.x509()) == 0) {
     reject(root, "allows no issuing CA below it", "its path length must be 1 or more, or absent");

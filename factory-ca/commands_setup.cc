@@ -35,6 +35,8 @@ int adopt(const InitOptions& options) {
             .fleet_root = Certificate::from_pem(read_file(options.fleet_root)),
             .issuing_certificate = Certificate::from_pem(read_file(options.issuing_certificate))},
            SystemClock());
+  fmt::print("{} is taken over; try: fleetroot-ca config check --home {}\n", options.issuing_certificate,
+             options.home);
   return 0;
 }
 
@@ -87,9 +89,7 @@ void add_init(CLI::App& program, Action& action) {
   add_home_option(*command, options->home);
   command->add_option("--name", options->name, "the factory's name; it goes into the certificates")
       ->required();
-  command
-      ->add_option("--algorithm", options->algorithm,
-                   "of the new keys: p256, p384, rsa2048, rsa3072, ed25519")
+  command->add_option("--algorithm", options->algorithm, "of the new keys: p256, p384, rsa2048, rsa3072")
       ->capture_default_str();
   command->add_flag("--single-tier", options->single_tier, "the Fleet Root signs devices itself");
   command->add_flag("--external-root", options->external_root,
@@ -114,7 +114,7 @@ void add_root_init(CLI::App& root, Action& action) {
                                   "      --token 'pkcs11:token=root?module-path=/usr/lib/vendor.so'\n");
   add_home_option(*command, options->home);
   command->add_option("--name", options->name, "its name; it goes into the certificate")->required();
-  command->add_option("--algorithm", options->algorithm, "p256, p384, rsa2048, rsa3072, ed25519")
+  command->add_option("--algorithm", options->algorithm, "p256, p384, rsa2048, rsa3072")
       ->capture_default_str();
   command->add_option("--token", options->root_token,
                       "PKCS#11 URI for its key (default: a SoftHSM token in the home)");

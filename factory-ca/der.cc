@@ -95,7 +95,7 @@ Bytes printable_string(std::string_view text) {
 }
 
 Bytes time(Time time) {
-  std::tm parts = fmt::gmtime(std::chrono::system_clock::to_time_t(time));
+  std::tm parts = fmt::gmtime(static_cast<std::time_t>(time.time_since_epoch().count()));
   bool generalized = parts.tm_year + 1900 >= 2050;
   std::string text =
       generalized ? fmt::format("{:%Y%m%d%H%M%SZ}", parts) : fmt::format("{:%y%m%d%H%M%SZ}", parts);

@@ -22,7 +22,7 @@ std::string toml_string(std::string_view text) {
 
 std::optional<KeyLocation> read_key(ConfigFile& config, const fs::path& home, const std::string& section) {
   auto key = [&](const char* name) { return section + "." + name; };
-  std::optional<std::string> uri = config.string(key("token"));
+  std::optional<std::string> uri = config.string(key("uri"));
   std::string id = config.string(key("key_id")).value_or("01");
   std::optional<std::string> softhsm = config.string(key("softhsm_directory"));
   std::string init_args = config.string(key("module_args")).value_or("");
@@ -30,7 +30,7 @@ std::optional<KeyLocation> read_key(ConfigFile& config, const fs::path& home, co
   try {
     pkcs11::Uri::parse(*uri);
   } catch (const Error& error) {
-    config.refuse(key("token"), "is not valid: " + error.message(), error.hint());
+    config.refuse(key("uri"), "is not valid: " + error.message(), error.hint());
   }
   try {
     return KeyLocation{.token = {.uri = *uri,
@@ -45,7 +45,7 @@ std::optional<KeyLocation> read_key(ConfigFile& config, const fs::path& home, co
 
 std::string key_text(const char* section, const KeyLocation& key) {
   std::string text =
-      fmt::format("\n[{}]\ntoken = {}\nkey_id = \"{}\"\n", section, toml_string(key.token.uri), key.id.hex());
+      fmt::format("\n[{}]\nuri = {}\nkey_id = \"{}\"\n", section, toml_string(key.token.uri), key.id.hex());
   if (key.token.softhsm_directory) {
     fs::path relative = fs::relative(*key.token.softhsm_directory, key.token.home);
     text += fmt::format("softhsm_directory = {}\n", toml_string(relative.string()));

@@ -149,7 +149,8 @@ std::optional<CertificateRecord> Issuer::find_duplicate(const ProvenRequest& req
     throw Error(ErrorCode::device_has_certificate,
                 fmt::format("device {} has a certificate for another key, from order {}",
                             request.device.text(), own->order),
-                "scan the label again; a device whose token was replaced needs a rework order");
+                "scan the label again; a device keeps the identity that it has, so if its token was "
+                "replaced, hold it");
   }
   if (own) return own;
   if (auto other = ledger_.certificates.with_public_key(request.key.fingerprint())) {
@@ -166,7 +167,7 @@ CertificatePlan Issuer::build(const ProvenRequest& request, const Authorisation&
   const std::optional<CertificateRecord>& reservation = authorisation.reservation;
   bool resumes = reservation && still_holds(*reservation, *authorisation.profile);
   return authorisation.profile->plan(*authorisation.device, request.key,
-                                     resumes ? reservation->not_before : monotonic_now());
+                                     resumes ? reservation->not_before : ledger_.time_of_issue(clock_));
 }
 
 // 6. Lint: the exact bytes. Those of a reservation, so that two processes never sign two certificates for one
@@ -174,9 +175,19 @@ CertificatePlan Issuer::build(const ProvenRequest& request, const Authorisation&
 LintedCertificate Issuer::lint_bytes(const CertificatePlan& plan, const Authorisation& authorisation) {
   const std::optional<CertificateRecord>& reservation = authorisation.reservation;
   if (reservation && still_holds(*reservation, *authorisation.profile)) {
+    refuse_unless_ours(*reservation, plan);
     return lint(reservation->tbs, plan, signer_.facts);
   }
   return lint(encode_tbs(plan, signer_.facts, SerialNumber::random()), plan, signer_.facts);
+}
+
+// OpenSSL reads some encodings that are not DER as if they were; we write only one.
+void Issuer::refuse_unless_ours(const CertificateRecord& reservation, const CertificatePlan& plan) const {
+  if (encode_tbs(plan, signer_.facts, SerialNumber::from_hex(reservation.serial)) == reservation.tbs) return;
+  throw Error(
+      ErrorCode::io,
+      fmt::format("the ledger's reservation for device {} is not what this CA wrote", reservation.subject),
+      "stop issuing and keep the ledger: somebody changed it, or the disk did");
 }
 
 // A reservation outlives the process that made it, but not a change of profile or issuing key: nobody has
@@ -280,19 +291,6 @@ void Issuer::raise_alarm(const ProvenRequest& request, const Error& error) {
                       {"public_key", request.key.fingerprint()},
                       {"message", error.message()}});
   transaction.commit();
-}
-
-// The latest time on record is read before the clock, so that another process cannot make this one look late.
-Time Issuer::monotonic_now() {
-  std::optional<Time> latest = ledger_.certificates.latest_time();
-  Time now = clock_.now();
-  if (latest && now < *latest) {
-    throw Error(ErrorCode::clock,
-                fmt::format("this machine's clock says {}, but a certificate was issued at {}",
-                            format_time(now), format_time(*latest)),
-                "set the clock right; nothing is issued before that, and nothing is ever back-dated");
-  }
-  return now;
 }
 
 }  // namespace fleetroot::ca

@@ -69,10 +69,10 @@ class Issuer : private cmp::Authority {
   void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
 
   std::optional<CertificateRecord> find_duplicate(const ProvenRequest& request);
+  void refuse_unless_ours(const CertificateRecord& reservation, const CertificatePlan& plan) const;
   bool still_holds(const CertificateRecord& reservation, const Profile& profile) const;
   Certificate run_steps(const ProvenRequest& request);
   void raise_alarm(const ProvenRequest& request, const Error& error);
-  Time monotonic_now();
 
   Ledger& ledger_;
   const Signer& signer_;

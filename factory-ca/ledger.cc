@@ -1,5 +1,7 @@
 #include "factory-ca/ledger.h"
 
+#include <fmt/format.h>
+
 #include <array>
 
 namespace fleetroot::ca {
@@ -61,5 +63,18 @@ CREATE TABLE log (
 
 Ledger::Ledger(const std::filesystem::path& file)
     : database_(file, kMigrations), orders(database_), certificates(database_), log(database_) {}
+
+Time Ledger::time_of_issue(const Clock& clock) {
+  // Read before the clock, so that another process cannot make this one look late.
+  std::optional<Time> latest = certificates.latest_time();
+  Time now = clock.now();
+  if (latest && now < *latest) {
+    throw Error(ErrorCode::clock,
+                fmt::format("this machine's clock says {}, but a certificate was issued at {}",
+                            format_time(now), format_time(*latest)),
+                "set the clock right; nothing is issued before that, and nothing is ever back-dated");
+  }
+  return now;
+}
 
 }  // namespace fleetroot::ca

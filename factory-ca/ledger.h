@@ -21,6 +21,9 @@ class Ledger {
   // Held by whoever changes something; what was read inside still holds when it commits.
   WriteTransaction write() { return WriteTransaction(database_); }
 
+  // What the clock says; Error(clock) if a certificate on record is from later than that.
+  Time time_of_issue(const Clock& clock);
+
  private:
   Database database_;
 

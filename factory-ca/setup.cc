@@ -100,6 +100,7 @@ void note_creation(Ledger& ledger, const std::string& name, Time now) {
 
 void create_ca(const NewCa& wanted, const Clock& clock) {
   refuse_bad_name(wanted.name);
+  refuse_unless_signs_messages(wanted.algorithm);
   NewHome home(wanted.home);
   Time now = clock.now();
   Ledger ledger(wanted.home / "ledger.db");
@@ -167,7 +168,7 @@ Certificate issue_authority(const Home& home, const CertificateRequest& request,
   Ledger ledger(home.ledger());
   CaKey root(root_key_of(settings), home.fleet_root());
   std::string common_name = request.common_name();
-  Time now = clock.now();
+  Time now = ledger.time_of_issue(clock);
   return certify(ledger, root.signer(), SubjectKind::authority, common_name,
                  issuing_plan(common_name, request.public_key(), now), now);
 }

@@ -14,10 +14,11 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
                 fmt::format("the request is for {}, not for station {}", request.common_name(), name.text()),
                 "enroll the station under the name that it was made with");
   }
+  refuse_unless_signs_messages(request.public_key().algorithm());
   Settings settings = home.settings();
   Ledger ledger(home.ledger());
   CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
-  Time now = clock.now();
+  Time now = ledger.time_of_issue(clock);
   Time not_after = std::min(settings.station_validity.end(now), issuing.certificate().not_after());
   return certify(ledger, issuing.signer(), SubjectKind::station, name.text(),
                  station_plan(name.text(), request.public_key(), now, not_after), now);

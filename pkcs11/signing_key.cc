@@ -77,7 +77,6 @@ SigningKey SigningKey::generate(const TokenSettings& settings, KeyAlgorithm algo
   refuse_unless_sound(state->session, *state->pair);
   prove_pair(state->session, *state->pair);
   if (settings.softhsm_directory) sync_softhsm_directory(*settings.softhsm_directory);
-  state->evp = make_signing_evp(state->session, *state->pair);
   return SigningKey(std::move(state));
 }
 
@@ -90,7 +89,6 @@ SigningKey SigningKey::open(const TokenSettings& settings, const KeyId& id) {
         fmt::format("the token {} holds no key with the ID {}", state->session.token().describe(), id.hex()),
         "check the token URI and the key ID in the configuration");
   }
-  state->evp = make_signing_evp(state->session, *state->pair);
   return SigningKey(std::move(state));
 }
 
@@ -99,6 +97,7 @@ const PublicKey& SigningKey::public_key() const {
 }
 
 EVP_PKEY* SigningKey::evp() const {
+  if (!state_->evp) state_->evp = make_signing_evp(state_->session, *state_->pair);
   return state_->evp.get();
 }
 

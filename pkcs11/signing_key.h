@@ -46,7 +46,7 @@ class SigningKey {
   ~SigningKey();
 
   const PublicKey& public_key() const;
-  // For X509_sign, X509_REQ_sign, CMS, CMP, TLS. Lives as long as this object.
+  // For X509_sign, X509_REQ_sign, CMS, CMP, TLS. Made when first asked for; lives as long as this object.
   EVP_PKEY* evp() const;
   // One signature without OpenSSL, for a process that signs on behalf of another.
   Bytes sign(const SignatureInput& input) const;

@@ -38,7 +38,9 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 }
 
 void add_home_option(CLI::App& command, std::string& home) {
-  command.add_option("--home", home, "the station's home directory")->envname("FLEETROOT_HOME")->required();
+  command.add_option("--home", home, "the station's home directory")
+      ->envname("FLEETROOT_STATION_HOME")
+      ->required();
 }
 
 int run_command_line(int argc, char** argv) {

@@ -13,7 +13,7 @@ using Action = std::function<int()>;
 // A subcommand whose help opens with examples. `action` is set when it is chosen.
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary,
                       const std::string& examples);
-// --home, or FLEETROOT_HOME.
+// --home, or FLEETROOT_STATION_HOME.
 void add_home_option(CLI::App& command, std::string& home);
 
 void add_setup_commands(CLI::App& program, Action& action);

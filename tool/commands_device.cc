@@ -62,7 +62,7 @@ int provision(const ProvisionOptions& options) {
     Settings settings = home.settings();
     pkcs11::Uri uri = pkcs11::Uri::parse(options.token.uri);
     std::string ca = options.ca.empty() ? settings.ca : options.ca;
-    (void)home.station_certificate();  // says "not enrolled" where the missing URL would only puzzle
+    if (ca.empty()) (void)home.station_certificate();  // says "not enrolled", where no URL would only puzzle
     refuse_unless_ca_url(ca);
     std::string scan = read_scan(options);
     reporter.set_device_id(
@@ -204,8 +204,8 @@ void add_verify(CLI::App& program, Action& action) {
       "  fleetroot-station verify --home st --device-id 1FLEET0000000001 --token 'pkcs11:token=dev-1?…'\n"
       "  fleetroot-station verify --fleet-root fleet-root.pem --ca-certificate issuing-ca.pem --token "
       "'pkcs11:…'\n");
-  CLI::Option* home =
-      command->add_option("--home", options->home, "the station's home directory")->envname("FLEETROOT_HOME");
+  CLI::Option* home = command->add_option("--home", options->home, "the station's home directory")
+                          ->envname("FLEETROOT_STATION_HOME");
   CLI::Option* root =
       command->add_option("--fleet-root", options->fleet_root, "trust this root instead of the home's, PEM");
   command->add_option("--ca-certificate", options->issuing, "the issuing CA's certificate, PEM")->needs(root);

@@ -1,4 +1,4 @@
-// init, enroll, config check, and the hidden key-process.
+// init, enroll, config check
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -7,7 +7,6 @@
 #include "tool/commands_cli.h"
 #include "tool/enroll.h"
 #include "tool/home.h"
-#include "tool/key_process.h"
 
 namespace fleetroot::station {
 namespace {
@@ -29,7 +28,8 @@ void add_init(CLI::App& program, Action& action) {
   command->add_option(
       "--token", options->token,
       "PKCS#11 URI of the token for the station's key (default: a SoftHSM token in the home)");
-  command->add_option("--algorithm", options->algorithm, "the station key's kind")->capture_default_str();
+  command->add_option("--algorithm", options->algorithm, "of the station's key: p256, p384, rsa2048, rsa3072")
+      ->capture_default_str();
   command->callback([options, &action] {
     action = [options] {
       Home::create(options->home, StationName::parse(options->name), options->token,
@@ -105,20 +105,12 @@ void add_config(CLI::App& program, Action& action) {
   });
 }
 
-void add_key_process(CLI::App& program, Action& action) {
-  auto home = std::make_shared<std::string>();
-  CLI::App* command = program.add_subcommand("key-process", "")->group("");
-  command->add_option("--home", *home)->required();
-  command->callback([home, &action] { action = [home] { return run_key_process(Home(*home)); }; });
-}
-
 }  // namespace
 
 void add_setup_commands(CLI::App& program, Action& action) {
   add_init(program, action);
   add_enroll(program, action);
   add_config(program, action);
-  add_key_process(program, action);
 }
 
 }  // namespace fleetroot::station

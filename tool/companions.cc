@@ -2,9 +2,9 @@
 
 namespace fleetroot::station {
 
-Companions::Companions(const Home& home, const Settings& settings, const std::string& ca) {
+Companions::Companions(const Settings& settings, const std::string& ca) {
   try {
-    station_key_ = std::make_unique<KeyProcess>(home, settings);
+    station_key_ = std::make_unique<KeyProcess>(settings);
     transport_ = open_transport(ca, settings.ca_timeout_seconds);
   } catch (const Error&) {
     obstacle_ = std::current_exception();

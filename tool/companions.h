@@ -14,8 +14,9 @@ namespace fleetroot::station {
 
 class Companions {
  public:
-  // Never throws for what cannot be started: a device that is done already needs neither.
-  Companions(const Home& home, const Settings& settings, const std::string& ca);
+  // Before any module is loaded and any thread started. Never throws for what cannot be started: a device
+  // that is done already needs neither.
+  Companions(const Settings& settings, const std::string& ca);
 
   // Throws what kept one of them from starting. Before this has returned, the others may not be called.
   void refuse_unless_started() const;

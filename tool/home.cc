@@ -85,6 +85,7 @@ auto parsed(const ConfigFile& config, std::string_view key, const Parse& parse) 
 
 void Home::create(const fs::path& path, const StationName& name, const std::string& token_uri,
                   KeyAlgorithm algorithm) {
+  refuse_unless_signs_messages(algorithm);
   make_private_directory(path);
   try {
     pkcs11::TokenSettings token{.uri = token_uri, .home = path, .softhsm_directory = {}, .init_args = {}};
@@ -113,7 +114,7 @@ Settings Home::settings() const {
   std::string uri = config.required_string("token.uri");
   std::string key_id = config.string("token.key_id").value_or("01");
   std::optional<std::string> softhsm = config.string("token.softhsm_directory");
-  std::string init_args = config.string("token.init_args").value_or("");
+  std::string init_args = config.string("token.module_args").value_or("");
   std::string preset = config.string("device.preset").value_or("fleetroot");
   std::string algorithm = config.string("device.algorithm").value_or("p256");
   Settings settings{

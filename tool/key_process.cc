@@ -98,11 +98,33 @@ Bytes sign_request(const pkcs11::SigningKey& key, const Bytes& body) {
   return key.sign(input);
 }
 
+// The child's side: opens the key, then signs what comes in on stdin until it ends.
+int run_key_process(const Settings& settings) {
+  try {
+    pkcs11::SigningKey key = pkcs11::SigningKey::open(settings.station_token, settings.station_key_id);
+    if (!write_frame(STDOUT_FILENO, kResult, key.public_key().spki())) return 0;
+    while (std::optional<Frame> request = read_frame(STDIN_FILENO, steady_clock::time_point::max())) {
+      try {
+        if (!write_frame(STDOUT_FILENO, kResult, sign_request(key, request->body))) return 0;
+      } catch (const Error& error) {
+        if (!write_frame(STDOUT_FILENO, kFailure, encode_error(error))) return 0;
+      }
+    }
+  } catch (const Error& error) {
+    write_frame(STDOUT_FILENO, kFailure, encode_error(error));
+    return exit_code(error.code());
+  } catch (const std::exception& error) {
+    Error bug(ErrorCode::internal, "the key process failed", "keep this message and report it", error.what());
+    write_frame(STDOUT_FILENO, kFailure, encode_error(bug));
+    return exit_code(bug.code());
+  }
+  return 0;
+}
+
 }  // namespace
 
-KeyProcess::KeyProcess(const Home& home, const Settings& settings)
-    : child_(std::make_shared<ChildProcess>(
-          std::vector<std::string>{"/proc/self/exe", "key-process", "--home", home.path().string()})) {
+KeyProcess::KeyProcess(const Settings& settings)
+    : child_(std::make_shared<ChildProcess>([&] { return run_key_process(settings); })) {
   // The child has its PIN's variable now; no other child shall.
   std::optional<std::string> source = pkcs11::Uri::parse(settings.station_token.uri).pin_source;
   if (source && source->starts_with("env:")) unsetenv(source->c_str() + 4);
@@ -117,25 +139,6 @@ void KeyProcess::wait_until_ready(const Certificate& certificate) {
                 "enroll the station again with the certificate for station.csr");
   }
   evp_ = pkcs11::make_signing_evp(key, std::make_shared<RemoteSigner>(child_));
-}
-
-int run_key_process(const Home& home) {
-  try {
-    Settings settings = home.settings();
-    pkcs11::SigningKey key = pkcs11::SigningKey::open(settings.station_token, settings.station_key_id);
-    if (!write_frame(STDOUT_FILENO, kResult, key.public_key().spki())) return 0;
-    while (std::optional<Frame> request = read_frame(STDIN_FILENO, steady_clock::time_point::max())) {
-      try {
-        if (!write_frame(STDOUT_FILENO, kResult, sign_request(key, request->body))) return 0;
-      } catch (const Error& error) {
-        if (!write_frame(STDOUT_FILENO, kFailure, encode_error(error))) return 0;
-      }
-    }
-  } catch (const Error& error) {
-    write_frame(STDOUT_FILENO, kFailure, encode_error(error));
-    return exit_code(error.code());
-  }
-  return 0;
 }
 
 }  // namespace fleetroot::station

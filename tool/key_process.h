@@ -20,8 +20,9 @@ namespace fleetroot::station {
 // The parent's side. One thread.
 class KeyProcess {
  public:
-  // Starts the child and returns at once; it opens its token meanwhile.
-  KeyProcess(const Home& home, const Settings& settings);
+  // Starts the child and returns at once; it opens its token meanwhile. Before any module is loaded and any
+  // thread started: the child is a fork of this process.
+  explicit KeyProcess(const Settings& settings);
 
   // Waits until the key is open. Throws the child's own Error (wrong PIN, token absent), or
   // Error(configuration) if it is not the key of `certificate`.
@@ -35,8 +36,5 @@ class KeyProcess {
   std::shared_ptr<ChildProcess> child_;
   EvpPkeyPtr evp_;
 };
-
-// The child's side: opens the key, then signs what comes in on stdin until it ends.
-int run_key_process(const Home& home);
 
 }  // namespace fleetroot::station

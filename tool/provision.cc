@@ -71,7 +71,7 @@ Provisioning::Provisioning(const Home& home, const Settings& settings, Provision
     : home_(home),
       settings_(settings),
       job_(std::move(job)),
-      companions_(home, settings, job_.ca),
+      companions_(settings, job_.ca),
       trust_{.fleet_roots = home.fleet_roots(), .issuing = home.issuing_certificates()},
       clock_(clock),
       reporter_(reporter),
@@ -173,7 +173,8 @@ Provisioning::Finding Provisioning::inspect() {
     throw Error(
         ErrorCode::device_has_certificate,
         fmt::format("device {} has its identity on another token ({})", device_id_->text(), known->token),
-        "scan the label again; a device whose token was replaced needs a rework order");
+        "scan the label again; a device keeps the identity that it has, so if its token was replaced, hold "
+        "it");
   }
   if (known && known->token == identity) {
     record_ = *std::move(known);
@@ -324,7 +325,7 @@ void Provisioning::submit(const CertificateRequest& certificate_request) {
   reporter_.step_begins(7, "submit");
   companions_.station_key().wait_until_ready(station_certificate_);
   cmp::Client client(
-      {.certificate = station_certificate_, .chain = trust_.issuing, .key = companions_.station_key().evp()},
+      {.certificate = station_certificate_, .chain = {}, .key = companions_.station_key().evp()},
       trust_.issuing.front(), [&](BytesView message) { return companions_.transport().exchange(message); });
   client.enroll(certificate_request, [&](const cmp::Enrolled& answer) {
     has_answer_ = true;

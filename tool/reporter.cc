@@ -65,6 +65,17 @@ void Reporter::passed(std::string_view result, const std::string& detail) {
   fmt::print("PASS {}  {}\n", device_id_, detail);
 }
 
+namespace {
+
+std::string_view what_to_do(ErrorCode code) {
+  if (is_retryable(code)) return "try the same device again";
+  // The exit codes of sysexits.h that are about a device; with any other the next one will fare no better.
+  constexpr int kDataError = 65;
+  return exit_code(code) == kDataError ? "hold this device" : "hold the line: it is not this device's fault";
+}
+
+}  // namespace
+
 void Reporter::failed(const Error& error) {
   if (format_ == Format::json) {
     print_line({{"schema", "fleetroot/1"},
@@ -82,8 +93,7 @@ void Reporter::failed(const Error& error) {
     return;
   }
   clear_progress();
-  fmt::print("FAIL {}  {}\n", device_id_,
-             is_retryable(error.code()) ? "try the same device again" : "hold this device");
+  fmt::print("FAIL {}  {}\n", device_id_, what_to_do(error.code()));
 }
 
 }  // namespace fleetroot::station

@@ -41,9 +41,14 @@ class ExecTransport : public Transport {
 
  private:
   [[noreturn]] void give_up(std::string_view why) {
+    int status = child_.wait();
+    // Its own words are on stderr already; what it ended with says whether another try can help.
+    bool needs_repair = status == exit_code(ErrorCode::configuration) ||
+                        status == exit_code(ErrorCode::usage) || status == exit_code(ErrorCode::pin_wrong);
     throw Error(ErrorCode::ca_unreachable, fmt::format("the CA ({}) {}", program_, why),
-                "read what it said above, then run the same command again: it resumes",
-                fmt::format("exit code {}", child_.wait()));
+                needs_repair ? "put right what it complains of above; then the same command resumes"
+                             : "read what it said above, then run the same command again: it resumes",
+                fmt::format("exit code {}", status));
   }
 
   std::string program_;

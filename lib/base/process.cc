@@ -69,6 +69,23 @@ ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {
   stdout_ = std::move(our_stdout);
 }
 
+ChildProcess::ChildProcess(const std::function<int()>& body) {
+  auto [child_stdin, our_stdin] = make_pipe();
+  auto [our_stdout, child_stdout] = make_pipe();
+  pid_ = fork();
+  if (pid_ < 0) {
+    throw system_error(ErrorCode::internal, "cannot start a process", "close some programs and try again",
+                       errno);
+  }
+  if (pid_ == 0) {
+    bool ready = dup2(child_stdin.get(), STDIN_FILENO) >= 0 && dup2(child_stdout.get(), STDOUT_FILENO) >= 0 &&
+                 close_range(STDERR_FILENO + 1, ~0U, 0) == 0;
+    _exit(ready ? body() : exit_code(ErrorCode::internal));
+  }
+  stdin_ = std::move(our_stdin);
+  stdout_ = std::move(our_stdout);
+}
+
 ChildProcess::ChildProcess(ChildProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
       stdin_(std::move(other.stdin_)),

@@ -1,10 +1,10 @@
-// Processes: our own, hardened, and a child on two pipes. Never fork without exec: a forked PKCS#11 module is
-// undefined.
+// Processes: our own, hardened, and a child on two pipes.
 #pragma once
 
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +24,10 @@ class ChildProcess {
  public:
   // Looked up in PATH if the program's name has no slash. Error(configuration) if it cannot be started.
   explicit ChildProcess(const std::vector<std::string>& arguments);
+  // This program, going on with `body` in a process of its own, which ends with what it returns. Of our files
+  // it has its pipes and stderr, and our secrets are zeros to it. Only while there is one thread and no
+  // PKCS#11 module: a forked module is undefined. Error(internal) if the system has no room for a process.
+  explicit ChildProcess(const std::function<int()>& body);
   ChildProcess(ChildProcess&&) noexcept;
   ChildProcess& operator=(ChildProcess&&) = delete;
   ~ChildProcess();

@@ -23,9 +23,10 @@ void Secret::Unmap::operator()(Page* page) const {
 Secret::Secret() {
   void* memory = mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  // Both are best effort: a limit on locked memory must not stop the line, and the page is wiped anyway.
+  // All are best effort: a limit on locked memory must not stop the line, and the page is wiped anyway.
   (void)mlock(memory, sizeof(Page));
   (void)madvise(memory, sizeof(Page), MADV_DONTDUMP);
+  (void)madvise(memory, sizeof(Page), MADV_WIPEONFORK);
   page_.reset(static_cast<Page*>(memory));
 }
 

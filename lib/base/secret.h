@@ -1,5 +1,5 @@
 // A byte string that must not outlive its use: kept out of swap and core dumps where the system allows it,
-// overwritten when it dies. Move-only, and nothing prints it.
+// overwritten when it dies, zeros to a forked child. Move-only, and nothing prints it.
 #pragma once
 
 #include <cstddef>

@@ -131,6 +131,13 @@ KeyAlgorithm parse_key_algorithm(std::string_view text) {
               "choose one of p256, p384, rsa2048, rsa3072, ed25519");
 }
 
+void refuse_unless_signs_messages(KeyAlgorithm algorithm) {
+  if (algorithm != KeyAlgorithm::ed25519) return;
+  throw Error(ErrorCode::usage,
+              "a CA or a station cannot have an Ed25519 key: OpenSSL's CMP does not sign with it",
+              "choose p256, p384, rsa2048 or rsa3072 here; devices may have ed25519");
+}
+
 const EVP_MD* digest_for(KeyAlgorithm algorithm) {
   if (algorithm == KeyAlgorithm::ed25519) return nullptr;
   return algorithm == KeyAlgorithm::p384 ? EVP_sha384() : EVP_sha256();

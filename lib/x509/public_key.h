@@ -20,6 +20,10 @@ std::string_view name_of(KeyAlgorithm algorithm);
 // Also accepts "P-256", "RSA-2048" and the like. Error(usage) names the known ones.
 KeyAlgorithm parse_key_algorithm(std::string_view text);
 
+// Error(usage) for Ed25519: OpenSSL 3.0's CMP cannot sign messages with it, so a CA or a station with such a
+// key could not work. Devices may have one.
+void refuse_unless_signs_messages(KeyAlgorithm algorithm);
+
 // SHA-256, or SHA-384 for P-384; null for Ed25519, which takes the message itself. Not owned by the caller.
 const EVP_MD* digest_for(KeyAlgorithm algorithm);
 

@@ -122,6 +122,6 @@ load factory
 @test "the PIN in the environment does not disturb a home's own PIN" {
   make_factory DEV-1
   make_token dev-1
-  FLEETROOT_HOME=$PWD/st on_token dev-1 fleetroot-station provision --order PO-1 --device-id DEV-1 \
+  FLEETROOT_STATION_HOME=$PWD/st on_token dev-1 fleetroot-station provision --order PO-1 --device-id DEV-1 \
     --token "$(token_uri dev-1)"
 }
