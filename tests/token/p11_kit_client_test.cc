@@ -2,6 +2,10 @@
 // own.
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <thread>
 
 #include "lib/x509/certificate_request.h"
 #include "pkcs11/objects.h"
@@ -22,6 +26,21 @@ std::string value_of(const std::string& name, const std::string& text) {
   return text.substr(begin, text.find(';', begin) - begin);
 }
 
+// The server says where it will be before it listens there.
+void wait_until_listening(const std::filesystem::path& socket_path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socket_path.native().copy(address.sun_path, sizeof address.sun_path - 1);
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  for (;;) {
+    FileDescriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return;
+    if (std::chrono::steady_clock::now() > deadline)
+      throw std::runtime_error("p11-kit server does not listen");
+    std::this_thread::yield();
+  }
+}
+
 class P11KitClient : public TokenTest {
  protected:
   P11KitClient() {
@@ -29,6 +48,7 @@ class P11KitClient : public TokenTest {
                               module_path(), "pkcs11:token=dev-1"});
     setenv("P11_KIT_SERVER_ADDRESS", value_of("P11_KIT_SERVER_ADDRESS", server.output).c_str(), 1);
     server_ = std::stoi(value_of("P11_KIT_SERVER_PID", server.output));
+    wait_until_listening(directory_ / "socket");
     remote_ = settings_;
     remote_.uri = "pkcs11:token=dev-1?module-path=" P11_KIT_CLIENT_MODULE "&pin-source=file:dev-1.pin";
     remote_.softhsm_directory.reset();
