@@ -60,21 +60,10 @@ Bytes extensions(const CertificatePlan& plan, const IssuerFacts& issuer) {
   return der::tagged(0x30, all);
 }
 
-BytesView bit_string_of(const PublicKey& key) {
-  // SubjectPublicKeyInfo ::= SEQUENCE { algorithm, BIT STRING }: PublicKey accepts DER of five fixed shapes
-  // only, whose algorithm has a short length.
-  BytesView spki = key.spki();
-  std::size_t header = spki[1] < 0x80 ? 2 : 2 + (spki[1] & 0x7fU);
-  std::size_t algorithm = 2 + spki[header + 1];
-  BytesView bits = spki.subspan(header + algorithm);
-  std::size_t bits_header = bits[1] < 0x80 ? 2 : 2 + (bits[1] & 0x7fU);
-  return bits.subspan(bits_header + 1);  // without the count of unused bits
-}
-
 }  // namespace
 
 Bytes key_identifier_of(const PublicKey& key) {
-  Bytes digest = sha256(bit_string_of(key));
+  Bytes digest = sha256(key.key_octets());
   digest.resize(20);
   return digest;
 }

@@ -19,6 +19,7 @@ struct FreeExtensions {
   }
 };
 using ExtensionsPtr = std::unique_ptr<X509_EXTENSIONS, FreeExtensions>;
+using X509AlgorPtr = std::unique_ptr<X509_ALGOR, FreeWith<X509_ALGOR_free>>;
 using BasicConstraintsPtr = std::unique_ptr<BASIC_CONSTRAINTS, FreeWith<BASIC_CONSTRAINTS_free>>;
 using BitStringPtr = std::unique_ptr<ASN1_BIT_STRING, FreeWith<ASN1_BIT_STRING_free>>;
 using PssParametersPtr = std::unique_ptr<RSA_PSS_PARAMS, FreeWith<RSA_PSS_PARAMS_free>>;
@@ -133,6 +134,24 @@ void refuse_bad_extensions(X509_REQ* request, RequestKind kind) {
   }
 }
 
+// X509_REQ_set_pubkey() would send the key through an encoder and a decoder, whose look-up costs more than a
+// signature.
+bool set_public_key(X509_PUBKEY* target, const PublicKey& key) {
+  const unsigned char* in = key.algorithm_identifier().data();
+  X509AlgorPtr algorithm(d2i_X509_ALGOR(nullptr, &in, static_cast<long>(key.algorithm_identifier().size())));
+  BytesView octets = key.key_octets();
+  auto* copy = static_cast<unsigned char*>(OPENSSL_memdup(octets.data(), octets.size()));
+  if (!algorithm || copy == nullptr) return false;
+  const ASN1_OBJECT* object = nullptr;
+  int type = V_ASN1_UNDEF;
+  const void* value = nullptr;
+  X509_ALGOR_get0(&object, &type, &value, algorithm.get());
+  // The only parameters of our five kinds are none, NULL and a curve's name.
+  void* parameters = type == V_ASN1_OBJECT ? OBJ_dup(static_cast<const ASN1_OBJECT*>(value)) : nullptr;
+  return X509_PUBKEY_set0_param(target, OBJ_dup(object), type, parameters, copy,
+                                static_cast<int>(octets.size())) == 1;
+}
+
 }  // namespace
 
 CertificateRequest CertificateRequest::from_der(BytesView der) {
@@ -158,7 +177,7 @@ CertificateRequest CertificateRequest::create(std::string_view common_name, cons
                X509_NAME_add_entry_by_NID(X509_REQ_get_subject_name(request.get()), NID_commonName,
                                           MBSTRING_UTF8, as_bytes(common_name).data(),
                                           static_cast<int>(common_name.size()), -1, 0) == 1 &&
-               X509_REQ_set_pubkey(request.get(), public_key.evp()) == 1;
+               set_public_key(X509_REQ_get_X509_PUBKEY(request.get()), public_key);
   if (built && !statement_json.empty()) {
     Asn1ObjectPtr oid = statement_oid();
     built = X509_REQ_add1_attr_by_OBJ(request.get(), oid.get(), V_ASN1_UTF8STRING,

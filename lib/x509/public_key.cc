@@ -188,6 +188,21 @@ PublicKey PublicKey::from_ed25519(BytesView raw) {
   return from_spki(encode(shape_of(KeyAlgorithm::ed25519), raw));
 }
 
+// SubjectPublicKeyInfo ::= SEQUENCE { algorithm, BIT STRING }. Ours have one of five fixed shapes, whose
+// algorithm has a short length.
+BytesView PublicKey::algorithm_identifier() const {
+  std::size_t header = spki_[1] < 0x80 ? 2 : 2 + (spki_[1] & 0x7fU);
+  return BytesView(spki_).subspan(header, 2 + spki_[header + 1]);
+}
+
+BytesView PublicKey::key_octets() const {
+  BytesView algorithm = algorithm_identifier();
+  BytesView bits =
+      BytesView(spki_).subspan(static_cast<std::size_t>(algorithm.data() - spki_.data()) + algorithm.size());
+  std::size_t header = bits[1] < 0x80 ? 2 : 2 + (bits[1] & 0x7fU);
+  return bits.subspan(header + 1);  // behind the count of unused bits
+}
+
 bool PublicKey::verifies(BytesView message, BytesView signature) const {
   EvpMdCtxPtr context(EVP_MD_CTX_new());
   bool good =

@@ -43,6 +43,9 @@ class PublicKey {
 
   KeyAlgorithm algorithm() const { return algorithm_; }
   const Bytes& spki() const { return spki_; }
+  // The two parts of it, as DER and as the BIT STRING's octets.
+  BytesView algorithm_identifier() const;
+  BytesView key_octets() const;
   // SHA-256 over the SubjectPublicKeyInfo, in hexadecimal: the key's name in ledger and journal.
   const std::string& fingerprint() const { return fingerprint_; }
   EVP_PKEY* evp() const { return key_.get(); }
