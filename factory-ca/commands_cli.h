@@ -1,22 +1,17 @@
 // For the commands_*.cc files: each registers its subcommands, whose bodies set the exit code.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "lib/cli/command_line.h"
+
 namespace fleetroot::ca {
 
-// What the chosen subcommand will do, once the whole command line has been parsed.
-using Action = std::function<int()>;
+using cli::Action;
+using cli::add_command;
+using cli::add_group;
 
-// A subcommand whose help opens with examples.
-CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary,
-                      const std::string& examples);
-// One that only has subcommands of its own.
-CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& summary,
-                    const std::string& examples);
 // --home, or FLEETROOT_CA_HOME.
 void add_home_option(CLI::App& command, std::string& home);
 // One JSON object a line, with the schema's name in it.

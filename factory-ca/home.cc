@@ -11,15 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string toml_string(std::string_view text) {
-  std::string quoted = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 std::optional<KeyLocation> read_key(ConfigFile& config, const fs::path& home, const std::string& section) {
   auto key = [&](const char* name) { return section + "." + name; };
   std::optional<std::string> uri = config.string(key("uri"));

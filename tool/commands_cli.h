@@ -1,18 +1,16 @@
 // For the commands_*.cc files: each registers its subcommands, whose bodies set the exit code.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <functional>
 #include <string>
+
+#include "lib/cli/command_line.h"
 
 namespace fleetroot::station {
 
-// What the chosen subcommand will do, once the whole command line has been parsed.
-using Action = std::function<int()>;
+using cli::Action;
+using cli::add_command;
+using cli::add_group;
 
-// A subcommand whose help opens with examples. `action` is set when it is chosen.
-CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary,
-                      const std::string& examples);
 // --home, or FLEETROOT_STATION_HOME.
 void add_home_option(CLI::App& command, std::string& home);
 

@@ -82,9 +82,8 @@ struct CheckOptions {
 
 void add_config(CLI::App& program, Action& action) {
   auto options = std::make_shared<CheckOptions>();
-  CLI::App* config = add_command(program, "config", "look at the configuration",
-                                 "  fleetroot-station config check --home st\n");
-  config->require_subcommand(1);
+  CLI::App* config = add_group(program, "config", "look at the configuration",
+                               "  fleetroot-station config check --home st\n");
   CLI::App* command = add_command(*config, "check", "check the configuration, the key and the certificates",
                                   "  fleetroot-station config check --home st\n"
                                   "  fleetroot-station config check --home st --json\n");

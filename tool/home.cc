@@ -16,15 +16,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kStationKeyLabel = "fleetroot-station";
 
-std::string toml_string(std::string_view text) {
-  std::string quoted = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 std::string settings_text(const StationName& name, const pkcs11::TokenSettings& token) {
   std::string text = fmt::format(
       "# A Fleetroot station. `fleetroot-station config check --home DIR` checks this file.\n"

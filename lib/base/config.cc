@@ -149,4 +149,13 @@ void ConfigFile::refuse(std::string_view key, std::string_view why, std::string_
               std::string(hint));
 }
 
+std::string toml_string(std::string_view text) {
+  std::string quoted = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
 }  // namespace fleetroot

@@ -40,4 +40,7 @@ class ConfigFile {
   std::unique_ptr<Document> document_;
 };
 
+// "text" as TOML writes a string.
+std::string toml_string(std::string_view text);
+
 }  // namespace fleetroot

@@ -1,0 +1,64 @@
+#include "lib/cli/command_line.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/error.h"
+
+namespace fleetroot::cli {
+namespace {
+
+// CLI11 says "a subcommand is required" for one that it does not know.
+[[noreturn]] void refuse_usage(CLI::App& program, std::string message) {
+  CLI::App* command = &program;
+  std::string path = program.get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    path += " " + command->get_name();
+  }
+  std::vector<std::string> unknown = command->remaining();
+  if (command->get_require_subcommand_min() > 0 && !unknown.empty()) {
+    message = fmt::format("{} knows no command \"{}\"", path, unknown.front());
+  }
+  throw Error(ErrorCode::usage, message.substr(0, message.find('\n')), fmt::format("run {} --help", path));
+}
+
+}  // namespace
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary,
+                      const std::string& examples) {
+  CLI::App* command = parent.add_subcommand(name, summary);
+  command->formatter_fn(
+      [summary, examples](const CLI::App* app, const std::string& path, CLI::AppFormatMode mode) {
+        if (mode == CLI::AppFormatMode::Sub) return fmt::format("  {:<12} {}\n", app->get_name(), summary);
+        std::string text = CLI::Formatter().make_help(app, path, CLI::AppFormatMode::Normal);
+        return "Examples:\n" + examples + "\n" + text;
+      });
+  return command;
+}
+
+CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& summary,
+                    const std::string& examples) {
+  CLI::App* group = add_command(parent, name, summary, examples);
+  group->require_subcommand(1);
+  return group;
+}
+
+int run(const std::string& name, const std::string& description, int argc, char** argv,
+        const std::function<void(CLI::App& program, Action& action)>& add_commands) {
+  CLI::App program(description, name);
+  program.set_version_flag("--version", name + " " FLEETROOT_VERSION);
+  program.require_subcommand(1);
+  program.footer("Every command has --help with examples.");
+  Action action;
+  add_commands(program, action);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {
+    return program.exit(wanted);  // --help, --version
+  } catch (const CLI::ParseError& error) {
+    refuse_usage(program, error.what());
+  }
+  return action();
+}
+
+}  // namespace fleetroot::cli
