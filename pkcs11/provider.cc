@@ -16,7 +16,9 @@ namespace fleetroot::pkcs11 {
 namespace {
 
 constexpr const char* kProviderName = "fleetroot";
+// An octet string that holds the address of a KeyReference.
 constexpr const char* kKeyReference = "fleetroot-key-reference";
+constexpr std::size_t kPointerSize = sizeof(void*);
 
 struct Key {
   PublicKey public_key;
@@ -58,9 +60,9 @@ int key_match(const void* a, const void* b, int) {
 
 int key_import(void* keydata, int, const OSSL_PARAM params[]) {
   const OSSL_PARAM* reference = OSSL_PARAM_locate_const(params, kKeyReference);
-  if (reference == nullptr || reference->data_size != sizeof(const KeyReference*)) return 0;
+  if (reference == nullptr || reference->data_size != kPointerSize) return 0;
   const KeyReference* source = nullptr;
-  std::memcpy(&source, reference->data, sizeof source);
+  std::memcpy(static_cast<void*>(&source), reference->data, kPointerSize);
   key_of(keydata) = *source;
   return 1;
 }
@@ -386,7 +388,7 @@ EvpPkeyPtr make_signing_evp(const PublicKey& public_key, std::shared_ptr<Signer>
   load_provider();
   KeyReference reference = std::make_shared<const Key>(Key{public_key, std::move(signer)});
   const KeyReference* address = &reference;
-  OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(kKeyReference, &address, sizeof address),
+  OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(kKeyReference, &address, kPointerSize),
                          OSSL_PARAM_construct_end()};
   EvpPkeyCtxPtr context(
       EVP_PKEY_CTX_new_from_name(nullptr, type_name(public_key.algorithm()), "provider=fleetroot"));

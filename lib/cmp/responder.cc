@@ -164,12 +164,12 @@ OSSL_CMP_PKISI* Responder::Transaction::issue(OSSL_CMP_SRV_CTX* context, const O
   auto& transaction = custom_of<Transaction>(context);
   transaction.has_decided = true;
   std::optional<Error> error = error_of([&] {
-    Issued issued = transaction.authority.issue(transaction.sender,
+    Issued result = transaction.authority.issue(transaction.sender,
                                                 CertificateRequest::from_der(to_der(i2d_X509_REQ, request)),
                                                 transaction.transaction_id);
-    *chain = to_stack(issued.chain).release();
-    *certificate = shared(issued.certificate);
-    transaction.issued = std::move(issued.certificate);
+    *chain = to_stack(result.chain).release();
+    *certificate = shared(result.certificate);
+    transaction.issued = std::move(result.certificate);
   });
   if (error) return rejection({.text = encode_refusal(*error), .failure = failure_bit(error->code())});
   return OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_accepted, 0, nullptr);

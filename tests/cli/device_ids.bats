@@ -49,7 +49,7 @@ write_id() {
 @test "in a work order: 65, and there is no order" {
   make_ca
   # a NUL cannot be in argv, but it can be in a file
-  { bad_ids | grep -v '^empty\|trailing-blank'; echo "nul b'DEV\\x001'"; } >rows
+  { bad_ids | grep -v '^empty\|trailing-blank'; printf '%s\n' "nul b'DEV\\x001'"; } >rows
 
   while read -r name literal; do
     echo "# $name"

@@ -15,7 +15,7 @@ leaf_commands() {
     if [[ -z $group ]]; then
       echo "$command"
     else
-      printf "$command %s\n" $group
+      awk -v command="$command" '{ print command, $0 }' <<<"$group"
     fi
   done
 }

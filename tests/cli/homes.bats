@@ -44,7 +44,8 @@ load factory
 @test "a home that is not there: an error and a hint" {
   for command in "fleetroot-ca order list" "fleetroot-ca cert list" "fleetroot-ca respond" "fleetroot-ca config check" \
     "fleetroot-station config check"; do
-    refused 78 'nowhere' $command --home nowhere
+    read -ra words <<<"$command"
+    refused 78 'nowhere' "${words[@]}" --home nowhere
   done
 }
 

@@ -16,7 +16,7 @@ witnessed() {
 }
 
 logins() {
-  grep -c C_Login calls || true
+  awk '/C_Login/ { n++ } END { print n + 0 }' calls
 }
 
 without_pin_source="pkcs11:token=dev-1?module-path=$softhsm"

@@ -152,8 +152,8 @@ EOF
   head -c 100 good.csr >half
   head -c 1000 /dev/urandom >noise
   openssl x509 -in ca/issuing-ca.pem -out certificate
-  { openssl req -in good.csr -outform DER; echo more; } >tail
-  for file in empty half noise certificate tail; do
+  { openssl req -in good.csr -outform DER; echo more; } >longer
+  for file in empty half noise certificate longer; do
     refused_request $file 'request'
   done
   run --separate-stderr ! issue DEV-1 not-there out.pem

@@ -42,6 +42,12 @@ void wait_until_listening(const std::filesystem::path& socket_path) {
 }
 
 class P11KitClient : public TokenTest {
+ public:
+  ~P11KitClient() override {
+    kill(server_, SIGTERM);
+    unsetenv("P11_KIT_SERVER_ADDRESS");
+  }
+
  protected:
   P11KitClient() {
     Judgement server = judge({"p11-kit", "server", "--sh", "--name", directory_ / "socket", "--provider",
@@ -52,10 +58,6 @@ class P11KitClient : public TokenTest {
     remote_ = settings_;
     remote_.uri = "pkcs11:token=dev-1?module-path=" P11_KIT_CLIENT_MODULE "&pin-source=file:dev-1.pin";
     remote_.softhsm_directory.reset();
-  }
-  ~P11KitClient() override {
-    kill(server_, SIGTERM);
-    unsetenv("P11_KIT_SERVER_ADDRESS");
   }
 
   pid_t server_ = -1;

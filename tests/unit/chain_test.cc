@@ -80,7 +80,7 @@ TEST_F(Chain, ARootOfTheSameNameDoesNotDo) {
   asked.roots = {twin.certificate};
   refusal_of(leaf_.certificate, asked);
   // And does not get in the way of the right one.
-  for (std::vector<Certificate> roots :
+  for (const std::vector<Certificate>& roots :
        {std::vector{twin.certificate, root_.certificate}, std::vector{root_.certificate, twin.certificate}}) {
     asked.roots = roots;
     EXPECT_THAT(verify_chain(leaf_.certificate, asked),

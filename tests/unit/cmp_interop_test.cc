@@ -85,6 +85,9 @@ class HttpServer {
 };
 
 class CmpInterop : public CmpTest {
+ public:
+  ~CmpInterop() override { fs::remove_all(directory); }
+
  protected:
   CmpInterop() {
     char pattern[] = "/tmp/fleetroot-cmp-XXXXXX";
@@ -94,7 +97,6 @@ class CmpInterop : public CmpTest {
     write_party("stranger", other_station);
     write_file(directory / "device.csr", request.pem());
   }
-  ~CmpInterop() override { fs::remove_all(directory); }
 
   void write_party(const std::string& name, const Party& party) {
     write_file(directory / (name + ".pem"), party.certificate.pem());
