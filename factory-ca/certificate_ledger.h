@@ -1,4 +1,4 @@
-// Every certificate that this CA has decided on, from the moment before it is signed (DESIGN.md section 4,
+// Every certificate that this CA has decided on, from the moment before it is signed (docs/issuance-cycle.md,
 // steps 7 and 9). What the unique indexes say holds whatever the code above does: one live certificate for
 // each subject, one subject for each public key, one use of each serial number.
 #pragma once

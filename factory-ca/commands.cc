@@ -17,14 +17,17 @@ void print_json(nlohmann::ordered_json object) {
 }
 
 int run_command_line(int argc, char** argv) {
-  return cli::run("fleetroot-ca",
-                  "fleetroot-ca: the factory CA; signs what the work orders allow, and remembers it.", argc,
-                  argv, [](CLI::App& program, Action& action) {
-                    add_setup_commands(program, action);
-                    add_station_commands(program, action);
-                    add_order_commands(program, action);
-                    add_certificate_commands(program, action);
-                  });
+  return cli::run(
+      "fleetroot-ca", "fleetroot-ca: the factory CA; signs what the work orders allow, and remembers it.",
+      "  fleetroot-ca init --home ca --name \"Acme Factory 1\"\n"
+      "  fleetroot-ca order create --home ca --id PO-4711 --devices order.csv\n"
+      "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem\n",
+      argc, argv, [](CLI::App& program, Action& action) {
+        add_setup_commands(program, action);
+        add_station_commands(program, action);
+        add_order_commands(program, action);
+        add_certificate_commands(program, action);
+      });
 }
 
 }  // namespace fleetroot::ca

@@ -1,4 +1,4 @@
-// One request: the nine steps of DESIGN.md section 4, in order (docs/issuance-cycle.md tells them at length).
+// One request: nine steps, in order (docs/issuance-cycle.md tells them at length).
 #pragma once
 
 #include <filesystem>

@@ -30,7 +30,7 @@ inline constexpr CK_ULONG kUnavailable = ~CK_ULONG{0};
 // "CKR_PIN_INCORRECT"; "CKR 0x80000001" for a vendor's own.
 std::string ckr_name(CK_RV rv);
 
-// The Error for a call that answered `rv`: unplugged, busy, PIN or plain failure, as FIELD-NOTES sorts them.
+// The Error for a call that answered `rv`: unplugged, busy, PIN or plain failure.
 // `doing` completes "the token failed to …".
 Error cryptoki_error(CK_RV rv, std::string_view doing);
 inline void check(CK_RV rv, std::string_view doing) {

@@ -46,12 +46,13 @@ Template public_template(const Kind& kind, const KeyName& name) {
   object.add(CKA_TOKEN, true)
       .add(CKA_PRIVATE, false)
       .add(CKA_VERIFY, true)
+      .add(CKA_ENCRYPT, false)
+      .add(CKA_WRAP, false)
       .add(CKA_ID, name.id.bytes())
       .add(CKA_LABEL, name.label);
   if (kind.key_type == CKK_RSA) {
     static constexpr std::uint8_t kF4[] = {1, 0, 1};
     object.add_number(CKA_MODULUS_BITS, kind.modulus_bits).add(CKA_PUBLIC_EXPONENT, BytesView(kF4));
-    object.add(CKA_ENCRYPT, false).add(CKA_WRAP, false);
   } else {
     object.add(CKA_EC_PARAMS, *from_hex(kind.curve_hex));
   }

@@ -1,4 +1,4 @@
-// What a PKCS#11 module does differently from the standard, in one table (FIELD-NOTES: "Tokens differ").
+// What a PKCS#11 module does differently from the standard, in one table (docs/key-policies.md).
 #pragma once
 
 #include <string_view>

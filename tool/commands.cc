@@ -12,8 +12,12 @@ void add_home_option(CLI::App& command, std::string& home) {
 
 int run_command_line(int argc, char** argv) {
   return cli::run("fleetroot-station",
-                  "fleetroot-station: gives devices their identity, in their own hardware.", argc, argv,
-                  [](CLI::App& program, Action& action) {
+                  "fleetroot-station: gives devices their identity, in their own hardware.",
+                  "  fleetroot-station init --home st --name st-01\n"
+                  "  fleetroot-station provision --home st --order PO-4711 --device-id 1FLEET0000000001 "
+                  "--token 'pkcs11:…'\n"
+                  "  fleetroot-station verify --home st --device-id 1FLEET0000000001 --token 'pkcs11:…'\n",
+                  argc, argv, [](CLI::App& program, Action& action) {
                     add_setup_commands(program, action);
                     add_device_commands(program, action);
                   });

@@ -1,4 +1,4 @@
-// One device: the ten steps of DESIGN.md section 3, in order.
+// One device: ten steps, in order (ARCHITECTURE.md).
 #pragma once
 
 #include <filesystem>

@@ -53,7 +53,7 @@ enum class ErrorCode {
   clock,
 };
 
-// The exit code of a program that ends with this error (sysexits.h, DESIGN.md section 6).
+// The exit code of a program that ends with this error (sysexits.h; docs/operations.md).
 int exit_code(ErrorCode code);
 // Whether the same command for the same device is worth another try without changing anything but the plug.
 bool is_retryable(ErrorCode code);

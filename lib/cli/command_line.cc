@@ -22,17 +22,21 @@ namespace {
   throw Error(ErrorCode::usage, message.substr(0, message.find('\n')), fmt::format("run {} --help", path));
 }
 
-}  // namespace
-
-CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary,
-                      const std::string& examples) {
-  CLI::App* command = parent.add_subcommand(name, summary);
-  command->formatter_fn(
+void show_examples(CLI::App& command, const std::string& summary, const std::string& examples) {
+  command.formatter_fn(
       [summary, examples](const CLI::App* app, const std::string& path, CLI::AppFormatMode mode) {
         if (mode == CLI::AppFormatMode::Sub) return fmt::format("  {:<12} {}\n", app->get_name(), summary);
         std::string text = CLI::Formatter().make_help(app, path, CLI::AppFormatMode::Normal);
         return "Examples:\n" + examples + "\n" + text;
       });
+}
+
+}  // namespace
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary,
+                      const std::string& examples) {
+  CLI::App* command = parent.add_subcommand(name, summary);
+  show_examples(*command, summary, examples);
   return command;
 }
 
@@ -43,9 +47,10 @@ CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string
   return group;
 }
 
-int run(const std::string& name, const std::string& description, int argc, char** argv,
-        const std::function<void(CLI::App& program, Action& action)>& add_commands) {
+int run(const std::string& name, const std::string& description, const std::string& examples, int argc,
+        char** argv, const std::function<void(CLI::App& program, Action& action)>& add_commands) {
   CLI::App program(description, name);
+  show_examples(program, description, examples);
   program.set_version_flag("--version", name + " " FLEETROOT_VERSION);
   program.require_subcommand(1);
   program.footer("Every command has --help with examples.");

@@ -20,7 +20,7 @@ CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string
 
 // Reads the command line, then does what it asks for. `add_commands` registers the commands, whose callbacks
 // set the action. --help and --version are there already. Error(usage) for what cannot be understood.
-int run(const std::string& name, const std::string& description, int argc, char** argv,
-        const std::function<void(CLI::App& program, Action& action)>& add_commands);
+int run(const std::string& name, const std::string& description, const std::string& examples, int argc,
+        char** argv, const std::function<void(CLI::App& program, Action& action)>& add_commands);
 
 }  // namespace fleetroot::cli

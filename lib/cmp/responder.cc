@@ -202,7 +202,7 @@ Responder::Responder(Signer signer, Authority& authority, Now now)
 
 Responder::~Responder() = default;
 
-// 1. of DESIGN.md section 4: one message, bounded, parsed once.
+// Step 1 of docs/issuance-cycle.md: one message, bounded, parsed once.
 Bytes Responder::respond(BytesView message) {
   Header header = parse_header(message);
   Incoming incoming{.bytes = message,
@@ -229,7 +229,7 @@ Bytes Responder::respond(BytesView message) {
   return std::move(*answer);
 }
 
-// 2. of DESIGN.md section 4, up to where the authority takes over.
+// Step 2 of docs/issuance-cycle.md, up to where the authority takes over.
 Bytes Responder::begin(const Incoming& incoming) {
   if (incoming.transaction_id().empty()) {
     throw Error(ErrorCode::protocol, "the CMP message has no transaction ID", "make the request again");

@@ -35,7 +35,7 @@ class Authority {
   // The enrolled sender whose certificate has this subject key identifier. Throws Error(not_authorised) when
   // it is unknown, revoked or expired.
   virtual Sender authenticate(BytesView sender_key_id) = 0;
-  // Steps 3 to 9 of a request (DESIGN.md section 4). Throws Error to refuse; what it says travels to the
+  // Steps 3 to 9 of a request (docs/issuance-cycle.md). Throws Error to refuse; what it says travels to the
   // station. The same request may come again under the same or another transaction ID, after an answer was
   // lost: it must give the same certificate again, not another one.
   virtual Issued issue(const Sender& sender, const CertificateRequest& request, BytesView transaction_id) = 0;

@@ -1,4 +1,4 @@
-// The provisioning statement: what a station claims about where and how a key was made (DESIGN.md section 6).
+// The provisioning statement: what a station claims about where and how a key was made (docs/formats.md).
 // It travels in the PKCS#10 as one attribute, so the device's own key signs it. It is a claim, and is called
 // one.
 #pragma once
