@@ -24,7 +24,7 @@ silent_ca() {
 #!/usr/bin/env bash
 head -c 1 >/dev/null
 echo arrived >request-is-there
-exec cat >/dev/null
+cat >/dev/null # not by exec: the answer's pipe stays open
 EOF
   chmod +x silent-ca
 }

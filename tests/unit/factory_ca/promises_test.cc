@@ -86,11 +86,11 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
                   "GROUP BY public_key HAVING count(DISTINCT subject) > 1)",
         soci::into(twice);
     ASSERT_EQ(twice, 0) << "one device a key";
-    for (const char* order : {"PO-0", "PO-1"}) {
+    for (const std::string& order : {std::string("PO-0"), std::string("PO-1")}) {
       long long places = 0;
       // A certificate that was given up left its place to the one that came after it.
       raw_.sql() << "SELECT count(*) FROM certificates WHERE order_id = :id AND state <> 'abandoned'",
-          soci::use(std::string(order)), soci::into(places);
+          soci::use(order), soci::into(places);
       ASSERT_EQ(used(order), places);
       ASSERT_LE(used(order), kQuantity);
     }
