@@ -10,6 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern "C" {  // glibc 2.36's header does not say so itself
+#include <sys/pidfd.h>
+}
+
 #include <cerrno>
 #include <utility>
 
@@ -92,20 +96,18 @@ ChildProcess::ChildProcess(ChildProcess&& other) noexcept
       stdout_(std::move(other.stdout_)) {}
 
 ChildProcess::~ChildProcess() {
-  if (pid_ < 0) return;
-  stdin_ = {};
-  // The child's end of stdout closes when it ends: waiting for that needs no polling of waitpid.
-  pollfd end{stdout_.get(), 0, 0};
-  auto deadline = steady_clock::now() + kGraceForChild;
-  while (poll(&end, 1, remaining_milliseconds(deadline)) < 0 && errno == EINTR) {
-  }
-  if ((end.revents & (POLLHUP | POLLERR)) == 0) kill(pid_, SIGKILL);
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  if (pid_ >= 0) wait();
 }
 
 int ChildProcess::wait() {
   stdin_ = {};
+  // Not the end of its output, which a child may close long before it leaves, if it ever does.
+  FileDescriptor process(pidfd_open(pid_, 0));
+  pollfd end{process.get(), POLLIN, 0};
+  auto deadline = steady_clock::now() + kGraceForChild;
+  while (poll(&end, 1, remaining_milliseconds(deadline)) < 0 && errno == EINTR) {
+  }
+  if ((end.revents & POLLIN) == 0) kill(pid_, SIGKILL);
   int status = 0;
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

@@ -18,8 +18,7 @@ namespace fleetroot {
 // and SIGXFSZ (a file at its size limit) ignored, so that they come back as errors.
 void harden_process();
 
-// A running child with its stdin and stdout on pipes; stderr is ours. The destructor closes both pipes, waits
-// a moment for the child to leave by itself, and kills it if it does not.
+// A running child with its stdin and stdout on pipes; stderr is ours. The destructor does as wait().
 class ChildProcess {
  public:
   // Looked up in PATH if the program's name has no slash. Error(configuration) if it cannot be started.
@@ -37,7 +36,8 @@ class ChildProcess {
 
   // The child reads the end of its input, and may leave while we do other things.
   void close_input() { stdin_ = {}; }
-  // Closes stdin and waits for the child's end. Returns its exit code, 128 + N after signal N.
+  // Closes its stdin, gives the child five seconds to leave by itself, and kills it if it does not. Returns
+  // its exit code, 128 + N after signal N.
   int wait();
 
  private:

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 
 #include "lib/base/files.h"
 #include "lib/base/process.h"
+#include "lib/base/secret.h"
 #include "tests/expect_error.h"
 #include "tests/scratch_directory.h"
 
@@ -212,6 +214,38 @@ TEST(Child, WritingToOneThatIsGoneFailsWithoutASignal) {
   Bytes answer(1);
   EXPECT_EQ(read_fully(child.stdout_fd(), answer, in_ten_seconds()), ReadResult::end_of_file);
   EXPECT_FALSE(write_fully(child.stdin_fd(), Bytes(1 << 20)));
+}
+
+TEST(Child, ThatClosesItsOutputAndStaysIsKilled) {
+  EXPECT_EQ(ChildProcess({"sh", "-c", "exec >/dev/null; exec tail -f /dev/null"}).wait(), 128 + SIGKILL);
+}
+
+TEST(Child, ThatIsAForkTalksOverItsPipesAndSeesNoSecret) {
+  Secret secret("precious");
+  ChildProcess child([&] {
+    Bytes question(4);
+    bool asked = read_fully(STDIN_FILENO, question, in_ten_seconds()) == ReadResult::complete;
+    bool is_wiped = secret.size() == 0 && secret.buffer()[0] == 0;
+    write_fully(STDOUT_FILENO, as_bytes(asked && is_wiped ? "zero" : "seen"));
+    return 7;
+  });
+  EXPECT_TRUE(write_fully(child.stdin_fd(), as_bytes("look")));
+  Bytes answer(4);
+  EXPECT_EQ(read_fully(child.stdout_fd(), answer, in_ten_seconds()), ReadResult::complete);
+  EXPECT_EQ(as_text(answer), "zero");
+  EXPECT_EQ(child.wait(), 7);
+  EXPECT_EQ(secret.view(), "precious");
+}
+
+TEST(Child, ThatIsAForkHasNoneOfOurFilesAndSeesTheEndOfItsInput) {
+  FileDescriptor ours(open("/dev/null", O_RDONLY));
+  ChildProcess child([&] {
+    Bytes one(1);
+    bool at_end = read_fully(STDIN_FILENO, one, in_ten_seconds()) == ReadResult::end_of_file;
+    return at_end && fcntl(ours.get(), F_GETFD) < 0 ? 0 : 1;
+  });
+  child.close_input();
+  EXPECT_EQ(child.wait(), 0);
 }
 
 TEST(Child, InheritsNothingOfItsSiblings) {
