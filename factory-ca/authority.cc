@@ -152,7 +152,10 @@ void refuse_unless_usable(const Certificate& root, const Certificate& issuing, T
   if ((X509_get_key_usage(issuing.x509()) & KU_DIGITAL_SIGNATURE) == 0) {
     reject(issuing, "may not sign messages", "its keyUsage must have digitalSignature, for answers in CMP");
   }
-  refuse_unless_signs_messages(issuing.public_key().algorithm());
+  if (issuing.public_key().algorithm() == KeyAlgorithm::ed25519) {
+    reject(issuing, "has an Ed25519 key, with which OpenSSL's CMP does not sign",
+           "have it made again for a P-256, P-384 or RSA key");
+  }
   if (issuing == root) return;
   if (X509_get_pathlen(root.x509()) == 0) {
     reject(root, "allows no issuing CA below it", "its path length must be 1 or more, or absent");

@@ -61,8 +61,7 @@ Certificate Issuer::run_steps(const ProvenRequest& request) {
   for (;;) {
     Authorisation authorisation = authorise(request);
     if (authorisation.certificate) return *authorisation.certificate;
-    CertificatePlan plan = build(request, authorisation);
-    LintedCertificate linted = lint_bytes(plan, authorisation);
+    LintedCertificate linted = lint_bytes(build(request, authorisation));
     // Another process may be issuing for the same device: then it has reserved, and we look again.
     if (!reserve(request, authorisation, linted)) continue;
     return commit(request, authorisation, sign_bytes(std::move(linted)));
@@ -162,39 +161,26 @@ std::optional<CertificateRecord> Issuer::find_duplicate(const ProvenRequest& req
   return std::nullopt;
 }
 
-// 5. Build: from the profile alone, with the request's public key and the ID that the order allows.
-CertificatePlan Issuer::build(const ProvenRequest& request, const Authorisation& authorisation) {
-  const std::optional<CertificateRecord>& reservation = authorisation.reservation;
-  bool resumes = reservation && still_holds(*reservation, *authorisation.profile);
-  return authorisation.profile->plan(*authorisation.device, request.key,
-                                     resumes ? reservation->not_before : ledger_.time_of_issue(clock_));
-}
-
-// 6. Lint: the exact bytes. Those of a reservation, so that two processes never sign two certificates for one
-// device, or new ones.
-LintedCertificate Issuer::lint_bytes(const CertificatePlan& plan, const Authorisation& authorisation) {
-  const std::optional<CertificateRecord>& reservation = authorisation.reservation;
-  if (reservation && still_holds(*reservation, *authorisation.profile)) {
-    refuse_unless_ours(*reservation, plan);
-    return lint(reservation->tbs, plan, signer_.facts);
+// 5. Build: from the profile alone, with the request's public key and the ID that the order allows. A
+// reservation that nobody finished is taken over where its bytes are the ones that we would write today, so
+// that two processes never sign two certificates for one device. Where they are not (another profile, another
+// issuing certificate, a changed ledger), step 7 gives it up: nobody has ever seen a certificate for it.
+Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& authorisation) {
+  auto draft = [&](Time not_before, const SerialNumber& serial) {
+    CertificatePlan plan = authorisation.profile->plan(*authorisation.device, request.key, not_before);
+    Bytes tbs = encode_tbs(plan, signer_.facts, serial);
+    return Draft{.plan = std::move(plan), .tbs = std::move(tbs)};
+  };
+  if (const std::optional<CertificateRecord>& reservation = authorisation.reservation) {
+    Draft same = draft(reservation->not_before, SerialNumber::from_hex(reservation->serial));
+    if (same.tbs == reservation->tbs) return same;
   }
-  return lint(encode_tbs(plan, signer_.facts, SerialNumber::random()), plan, signer_.facts);
+  return draft(ledger_.time_of_issue(clock_), SerialNumber::random());
 }
 
-// OpenSSL reads some encodings that are not DER as if they were; we write only one.
-void Issuer::refuse_unless_ours(const CertificateRecord& reservation, const CertificatePlan& plan) const {
-  if (encode_tbs(plan, signer_.facts, SerialNumber::from_hex(reservation.serial)) == reservation.tbs) return;
-  throw Error(
-      ErrorCode::io,
-      fmt::format("the ledger's reservation for device {} is not what this CA wrote", reservation.subject),
-      "stop issuing and keep the ledger: somebody changed it, or the disk did");
-}
-
-// A reservation outlives the process that made it, but not a change of profile or issuing key: nobody has
-// seen a certificate for it, so it may be given up.
-bool Issuer::still_holds(const CertificateRecord& reservation, const Profile& profile) const {
-  return reservation.profile_digest == profile.digest() &&
-         reservation.issuer_key_id == to_hex(signer_.facts.key_identifier);
+// 6. Lint: the exact bytes.
+LintedCertificate Issuer::lint_bytes(Draft draft) const {
+  return lint(std::move(draft.tbs), draft.plan, signer_.facts);
 }
 
 // 7. Reserve, durably: serial number and bytes, and the place on the order. False if somebody else was

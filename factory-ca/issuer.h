@@ -52,13 +52,17 @@ class Issuer : private cmp::Authority {
     std::optional<DeviceRecord> device;
     std::optional<Profile> profile;
   };
+  struct Draft {
+    CertificatePlan plan;
+    Bytes tbs;
+  };
 
-  cmp::Sender authenticate(BytesView sender_key_id) override;                                     // 2
-  ProvenRequest prove(const Submission& submission) const;                                        // 3
-  Authorisation authorise(const ProvenRequest& request);                                          // 4
-  CertificatePlan build(const ProvenRequest& request, const Authorisation& authorisation);        // 5
-  LintedCertificate lint_bytes(const CertificatePlan& plan, const Authorisation& authorisation);  // 6
-  bool reserve(const ProvenRequest& request, const Authorisation& authorisation,                  // 7
+  cmp::Sender authenticate(BytesView sender_key_id) override;                     // 2
+  ProvenRequest prove(const Submission& submission) const;                        // 3
+  Authorisation authorise(const ProvenRequest& request);                          // 4
+  Draft build(const ProvenRequest& request, const Authorisation& authorisation);  // 5
+  LintedCertificate lint_bytes(Draft draft) const;                                // 6
+  bool reserve(const ProvenRequest& request, const Authorisation& authorisation,  // 7
                const LintedCertificate& linted);
   Certificate sign_bytes(LintedCertificate&& linted) const;                             // 8
   Certificate commit(const ProvenRequest& request, const Authorisation& authorisation,  // 9
@@ -69,8 +73,6 @@ class Issuer : private cmp::Authority {
   void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
 
   std::optional<CertificateRecord> find_duplicate(const ProvenRequest& request);
-  void refuse_unless_ours(const CertificateRecord& reservation, const CertificatePlan& plan) const;
-  bool still_holds(const CertificateRecord& reservation, const Profile& profile) const;
   Certificate run_steps(const ProvenRequest& request);
   void raise_alarm(const ProvenRequest& request, const Error& error);
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -155,6 +156,43 @@ TEST_F(IssuerRaces, AReservationOfAnotherIssuingKeyIsGivenUp) {
   Certificate certificate = Process(directory.path(), successor, clock).issue(request_);
   EXPECT_EQ(certificate.issuer(), "CN=Factory CA 2");
   EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, AReservationUnderARenewedIssuingCertificateIsGivenUp) {
+  open_order("PO-1", 1);
+  crash_before_commit(request_);
+  std::string serial = live("dev-1").value().serial;
+  Signer renamed{.key = issuing.signer.key,
+                 .public_key = issuing.signer.public_key,
+                 .facts = IssuerFacts::of(make_issuing(root, "Factory CA, renewed").certificate)};
+  renamed.facts.key_identifier = issuing.signer.facts.key_identifier;
+  Ledger ledger_of_other(directory.path() / "ledger.db");
+  Issuer other(ledger_of_other, renamed, issuing.certificate, directory.path() / "profiles", clock);
+  Certificate certificate =
+      other.issue({.sender = "operator", .request = request_, .order = OrderId::parse("PO-1")});
+  EXPECT_NE(certificate.serial().hex(), serial);
+  EXPECT_EQ(certificate.issuer(), "CN=Factory CA\\, renewed");
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, AReservationThatSomebodyChangedIsNeverSigned) {
+  open_order("PO-1", 1);
+  crash_before_commit(request_);
+  CertificateRecord reservation = live("dev-1").value();
+  // The notBefore's first digit: still a certificate, and not the one that was planned.
+  Bytes changed = reservation.tbs;
+  BytesView not_before = as_bytes("261124000000Z");
+  auto found = std::search(changed.begin(), changed.end(), not_before.begin(), not_before.end());
+  ASSERT_NE(found, changed.end());
+  *found = '1';
+  std::string tbs = to_hex(changed);
+  Database raw(directory.path() / "ledger.db", std::vector<std::string_view>(1, ""));
+  raw.sql() << "UPDATE certificates SET tbs = :tbs WHERE serial = :serial", soci::use(tbs),
+      soci::use(reservation.serial);
+  Certificate certificate = process.issue(request_);
+  EXPECT_NE(certificate.serial().hex(), reservation.serial);
+  EXPECT_EQ(certificate.not_before(), clock.time);
+  EXPECT_EQ(ledger().certificates.with_serial(reservation.serial).value().state, CertificateState::abandoned);
 }
 
 TEST_F(IssuerRaces, AReservationIsNoWayAroundTheProfilesAlgorithms) {
