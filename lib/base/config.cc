@@ -153,7 +153,11 @@ std::string toml_string(std::string_view text) {
   std::string quoted = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted += fmt::format("\\u{:04X}", c);
+    } else {
+      quoted += c;
+    }
   }
   return quoted + '"';
 }

@@ -99,6 +99,11 @@ TEST(Config, ReadsWhatItIsAskedFor) {
   EXPECT_NO_THROW(file.refuse_unknown_keys());
 }
 
+TEST(Config, AStringThatWasWrittenIsReadBack) {
+  std::string text = "quote \" backslash \\ newline \n tab \t escape \x1b delete \x7f ümlaut";
+  EXPECT_EQ(ConfigFile::parse("key = " + toml_string(text), "x").string("key"), text);
+}
+
 TEST(Config, AnUnknownKeyNamesTheNearestKnownOne) {
   ConfigFile file = config("[token]\nurii = \"u\"\n");
   file.string("token.uri");
