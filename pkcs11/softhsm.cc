@@ -92,6 +92,16 @@ std::string initialise_token(const Module& module, const std::string& label, con
               "check the SoftHSM directory");
 }
 
+// For SoftHsmOpening.
+void keep_token_objects(const fs::path& directory) {
+  fs::path kept = directory / "token-objects";
+  if (!fs::exists(kept)) make_private_directory(kept);
+  for (const fs::directory_entry& token : fs::directory_iterator(directory / "tokens")) {
+    fs::path copy = kept / token.path().filename();
+    if (!fs::exists(copy)) write_file(copy, read_file(token.path() / "token.object"), 0600);
+  }
+}
+
 }  // namespace
 
 void select_softhsm_directory(const fs::path& directory) {
@@ -108,15 +118,6 @@ SoftHsmOpening::SoftHsmOpening(const fs::path& directory) : lock_(lock_file(dire
     if (fs::file_size(object, absent) == 0 && !absent) {
       write_file(object, read_file(copy.path()), 0600);
     }
-  }
-}
-
-void keep_token_objects(const fs::path& directory) {
-  fs::path kept = directory / "token-objects";
-  if (!fs::exists(kept)) make_private_directory(kept);
-  for (const fs::directory_entry& token : fs::directory_iterator(directory / "tokens")) {
-    fs::path copy = kept / token.path().filename();
-    if (!fs::exists(copy)) write_file(copy, read_file(token.path() / "token.object"), 0600);
   }
 }
 

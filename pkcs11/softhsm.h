@@ -14,7 +14,7 @@ void select_softhsm_directory(const std::filesystem::path& directory);
 
 // SoftHSM rewrites a token's token.object in place at every login: a process beside it may find the file
 // empty, and one that is killed in that moment leaves it so. While this lives nobody else opens a token of
-// the directory, and an emptied file has been restored from the copy that keep_token_objects() made.
+// the directory, and an emptied file has been restored from the copy that create_softhsm_token() made.
 class SoftHsmOpening {
  public:
   explicit SoftHsmOpening(const std::filesystem::path& directory);
@@ -22,7 +22,6 @@ class SoftHsmOpening {
  private:
   FileDescriptor lock_;
 };
-void keep_token_objects(const std::filesystem::path& directory);
 
 // SoftHSM never calls fsync; this does, for the whole directory.
 void sync_softhsm_directory(const std::filesystem::path& directory);

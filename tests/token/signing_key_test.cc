@@ -41,5 +41,18 @@ TEST_F(SigningKeyTest, NothingIsOverwritten) {
   }
 }
 
+// What a kill in the middle of SoftHSM's C_Login leaves.
+TEST_F(SigningKeyTest, AnEmptiedTokenObjectIsRestored) {
+  { SigningKey::generate(settings_, KeyAlgorithm::p256, kName); }
+  int emptied = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_ / "softhsm" / "tokens")) {
+    if (entry.path().filename() != "token.object") continue;
+    std::filesystem::resize_file(entry.path(), 0);
+    ++emptied;
+  }
+  ASSERT_EQ(emptied, 1);
+  EXPECT_NO_THROW(SigningKey::open(settings_, kName.id));
+}
+
 }  // namespace
 }  // namespace fleetroot::pkcs11
