@@ -50,7 +50,15 @@ default_pin=pin-Zx81-Qy42
 # add_token NAME LABEL: one more initialised token; its PIN is in NAME/pin
 add_token() {
   (umask 077 && printf '%s\n' "$default_pin" >"$1/pin")
-  on_token "$1" softhsm2-util --init-token --free --label "$2" --so-pin so-87654321 --pin "$default_pin" >/dev/null
+  local slot
+  SO_PIN=so-87654321 on_token "$1" pkcs11-tool --module "$softhsm" --init-token --slot-index "${3:-0}" \
+    --label "$2" --so-pin env:SO_PIN
+  # it has moved to a slot of its own, and is the one without a PIN
+  slot=$(on_token "$1" pkcs11-tool --module "$softhsm" --list-token-slots | awk '
+    /^Slot/ { id = $3; gsub(/[():]/, "", id) }
+    /token flags/ && /token initialized/ && !/PIN initialized/ { print id }')
+  SO_PIN=so-87654321 USER_PIN=$default_pin on_token "$1" pkcs11-tool --module "$softhsm" --slot "$slot" \
+    --login --login-type so --so-pin env:SO_PIN --init-pin --pin env:USER_PIN
 }
 
 # make_token NAME…: a directory with one token of the same name each

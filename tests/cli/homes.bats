@@ -126,3 +126,33 @@ load factory
   FLEETROOT_STATION_HOME=$PWD/st on_token dev-1 fleetroot-station provision --order PO-1 --device-id DEV-1 \
     --token "$(token_uri dev-1)"
 }
+
+@test "a key that could not sign messages is refused before anything is made" {
+  refused 64 'Ed25519' fleetroot-ca init --home ca --name X --algorithm ed25519
+  refused 64 'Ed25519' fleetroot-ca root init --home root --name X --algorithm ed25519
+  refused 64 'Ed25519' fleetroot-station init --home st --name st-01 --algorithm ed25519
+  [[ ! -e ca && ! -e root && ! -e st ]]
+
+  make_ca
+  openssl req -new -newkey ed25519 -nodes -keyout key.pem -subj /CN=st-01 -out ed25519.csr
+  refused 64 'Ed25519' fleetroot-ca station enroll --home ca --name st-01 --request ed25519.csr --out st-01.pem
+  [[ ! -e st-01.pem ]]
+}
+
+@test "a clock that went back certifies no station and no CA" {
+  make_ca
+  fleetroot-station init --home st --name st-01
+
+  refused 78 'clock' faketime '2020-01-01' fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr \
+    --out st-01.pem
+  [[ ! -e st-01.pem ]]
+  refused 78 'clock' faketime '2020-01-01' fleetroot-ca root issue --home ca --request st/station.csr --out other.pem
+  [[ ! -e other.pem ]]
+}
+
+@test "a report that cannot be written whole is an error: 74" {
+  make_ca
+
+  run --separate-stderr -74 bash -c 'fleetroot-ca order list --home ca >/dev/full'
+  [[ $stderr == *": error: "*output*": hint: "* ]]
+}

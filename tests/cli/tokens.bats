@@ -101,8 +101,8 @@ with_uri() {
 
 @test "two tokens that match: 78, and neither is touched" {
   make_token_directory dev-1
-  add_token dev-1 dev-1
-  add_token dev-1 dev-1
+  add_token dev-1 dev-1 0
+  add_token dev-1 dev-1 1
   files=$(find dev-1/tokens -type f -exec sha256sum {} + | sort)
 
   refused 78 'two|2|more than one|ambiguous' provision dev-1 DEV-1
