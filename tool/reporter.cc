@@ -29,6 +29,13 @@ void clear_progress() {
   if (is_watched()) fmt::print(stderr, "\r\033[K");
 }
 
+std::string_view what_to_do(ErrorCode code) {
+  if (is_retryable(code)) return "try the same device again";
+  // The exit codes of sysexits.h that are about a device; with any other the next one will fare no better.
+  constexpr int kDataError = 65;
+  return exit_code(code) == kDataError ? "hold this device" : "hold the line: it is not this device's fault";
+}
+
 }  // namespace
 
 void Reporter::step_begins(int number, std::string_view name) {
@@ -64,17 +71,6 @@ void Reporter::passed(std::string_view result, const std::string& detail) {
   clear_progress();
   fmt::print("PASS {}  {}\n", device_id_, detail);
 }
-
-namespace {
-
-std::string_view what_to_do(ErrorCode code) {
-  if (is_retryable(code)) return "try the same device again";
-  // The exit codes of sysexits.h that are about a device; with any other the next one will fare no better.
-  constexpr int kDataError = 65;
-  return exit_code(code) == kDataError ? "hold this device" : "hold the line: it is not this device's fault";
-}
-
-}  // namespace
 
 void Reporter::failed(const Error& error) {
   if (format_ == Format::json) {

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <openssl/ec.h>
-#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 #include <functional>
@@ -13,24 +11,9 @@
 #include "lib/cmp/client.h"
 #include "lib/cmp/message.h"
 #include "lib/cmp/responder.h"
+#include "tests/software_pki.h"
 
 namespace fleetroot::cmp {
-
-inline EvpPkeyPtr make_key(KeyAlgorithm algorithm = KeyAlgorithm::p256) {
-  switch (algorithm) {
-    case KeyAlgorithm::p256:
-      return EvpPkeyPtr(EVP_EC_gen("P-256"));
-    case KeyAlgorithm::p384:
-      return EvpPkeyPtr(EVP_EC_gen("P-384"));
-    case KeyAlgorithm::rsa2048:
-      return EvpPkeyPtr(EVP_RSA_gen(2048));
-    case KeyAlgorithm::rsa3072:
-      return EvpPkeyPtr(EVP_RSA_gen(3072));
-    case KeyAlgorithm::ed25519:
-      break;
-  }
-  return EvpPkeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
-}
 
 struct Party {
   EvpPkeyPtr key;
@@ -67,7 +50,7 @@ inline Certificate make_certificate(const std::string& name, EVP_PKEY* key, cons
 }
 
 inline Party make_ca(const std::string& name, KeyAlgorithm algorithm = KeyAlgorithm::p256) {
-  EvpPkeyPtr key = make_key(algorithm);
+  EvpPkeyPtr key = software_key(algorithm);
   Certificate certificate =
       make_certificate(name, key.get(), nullptr, key.get(), "critical,digitalSignature,keyCertSign,cRLSign");
   return {std::move(key), std::move(certificate)};
@@ -75,14 +58,14 @@ inline Party make_ca(const std::string& name, KeyAlgorithm algorithm = KeyAlgori
 
 inline Party make_station(const std::string& name, const Party& ca,
                           KeyAlgorithm algorithm = KeyAlgorithm::p256) {
-  EvpPkeyPtr key = make_key(algorithm);
+  EvpPkeyPtr key = software_key(algorithm);
   Certificate certificate = make_certificate(name, key.get(), &ca, ca.key.get());
   return {std::move(key), std::move(certificate)};
 }
 
 // Same name and key identifier, other key.
 inline Party make_namesake(const Party& original) {
-  EvpPkeyPtr key = make_key();
+  EvpPkeyPtr key = software_key();
   X509Ptr copy(X509_dup(original.certificate.x509()));
   X509_set_pubkey(copy.get(), key.get());
   EXPECT_GT(X509_sign(copy.get(), key.get(), EVP_sha256()), 0);
@@ -174,7 +157,7 @@ class CmpTest : public testing::Test {
   Party ca = make_ca("Factory CA");
   Party station = make_station("st-01", ca);
   Party other_station = make_station("st-02", ca);
-  EvpPkeyPtr device_key = make_key();
+  EvpPkeyPtr device_key = software_key();
   CertificateRequest request = make_request("1FLEET0000000001", device_key.get());
   FakeAuthority authority{ca};
   std::chrono::steady_clock::time_point now{};

@@ -36,7 +36,7 @@ TEST_P(CmpAlgorithms, SignStationAndCa) {
   Responder responder({.certificate = ca.certificate, .key = ca.key.get()}, authority);
   Client client({.certificate = station.certificate, .chain = {}, .key = station.key.get()}, ca.certificate,
                 [&](BytesView message) { return responder.respond(message); });
-  EvpPkeyPtr device_key = make_key(GetParam());
+  EvpPkeyPtr device_key = software_key(GetParam());
   client.enroll(make_request("1FLEET0000000001", device_key.get()), [](const Enrolled&) {});
   ASSERT_EQ(authority.outcomes.size(), 1U);
   EXPECT_TRUE(authority.outcomes[0].accepted);
@@ -48,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(All, CmpAlgorithms,
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 TEST_F(CmpTest, CertifiesEd25519KeysAndSaysThatTheyCannotSignMessages) {
-  EvpPkeyPtr ed25519 = make_key(KeyAlgorithm::ed25519);
+  EvpPkeyPtr ed25519 = software_key(KeyAlgorithm::ed25519);
   request = make_request("1FLEET0000000001", ed25519.get());
   EXPECT_EQ(enroll(station).certificate.public_key().algorithm(), KeyAlgorithm::ed25519);
   Party signer = make_ca("Ed CA", KeyAlgorithm::ed25519);
@@ -102,7 +102,7 @@ TEST_F(CmpTest, PassesForeignExceptionsThrough) {
 }
 
 TEST_F(CmpTest, RejectsACertificateForAnotherKeyBeforeAnybodyIsAsked) {
-  EvpPkeyPtr other_key = make_key();
+  EvpPkeyPtr other_key = software_key();
   authority.certified_key = other_key.get();
   Error heard = refusal_of([&] { enroll(station, [](const Enrolled&) { FAIL() << "was asked"; }); });
   EXPECT_EQ(heard.code(), ErrorCode::certificate_rejected);
@@ -143,14 +143,14 @@ TEST_F(CmpTest, RefusesAStationThatBorrowsAnothersName) {
 }
 
 TEST_F(CmpTest, SaysWhenTheStationsOwnKeyDoesNotSign) {
-  Party mixed{make_key(), station.certificate};
+  Party mixed{software_key(), station.certificate};
   Error heard = refusal_of([&] { enroll(mixed); });
   EXPECT_EQ(heard.code(), ErrorCode::configuration);
   EXPECT_TRUE(sent.empty());
 }
 
 TEST_F(CmpTest, SaysWhenTheCasOwnKeyDoesNotSign) {
-  EvpPkeyPtr other_key = make_key();
+  EvpPkeyPtr other_key = software_key();
   Responder broken({.certificate = ca.certificate, .key = other_key.get()}, authority);
   Client client = make_client(station, [&](BytesView message) { return broken.respond(message); });
   EXPECT_EQ(refusal_of([&] { client.enroll(request, [](const Enrolled&) {}); }).code(), ErrorCode::internal);
@@ -181,7 +181,7 @@ TEST_F(CmpTest, IsUnreachableWhenTheCaDoesNotNoteTheConfirmation) {
 }
 
 TEST_F(CmpTest, RefusesARequestWhoseProofOfPossessionFails) {
-  EvpPkeyPtr other_key = make_key();
+  EvpPkeyPtr other_key = software_key();
   X509ReqPtr forged(X509_REQ_dup(request.x509_req()));
   X509_REQ_set_pubkey(forged.get(), other_key.get());
   request = CertificateRequest::from_der(to_der(i2d_X509_REQ, forged.get()));
