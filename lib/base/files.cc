@@ -64,6 +64,14 @@ std::string read_open_file(const FileDescriptor& fd, const fs::path& path, std::
   return content;
 }
 
+FileDescriptor wait_for_lock(FileDescriptor fd, const fs::path& path) {
+  while (flock(fd.get(), LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    throw system_error(ErrorCode::io, fmt::format("cannot lock {}", path.string()), kCheckDisk, errno);
+  }
+  return fd;
+}
+
 FileDescriptor open_lock(const fs::path& path) {
   FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) {
@@ -162,12 +170,13 @@ std::optional<FileDescriptor> try_lock_file(const fs::path& path) {
 }
 
 FileDescriptor lock_file(const fs::path& path) {
-  FileDescriptor fd = open_lock(path);
-  while (flock(fd.get(), LOCK_EX) != 0) {
-    if (errno == EINTR) continue;
-    throw system_error(ErrorCode::io, fmt::format("cannot lock {}", path.string()), kCheckDisk, errno);
-  }
-  return fd;
+  return wait_for_lock(open_lock(path), path);
+}
+
+FileDescriptor lock_directory(const fs::path& path) {
+  FileDescriptor fd(open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) throw system_error(ErrorCode::io, fmt::format("cannot open {}", path.string()), kCheckDisk, errno);
+  return wait_for_lock(std::move(fd), path);
 }
 
 }  // namespace fleetroot

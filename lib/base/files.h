@@ -49,5 +49,7 @@ std::optional<FileDescriptor> try_lock_file(const std::filesystem::path& path);
 
 // Waits for whoever holds it.
 FileDescriptor lock_file(const std::filesystem::path& path);
+// The same on a directory that is there, without a file of its own.
+FileDescriptor lock_directory(const std::filesystem::path& path);
 
 }  // namespace fleetroot

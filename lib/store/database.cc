@@ -44,16 +44,25 @@ void keep_log_on_close(soci::session& session) {
   sqlite_api::sqlite3_db_config(connection(session), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
-void configure(soci::session& session) {
-  sqlite_api::sqlite3_busy_timeout(connection(session), kBusyMilliseconds);
-  keep_log_on_close(session);
+// The one change for which SQLite does not wait while others have the file open: whoever makes a database at
+// the same moment as another process would be told that it is busy. So they take turns, by a lock on the
+// directory, which SQLite does not touch.
+void switch_to_log(soci::session& session, const std::filesystem::path& path) {
   std::string mode;
   session << "PRAGMA journal_mode", soci::into(mode);
-  if (mode != "wal") session << "PRAGMA journal_mode = WAL", soci::into(mode);
+  if (mode == "wal") return;
+  FileDescriptor turn = lock_directory(path.parent_path());
+  session << "PRAGMA journal_mode = WAL", soci::into(mode);
   if (mode != "wal") {
     throw Error(ErrorCode::io, "the database does not accept a write-ahead log",
                 "put it on a local file system");
   }
+}
+
+void configure(soci::session& session, const std::filesystem::path& path) {
+  sqlite_api::sqlite3_busy_timeout(connection(session), kBusyMilliseconds);
+  keep_log_on_close(session);
+  switch_to_log(session, path);
   session << "PRAGMA synchronous = FULL";
   session << "PRAGMA foreign_keys = ON";
 }
@@ -107,7 +116,7 @@ Database::Database(const std::filesystem::path& path, std::span<const std::strin
   with_store_errors([&] {
     make_private_file(path);
     session_.open(soci::sqlite3, connect_string(path));
-    configure(session_);
+    configure(session_, path);
   });
   migrate(path, migrations);
 }
