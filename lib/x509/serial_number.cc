@@ -14,7 +14,11 @@ SerialNumber SerialNumber::random() {
 }
 
 SerialNumber SerialNumber::of(const X509* certificate) {
-  BignumPtr number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  return of(X509_get0_serialNumber(certificate));
+}
+
+SerialNumber SerialNumber::of(const ASN1_INTEGER* asn1) {
+  BignumPtr number(ASN1_INTEGER_to_BN(asn1, nullptr));
   if (!number)
     throw openssl_error(ErrorCode::bad_request, "a certificate has no serial number", "make it again");
   if (BN_is_negative(number.get()) || BN_is_zero(number.get())) {

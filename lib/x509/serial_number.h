@@ -16,6 +16,7 @@ class SerialNumber {
   static SerialNumber random();
   // Error(bad_request) unless it is positive.
   static SerialNumber of(const X509* certificate);
+  static SerialNumber of(const ASN1_INTEGER* asn1);
   // With or without zero octets in front. Error(usage).
   static SerialNumber from_hex(std::string_view hex);
 
