@@ -3,7 +3,12 @@
 
 #include <openssl/cms.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "lib/x509/certificate_request.h"
+#include "pkcs11/signing_token.h"
 #include "tests/token/token_directory.h"
 
 namespace fleetroot::pkcs11 {
@@ -39,6 +44,27 @@ TEST_F(SigningKeyTest, NothingIsOverwritten) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::token_foreign_object);
   }
+}
+
+// One session does one thing at a time: without turns, signatures of two threads end each other.
+TEST_F(SigningKeyTest, SeveralKeysOfOneTokenSignFromSeveralThreads) {
+  SigningToken token(settings_);
+  std::vector<std::thread> threads;
+  std::atomic<int> good = 0;
+  for (const char* id : {"01", "02", "03"}) {
+    token.generate(KeyAlgorithm::p256, {KeyId::parse(id), std::string("key ") + id});
+  }
+  for (const char* id : {"01", "02", "03"}) {
+    threads.emplace_back([&good, key = token.key(KeyId::parse(id))] {
+      for (int i = 0; i < 100; ++i) {
+        Bytes message = random_bytes(20);
+        SignatureInput input{SignatureScheme::ecdsa, NID_sha256, sha256(message)};
+        if (key.public_key.verifies(message, key.signer->sign(input))) ++good;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(good, 300);
 }
 
 // What a kill in the middle of SoftHSM's C_Login leaves.

@@ -1,0 +1,43 @@
+// A token whose keys sign for OpenSSL: for a program that answers in several names, each with a key of its
+// own, from several threads. A program with one key needs SigningKey only.
+#pragma once
+
+#include <memory>
+
+#include "lib/x509/public_key.h"
+#include "pkcs11/key_policy.h"
+#include "pkcs11/provider.h"
+#include "pkcs11/token_settings.h"
+
+namespace fleetroot::pkcs11 {
+
+// One of its keys. Not to be used when the token has gone.
+struct TokenKey {
+  PublicKey public_key;
+  std::shared_ptr<Signer> signer;
+  // For X509_sign, TLS and the like.
+  EvpPkeyPtr evp() const { return make_signing_evp(public_key, signer); }
+};
+
+// Owns the module and a logged-in session. While it lives no other owner of the same module may live in this
+// process. Any thread: signatures take turns, because a session does one thing at a time.
+class SigningToken {
+ public:
+  // Error(token_absent, pin_*, configuration, module_unusable).
+  explicit SigningToken(const TokenSettings& settings);
+  SigningToken(SigningToken&&) noexcept;
+  SigningToken& operator=(SigningToken&&) noexcept;
+  ~SigningToken();
+
+  // As SigningKey::generate.
+  PublicKey generate(KeyAlgorithm algorithm, const KeyName& name);
+  // Error(configuration) if there is no key with this ID, Error(token_untrusted) if it is not one sound pair.
+  TokenKey key(const KeyId& id) const;
+
+ private:
+  struct State;
+  class TurnTakingSigner;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fleetroot::pkcs11
