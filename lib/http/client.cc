@@ -1,0 +1,210 @@
+#include "lib/http/client.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/vector_body.hpp>
+
+#include "lib/base/error.h"
+#include "lib/http/stream.h"
+
+namespace fleetroot::http {
+namespace {
+
+namespace beast = boost::beast;
+using asio::ip::tcp;
+using std::chrono::steady_clock;
+using Parser = beast::http::response_parser<beast::http::vector_body<std::uint8_t>>;
+
+constexpr std::uint32_t kMaximumHead = 16 * 1024;
+
+// The connection was kept alive, and the server closed it before it saw the request.
+struct Stale {};
+
+std::string_view text(beast::string_view view) {
+  return {view.data(), view.size()};
+}
+
+Response to_response(Parser& parser) {
+  auto& message = parser.get();
+  Response response;
+  response.status = message.result_int();
+  response.content_type = text(message[beast::http::field::content_type]);
+  for (const auto& field : message.base()) {
+    response.headers.push_back({std::string(text(field.name_string())), std::string(text(field.value()))});
+  }
+  response.body = std::move(message.body());
+  return response;
+}
+
+}  // namespace
+
+struct Client::State {
+  Url url;
+  SslCtxPtr tls;
+  asio::io_context context;
+  std::unique_ptr<Stream> stream;
+  bool is_used = false;  // the connection has carried a request before
+  bool is_late = false;
+
+  Error unreachable(std::string_view why, std::string cause) const {
+    return {ErrorCode::ca_unreachable, fmt::format("{} {}", url.authority(), why),
+            "check that it runs and that the network reaches it, then run the same command again",
+            std::move(cause)};
+  }
+
+  Bytes encode(const Outgoing& request) const {
+    std::string head =
+        fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, url.authority());
+    if (!request.content_type.empty()) head += fmt::format("Content-Type: {}\r\n", request.content_type);
+    for (const Header& header : request.headers) head += fmt::format("{}: {}\r\n", header.name, header.value);
+    if (!request.body.empty() || request.method == "POST")
+      head += fmt::format("Content-Length: {}\r\n", request.body.size());
+    head += "\r\n";
+    Bytes bytes(head.begin(), head.end());
+    bytes.insert(bytes.end(), request.body.begin(), request.body.end());
+    return bytes;
+  }
+
+  asio::awaitable<void> connect() {
+    boost::system::error_code error;
+    auto token = asio::redirect_error(asio::use_awaitable, error);
+    tcp::resolver resolver(context);
+    tcp::resolver::results_type found = co_await resolver.async_resolve(url.host, url.port, token);
+    if (error) throw unreachable("cannot be found", error.message());
+    tcp::socket socket(context);
+    for (const auto& entry : found) {
+      socket = tcp::socket(context);
+      // Watched by close(), as everything after it.
+      connecting = &socket;
+      co_await socket.async_connect(entry.endpoint(), token);
+      connecting = nullptr;
+      if (!error || is_late) break;
+    }
+    if (error) throw unreachable("cannot be reached", error.message());
+    stream = std::make_unique<Stream>(std::move(socket));
+    is_used = false;
+    if (tls) {
+      SslPtr ssl = make_client_side(tls.get(), url.host);
+      co_await stream->shake_hands(std::move(ssl));
+    }
+  }
+
+  asio::awaitable<Response> exchange_once(const Outgoing& request) {
+    if (!stream) co_await connect();
+    Bytes bytes = encode(request);
+    Parser parser;
+    parser.eager(true);
+    parser.body_limit(kMaximumBody);
+    parser.header_limit(kMaximumHead);
+    if (request.method == "HEAD") parser.skip(true);
+    Bytes unread;
+    bool was_used = is_used;
+    bool has_answer = false;
+    is_used = true;
+    try {
+      co_await stream->write(bytes);
+      while (!parser.is_done()) {
+        std::size_t begin = unread.size();
+        unread.resize(begin + kReadSize);
+        auto buffer = std::span(unread).subspan(begin);
+        std::size_t got = co_await stream->read_some(buffer);
+        unread.resize(begin + got);
+        has_answer = has_answer || got > 0;
+        beast::error_code error;
+        if (got == 0) {
+          if (parser.got_some()) parser.put_eof(error);
+          if (error || !parser.is_done()) throw std::system_error(ECONNRESET, std::generic_category());
+          break;
+        }
+        std::size_t used = parser.put(asio::buffer(unread.data(), unread.size()), error);
+        unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
+        if (error && error != beast::http::error::need_more) {
+          throw Error(ErrorCode::protocol,
+                      fmt::format("{} does not speak HTTP as we know it", url.authority()),
+                      "check the address and the port", error.message());
+        }
+      }
+    } catch (const std::system_error&) {
+      if (was_used && !has_answer && !is_late) throw Stale();
+      throw;
+    }
+    // Bytes behind the response would be taken for the next one.
+    if (!parser.keep_alive() || !unread.empty()) stream.reset();
+    co_return to_response(parser);
+  }
+
+  asio::awaitable<Response> exchange(const Outgoing& request) {
+    try {
+      Response response = co_await exchange_once(request);
+      co_return response;
+    } catch (const Stale&) {
+      stream.reset();
+    }
+    Response response = co_await exchange_once(request);
+    co_return response;
+  }
+
+  void close() {
+    if (connecting != nullptr) connecting->close();
+    if (stream) stream->close();
+  }
+
+  tcp::socket* connecting = nullptr;
+};
+
+Client::Client(const Url& url, std::optional<ClientTls> tls) : state_(std::make_unique<State>()) {
+  if (url.is_tls != tls.has_value()) {
+    throw Error(
+        ErrorCode::usage,
+        url.is_tls ? "an https address needs a root to check it with" : "an http address has no certificate",
+        "write https:// where the server has a certificate, and http:// where it has none");
+  }
+  state_->url = url;
+  if (tls) state_->tls = make_context(*tls);
+}
+
+Client::~Client() = default;
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+
+Response Client::exchange(const Outgoing& request, steady_clock::time_point deadline) {
+  State& state = *state_;
+  std::optional<Response> response;
+  std::exception_ptr failure;
+  state.is_late = false;
+  auto body = [&]() -> asio::awaitable<void> {
+    try {
+      response = co_await state.exchange(request);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  };
+  state.context.restart();
+  asio::co_spawn(state.context, body, asio::detached);
+  state.context.run_until(deadline);
+  if (!response && !failure) {
+    state.is_late = true;
+    state.close();
+    state.context.run();
+  }
+  if (response) return std::move(*response);
+  state.stream.reset();
+  if (state.is_late) throw state.unreachable("did not answer in time", "");
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::system_error& error) {
+    throw state.unreachable("broke the connection off", error.code().message());
+  }
+}
+
+void Client::close() {
+  state_->stream.reset();
+}
+
+}  // namespace fleetroot::http

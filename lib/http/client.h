@@ -1,0 +1,48 @@
+// The HTTP/1.1 client, with or without TLS: one connection to one server, kept alive between requests. One
+// thread.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "lib/http/message.h"
+#include "lib/http/tls.h"
+#include "lib/http/url.h"
+
+namespace fleetroot::http {
+
+struct Outgoing {
+  std::string method = "GET";
+  std::string path;  // with the query
+  std::string content_type{};
+  Bytes body{};
+  std::vector<Header> headers{};
+};
+
+class Client {
+ public:
+  static constexpr std::size_t kMaximumBody = 16 << 20;
+
+  // Connects when first used. Only host and port of `url` count. `tls` is needed for https and refused for
+  // http: Error(usage). SIGPIPE must be ignored (harden_process() does).
+  Client(const Url& url, std::optional<ClientTls> tls);
+  ~Client();
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+
+  // The response, whatever its status. Error(ca_unreachable) if there is no connection or no answer before
+  // the deadline; Error(certificate_rejected) if the server is not who it should be; Error(not_authorised) if
+  // it refuses our certificate; Error(protocol) for what is no HTTP. A connection that the server closed
+  // while it was idle is opened again, and the request sent once more.
+  Response exchange(const Outgoing& request, std::chrono::steady_clock::time_point deadline);
+  // Closes the connection; the next exchange opens another.
+  void close();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fleetroot::http

@@ -1,0 +1,257 @@
+#include "lib/http/connection.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/vector_body.hpp>
+
+namespace fleetroot::http {
+namespace {
+
+namespace beast = boost::beast;
+using Parser = beast::http::request_parser<beast::http::vector_body<std::uint8_t>>;
+using std::chrono::steady_clock;
+
+// A client that was refused may send this much more before it is cut off.
+constexpr std::size_t kLingerBytes = 256 * 1024;
+constexpr unsigned kMostThatHasNoBody = 199;
+
+// Over, without anything being wrong.
+struct Ended {};
+
+unsigned status_of(beast::error_code error) {
+  if (error == beast::http::error::body_limit) return 413;
+  if (error == beast::http::error::header_limit) return 431;
+  return 400;
+}
+
+std::string_view text(beast::string_view view) {
+  return {view.data(), view.size()};
+}
+
+Request to_request(Parser& parser, const Peer& peer) {
+  auto& message = parser.get();
+  Request request;
+  request.method = text(message.method_string());
+  std::string_view target = text(message.target());
+  request.path = target.substr(0, target.find('?'));
+  if (request.path.size() < target.size()) request.query = target.substr(request.path.size() + 1);
+  for (const auto& field : message.base()) {
+    request.headers.push_back({std::string(text(field.name_string())), std::string(text(field.value()))});
+  }
+  request.body = std::move(message.body());
+  request.peer = peer;
+  return request;
+}
+
+Bytes encode_head(const Response& response, bool keep_alive, bool has_body) {
+  auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\n", response.status, text(reason));
+  if (!response.content_type.empty()) head += fmt::format("Content-Type: {}\r\n", response.content_type);
+  for (const Header& header : response.headers) head += fmt::format("{}: {}\r\n", header.name, header.value);
+  head += fmt::format("Content-Length: {}\r\n", response.body.size());
+  if (!keep_alive) head += "Connection: close\r\n";
+  head += "\r\n";
+  Bytes bytes(head.begin(), head.end());
+  if (has_body) bytes.insert(bytes.end(), response.body.begin(), response.body.end());
+  return bytes;
+}
+
+}  // namespace
+
+Connection::Connection(std::shared_ptr<Shared> shared, asio::ip::tcp::socket socket,
+                       std::shared_ptr<SSL_CTX> tls, PeerCheck check)
+    : shared_(std::move(shared)),
+      tls_(std::move(tls)),
+      check_(std::move(check)),
+      chain_check_([this](std::vector<Certificate> chain) { return check_chain(std::move(chain)); }),
+      stream_(std::move(socket)),
+      answered_(stream_.executor()) {}
+
+void Connection::start(const std::string& address) {
+  // Not a shared one: who is no longer there needs no closing.
+  auto close = [executor = stream_.executor(), weak = weak_from_this()] {
+    asio::post(executor, [weak] {
+      if (auto connection = weak.lock()) connection->close();
+    });
+  };
+  std::optional<std::uint64_t> place =
+      shared_->connections.admit(address, std::move(close), steady_clock::now());
+  if (!place) return;
+  peer_.address = address;
+  peer_.connection = *place;
+  auto body = [self = shared_from_this()] { return self->run(); };
+  asio::co_spawn(stream_.executor(), body, asio::detached);
+}
+
+void Connection::enter(Stage stage) {
+  if (!shared_->connections.enter(peer_.connection, stage, steady_clock::now())) throw Ended();
+}
+
+asio::awaitable<void> Connection::run() {
+  auto self = shared_from_this();
+  try {
+    if (tls_) co_await shake_hands();
+    for (;;) {
+      bool goes_on = co_await serve_request();
+      if (!goes_on) break;
+    }
+    co_await stream_.finish_writing();
+  } catch (const Ended&) {
+  } catch (const std::exception&) {
+    // The client has gone, was cut off, or does not speak TLS: nobody is left to be told.
+    take_openssl_errors();
+  }
+  stream_.close();
+  shared_->connections.remove(peer_.connection);
+}
+
+asio::awaitable<void> Connection::shake_hands() {
+  SslPtr ssl = make_server_side(tls_.get(), &chain_check_);
+  bool is_done = false;
+  try {
+    co_await stream_.shake_hands(std::move(ssl));
+    is_done = true;
+  } catch (const Error&) {
+    take_openssl_errors();
+  }
+  if (is_done) co_return;
+  // OpenSSL has said why; the client is to read it.
+  co_await linger();
+  throw Ended();
+}
+
+bool Connection::check_chain(std::vector<Certificate> chain) {
+  peer_.certificate = chain.front();
+  peer_.chain = std::move(chain);
+  // Before the check, so that whoever revokes after it finds this connection.
+  shared_->connections.set_peer(peer_);
+  try {
+    check_(peer_);
+    return true;
+  } catch (const std::exception&) {
+    return false;  // logged by the check, where anybody wants to know
+  }
+}
+
+// False at the end of the stream.
+asio::awaitable<bool> Connection::read_on() {
+  std::size_t begin = unread_.size();
+  unread_.resize(begin + kReadSize);
+  auto buffer = std::span(unread_).subspan(begin);
+  std::size_t got = co_await stream_.read_some(buffer);
+  unread_.resize(begin + got);
+  co_return got > 0;
+}
+
+asio::awaitable<bool> Connection::serve_request() {
+  enter(Stage::idle);
+  if (unread_.empty()) {
+    unread_ = Bytes();
+    co_await stream_.wait_readable();
+  }
+  enter(Stage::reading);
+  auto parser = std::make_unique<Parser>();
+  parser->eager(true);
+  parser->body_limit(shared_->limits.body);
+  parser->header_limit(static_cast<std::uint32_t>(shared_->limits.head));
+  bool has_head = false;
+  while (!parser->is_done()) {
+    beast::error_code error;
+    std::size_t used = 0;
+    if (!unread_.empty()) used = parser->put(asio::buffer(unread_.data(), unread_.size()), error);
+    unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
+    bool needs_more = error == beast::http::error::need_more || (!error && !parser->is_done());
+    if (error && !needs_more) {
+      std::string words = error.message();
+      co_await refuse(status_of(error), words);
+      throw Ended();
+    }
+    if (parser->is_header_done() && !has_head) {
+      has_head = true;
+      auto& fields = parser->get().base();
+      auto count = std::distance(fields.begin(), fields.end());
+      if (static_cast<std::size_t>(count) > shared_->limits.header_count) {
+        co_await refuse(431, "too many headers");
+        throw Ended();
+      }
+      enter(Stage::reading);
+      if (!parser->is_done() && beast::iequals(fields[beast::http::field::expect], "100-continue")) {
+        co_await stream_.write(as_bytes("HTTP/1.1 100 Continue\r\n\r\n"));
+      }
+    }
+    if (!needs_more) continue;
+    bool is_more = co_await read_on();
+    if (!is_more) throw Ended();
+  }
+
+  bool keep_alive = parser->keep_alive();
+  bool has_body = parser->get().method() != beast::http::verb::head;
+  Response response;
+  if (!shared_->connections.may_request(peer_.address, steady_clock::now())) {
+    response = Response::text(429, "too many requests from this address within a second\n");
+    response.headers.push_back({"Retry-After", "1"});
+  } else {
+    Request request = to_request(*parser, peer_);
+    parser.reset();
+    response = co_await ask_handler(std::move(request));
+  }
+  keep_alive = keep_alive && !shared_->connections.is_stopping();
+  co_await send(response, keep_alive, has_body);
+  co_return keep_alive;
+}
+
+asio::awaitable<void> Connection::refuse(unsigned status, std::string_view words) {
+  Response response = Response::text(status, fmt::format("{}\n", words));
+  co_await send(response, false, true);
+  co_await stream_.finish_writing();
+  co_await linger();
+}
+
+asio::awaitable<Response> Connection::ask_handler(Request request) {
+  enter(Stage::answering);
+  answer_.reset();
+  answered_.expires_at(steady_clock::time_point::max());
+  Reply reply([self = shared_from_this()](Response response) {
+    auto take = [self, given = std::move(response)]() mutable { self->take_answer(std::move(given)); };
+    asio::post(self->stream_.executor(), std::move(take));
+  });
+  try {
+    shared_->handler(std::move(request), std::move(reply));
+  } catch (const std::exception&) {
+    // The reply died unused, and that is answered.
+  }
+  boost::system::error_code woken;
+  auto token = asio::redirect_error(asio::use_awaitable, woken);
+  while (!answer_ && stream_.is_open()) co_await answered_.async_wait(token);
+  if (!answer_) throw Ended();
+  co_return std::move(*answer_);
+}
+
+void Connection::take_answer(Response response) {
+  if (!answer_) answer_ = std::move(response);
+  answered_.cancel();
+}
+
+asio::awaitable<void> Connection::send(const Response& response, bool keep_alive, bool has_body) {
+  enter(Stage::writing);
+  Bytes bytes = encode_head(response, keep_alive, has_body && response.status > kMostThatHasNoBody);
+  co_await stream_.write(bytes);
+}
+
+asio::awaitable<void> Connection::linger() {
+  enter(Stage::lingering);
+  co_await stream_.drain(kLingerBytes);
+}
+
+void Connection::close() {
+  stream_.close();
+  answered_.cancel();
+}
+
+}  // namespace fleetroot::http

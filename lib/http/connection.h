@@ -1,0 +1,65 @@
+// One connection of the server, from its handshake to its end, as a coroutine on a strand of its own. For
+// this folder only.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <memory>
+#include <optional>
+
+#include "lib/http/connections.h"
+#include "lib/http/stream.h"
+
+namespace fleetroot::http {
+
+// What all connections of one server share.
+struct Shared {
+  Shared(Limits all_limits, Handler all_handler)
+      : limits(all_limits), handler(std::move(all_handler)), connections(limits) {}
+
+  asio::io_context context;
+  const Limits limits;
+  const Handler handler;
+  Connections connections;
+};
+
+// Shared: by its coroutine, by the reply that is out, and by what closes it from another thread.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  // A socket on a strand. `tls` and `check` are null without TLS.
+  Connection(std::shared_ptr<Shared> shared, asio::ip::tcp::socket socket, std::shared_ptr<SSL_CTX> tls,
+             PeerCheck check);
+
+  // Begins to serve, unless the server is full.
+  void start(const std::string& address);
+
+ private:
+  asio::awaitable<void> run();
+  asio::awaitable<void> shake_hands();
+  // False when this was the last one.
+  asio::awaitable<bool> serve_request();
+  asio::awaitable<bool> read_on();
+  // The connection is to end after this.
+  asio::awaitable<void> refuse(unsigned status, std::string_view words);
+  asio::awaitable<Response> ask_handler(Request request);
+  asio::awaitable<void> send(const Response& response, bool keep_alive, bool has_body);
+  // Lets a client that was refused read why.
+  asio::awaitable<void> linger();
+  bool check_chain(std::vector<Certificate> chain);
+  void take_answer(Response response);
+  void close();
+  void enter(Stage stage);
+
+  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<SSL_CTX> tls_;  // OpenSSL counts too; the server's may be replaced meanwhile
+  PeerCheck check_;
+  ChainCheck chain_check_;
+  Peer peer_;
+  Stream stream_;
+  Bytes unread_;  // arrived, not yet understood
+  asio::steady_timer answered_;
+  std::optional<Response> answer_;
+};
+
+}  // namespace fleetroot::http

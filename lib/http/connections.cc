@@ -1,0 +1,163 @@
+#include "lib/http/connections.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace fleetroot::http {
+namespace {
+
+// Addresses that were quiet for a second are forgotten when this many are known.
+constexpr std::size_t kManyAddresses = 4096;
+
+// For a client to stop sending and read why it was refused.
+constexpr std::chrono::milliseconds kLinger{2000};
+
+bool waits_for_client(Stage stage) {
+  return stage == Stage::handshake || stage == Stage::idle || stage == Stage::reading ||
+         stage == Stage::lingering;
+}
+
+}  // namespace
+
+std::chrono::milliseconds Connections::patience(Stage stage) const {
+  switch (stage) {
+    case Stage::handshake:
+      return limits_.handshake;
+    case Stage::idle:
+      return limits_.idle;
+    case Stage::reading:
+      return limits_.headers;
+    case Stage::answering:
+      return limits_.answer;
+    case Stage::writing:
+      return limits_.writing;
+    case Stage::lingering:
+      return kLinger;
+  }
+  return {};
+}
+
+void Connections::close(Connection& connection) {
+  if (connection.is_closed) return;
+  connection.is_closed = true;
+  --open_;
+  auto from = open_from_.find(connection.peer.address);
+  if (--from->second == 0) open_from_.erase(from);
+  connection.close();
+}
+
+// Sends away the one that has waited longest, of this address or of all. False if nobody waits.
+bool Connections::make_room(const std::string* address) {
+  auto rank = [](const Connection& c) { return std::tuple(c.stage != Stage::idle, c.since); };
+  Connection* first = nullptr;
+  for (auto& [number, connection] : table_) {
+    bool may_go = !connection.is_closed && waits_for_client(connection.stage) &&
+                  (address == nullptr || connection.peer.address == *address);
+    if (may_go && (first == nullptr || rank(connection) < rank(*first))) first = &connection;
+  }
+  if (first == nullptr) return false;
+  close(*first);
+  return true;
+}
+
+std::optional<std::uint64_t> Connections::admit(const std::string& address, Close close, TimePoint now) {
+  std::lock_guard lock(mutex_);
+  if (is_stopping_) return std::nullopt;
+  auto from = open_from_.find(address);
+  bool is_address_full = from != open_from_.end() && from->second >= limits_.connections_per_address;
+  if (is_address_full && !make_room(&address)) return std::nullopt;
+  if (open_ >= limits_.connections && !make_room(nullptr)) return std::nullopt;
+  std::uint64_t number = ++last_;
+  Connection connection;
+  connection.peer.address = address;
+  connection.peer.connection = number;
+  connection.close = std::move(close);
+  connection.since = now;
+  connection.deadline = now + limits_.handshake;
+  table_.emplace(number, std::move(connection));
+  ++open_;
+  ++open_from_[address];
+  return number;
+}
+
+void Connections::remove(std::uint64_t number) {
+  std::lock_guard lock(mutex_);
+  auto found = table_.find(number);
+  if (found == table_.end()) return;
+  found->second.close = [] {};
+  close(found->second);
+  table_.erase(found);
+  changed_.notify_all();
+}
+
+bool Connections::enter(std::uint64_t number, Stage stage, TimePoint now) {
+  std::lock_guard lock(mutex_);
+  Connection& connection = table_.at(number);
+  if (connection.is_closed || (is_stopping_ && stage == Stage::idle)) return false;
+  bool reads_on = connection.stage == Stage::reading && stage == Stage::reading;
+  connection.stage = stage;
+  connection.since = now;
+  connection.deadline = now + (reads_on ? limits_.request_body : patience(stage));
+  return true;
+}
+
+void Connections::set_peer(const Peer& peer) {
+  std::lock_guard lock(mutex_);
+  table_.at(peer.connection).peer = peer;
+}
+
+bool Connections::may_request(const std::string& address, TimePoint now) {
+  if (!limits_.requests_per_second_per_address) return true;
+  const double maximum = *limits_.requests_per_second_per_address;
+  std::lock_guard lock(mutex_);
+  if (rates_.size() >= kManyAddresses) {
+    std::erase_if(rates_,
+                  [&](const auto& entry) { return now - entry.second.counted >= std::chrono::seconds(1); });
+  }
+  Rate& rate = rates_.try_emplace(address, Rate{.tokens = maximum, .counted = now}).first->second;
+  double elapsed = std::chrono::duration<double>(now - rate.counted).count();
+  rate.tokens = std::min(maximum, rate.tokens + elapsed * maximum);
+  rate.counted = now;
+  if (rate.tokens < 1) return false;
+  rate.tokens -= 1;
+  return true;
+}
+
+void Connections::close_overdue(TimePoint now) {
+  std::lock_guard lock(mutex_);
+  for (auto& [number, connection] : table_) {
+    if (now >= connection.deadline) close(connection);
+  }
+}
+
+void Connections::close_if(const std::function<bool(const Peer&)>& is_meant) {
+  std::lock_guard lock(mutex_);
+  for (auto& [number, connection] : table_) {
+    if (!connection.is_closed && is_meant(connection.peer)) close(connection);
+  }
+}
+
+void Connections::begin_to_stop() {
+  std::lock_guard lock(mutex_);
+  is_stopping_ = true;
+  for (auto& [number, connection] : table_) {
+    if (connection.stage == Stage::idle) close(connection);
+  }
+}
+
+bool Connections::is_stopping() const {
+  std::lock_guard lock(mutex_);
+  return is_stopping_;
+}
+
+bool Connections::wait_until_empty(TimePoint deadline) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [&] { return table_.empty(); });
+}
+
+std::size_t Connections::size() const {
+  std::lock_guard lock(mutex_);
+  return open_;
+}
+
+}  // namespace fleetroot::http

@@ -1,0 +1,47 @@
+// One TCP connection, plain or with TLS, for coroutines. For this folder only. Everything on one strand, and
+// close() ends whatever waits. Failures are exceptions: std::system_error, or Error from TLS.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <span>
+
+#include "lib/http/tls_context.h"
+
+namespace fleetroot::http {
+
+namespace asio = boost::asio;
+
+// What a read takes at once.
+inline constexpr std::size_t kReadSize = 8 * 1024;
+
+class Stream {
+ public:
+  explicit Stream(asio::ip::tcp::socket socket);
+
+  // From here on all goes through `ssl`. Error(certificate_rejected, not_authorised, protocol).
+  asio::awaitable<void> shake_hands(SslPtr ssl);
+  // Returns when something can be read, or the other side has closed.
+  asio::awaitable<void> wait_readable();
+  // How many bytes; 0 at the end.
+  asio::awaitable<std::size_t> read_some(std::span<std::uint8_t> buffer);
+  asio::awaitable<void> write(BytesView bytes);
+  // Says that nothing more will be written.
+  asio::awaitable<void> finish_writing();
+  // Reads what the other side still sends, up to so much, and throws it away: closing with unread bytes would
+  // take our last words from it.
+  asio::awaitable<void> drain(std::size_t maximum);
+  // Now, whoever waits.
+  void close();
+  bool is_open() const { return socket_.is_open(); }
+  asio::any_io_executor executor() { return socket_.get_executor(); }
+
+ private:
+  template <typename Call>
+  asio::awaitable<int> drive(Call call);
+
+  asio::ip::tcp::socket socket_;
+  SslPtr ssl_;
+};
+
+}  // namespace fleetroot::http

@@ -1,0 +1,407 @@
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <future>
+#include <thread>
+
+#include "lib/base/process.h"
+#include "lib/http/client.h"
+#include "lib/http/server.h"
+#include "tests/expect_error.h"
+#include "tests/software_pki.h"
+
+namespace fleetroot::http {
+namespace {
+
+using std::chrono::steady_clock;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+steady_clock::time_point soon() {
+  return steady_clock::now() + std::chrono::seconds(60);
+}
+
+std::string body_of(const Response& response) {
+  return std::string(as_text(response.body));
+}
+
+// Answers with what it was asked.
+void echo(const Request& request, Reply reply) {
+  std::string subject = request.peer.certificate ? request.peer.certificate->common_name().value_or("?") : "";
+  reply(Response::text(200, request.method + " " + request.path + "?" + request.query + " " +
+                                std::string(as_text(request.body)) + " " + subject));
+}
+
+// A stranger who speaks to the socket by hand.
+class RawClient {
+ public:
+  explicit RawClient(const std::string& address, const char* from = nullptr)
+      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    if (from != nullptr) {
+      sockaddr_in own = to_sockaddr(from, 0);
+      EXPECT_EQ(bind(fd_.get(), reinterpret_cast<sockaddr*>(&own), sizeof own), 0);
+    }
+    std::size_t colon = address.rfind(':');
+    sockaddr_in to = to_sockaddr(address.substr(0, colon), std::stoi(address.substr(colon + 1)));
+    EXPECT_EQ(connect(fd_.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0) << strerror(errno);
+  }
+  bool send(std::string_view text) { return write_fully(fd_.get(), as_bytes(text)); }
+  // Everything up to the end of the connection.
+  std::string read_all() {
+    std::string text;
+    char buffer[4096];
+    for (ssize_t got = 0; (got = read(fd_.get(), buffer, sizeof buffer)) > 0;) {
+      text.append(buffer, static_cast<std::size_t>(got));
+    }
+    return text;
+  }
+  // Up to and with `end`.
+  std::string read_until(std::string_view end) {
+    std::string text;
+    char c = 0;
+    while (!text.ends_with(end) && read(fd_.get(), &c, 1) == 1) text.push_back(c);
+    return text;
+  }
+
+ private:
+  static sockaddr_in to_sockaddr(const std::string& host, int port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    inet_pton(AF_INET, host.c_str(), &address.sin_addr);
+    return address;
+  }
+  FileDescriptor fd_;
+};
+
+class HttpServer : public testing::Test {
+ protected:
+  HttpServer() { harden_process(); }
+
+  Server& start(Limits limits = {}, Handler handler = echo, std::optional<ServerTls> tls = {}) {
+    std::vector<Listener> listeners;
+    listeners.push_back(Listener::bind("127.0.0.1:0"));
+    server_.emplace(
+        ServerSettings{.listeners = std::move(listeners), .tls = std::move(tls), .limits = limits},
+        std::move(handler));
+    return *server_;
+  }
+  const std::string& address() const { return server_->addresses().front(); }
+  Client client() const { return {Url::parse("http://" + address()), std::nullopt}; }
+  std::string get(const std::string& path) const {
+    return body_of(client().exchange({.path = path}, soon()));
+  }
+  std::string ask(std::string_view text) const {
+    RawClient raw(address());
+    raw.send(text);
+    return raw.read_all();
+  }
+
+  std::optional<Server> server_;
+};
+
+TEST_F(HttpServer, AnswersWithWhatTheHandlerSays) {
+  start();
+  EXPECT_EQ(get("/a/b?c=d"), "GET /a/b?c=d  ");
+  Response response = client().exchange({.method = "POST", .path = "/x", .body = {'h', 'i'}}, soon());
+  EXPECT_EQ(response.status, 200U);
+  EXPECT_EQ(response.content_type, "text/plain; charset=utf-8");
+  EXPECT_EQ(body_of(response), "POST /x? hi ");
+}
+
+TEST_F(HttpServer, KeepsTheConnectionBetweenRequestsAndTakesThemPipelined) {
+  Server& server = start();
+  Client one = client();
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(one.exchange({.path = "/"}, soon()).status, 200U);
+  EXPECT_EQ(server.connection_count(), 1U);
+  std::string answers =
+      ask("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(answers, HasSubstr("GET /1?"));
+  EXPECT_THAT(answers, HasSubstr("GET /2?"));
+}
+
+TEST_F(HttpServer, AnswersFromAnotherThreadAndAfterALostReply) {
+  std::vector<std::thread> threads;
+  start({}, [&](const Request& request, Reply reply) {
+    if (request.path == "/lost") return;
+    if (request.path == "/thrown") throw std::runtime_error("broken");
+    threads.emplace_back(
+        [reply = std::make_shared<Reply>(std::move(reply))] { (*reply)(Response::text(200, "later")); });
+  });
+  EXPECT_EQ(get("/"), "later");
+  EXPECT_EQ(client().exchange({.path = "/lost"}, soon()).status, 500U);
+  EXPECT_EQ(client().exchange({.path = "/thrown"}, soon()).status, 500U);
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(HttpServer, AReplyMayComeAfterTheServerHasGone) {
+  std::promise<Reply> promise;
+  start({}, [&](const Request&, Reply reply) { promise.set_value(std::move(reply)); });
+  RawClient raw(address());
+  raw.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  Reply reply = promise.get_future().get();
+  server_.reset();
+  reply(Response::text(200, "too late"));
+  EXPECT_EQ(raw.read_all(), "");
+}
+
+TEST_F(HttpServer, RefusesWhatIsTooLongOrNoHttp) {
+  start({.body = 100, .head = 1000, .header_count = 5});
+  EXPECT_THAT(ask("\x16\x03\x01\x02garbage\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nX: " + std::string(5000, 'x') + "\r\n\r\n"),
+              StartsWith("HTTP/1.1 431 "));
+  std::string many = "GET / HTTP/1.1\r\n";
+  for (int i = 0; i < 6; ++i) many += "A: b\r\n";
+  EXPECT_THAT(ask(many + "\r\n"), StartsWith("HTTP/1.1 431 "));
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n" + std::string(101, 'x')),
+              StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" + std::string(101, 'x') +
+                  "\r\n0\r\n\r\n"),
+              StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+              StartsWith("HTTP/1.1 400 "));
+  EXPECT_EQ(get("/still"), "GET /still?  ");
+}
+
+TEST_F(HttpServer, TellsAClientThatWaitsForItToGoOn) {
+  start();
+  RawClient raw(address());
+  raw.send("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(raw.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  raw.send("ok");
+  EXPECT_THAT(raw.read_all(), HasSubstr("POST /? ok"));
+}
+
+TEST_F(HttpServer, CutsOffWhoIsSlow) {
+  start({.headers = std::chrono::milliseconds(1), .idle = std::chrono::milliseconds(1)});
+  RawClient silent(address());
+  EXPECT_EQ(silent.read_all(), "");
+  RawClient slow(address());
+  slow.send("GET / HT");
+  EXPECT_EQ(slow.read_all(), "");
+}
+
+TEST_F(HttpServer, WhoOnlyWaitsGivesWay) {
+  Server& server = start({.connections = 20, .connections_per_address = 20});
+  std::vector<RawClient> idle;
+  for (int i = 0; i < 200; ++i) {
+    idle.emplace_back(address());
+    if (i % 2 == 0) idle.back().send("GET / HT");
+  }
+  EXPECT_EQ(get("/"), "GET /?  ");
+  EXPECT_LE(server.connection_count(), 20U);
+  EXPECT_EQ(idle.front().read_all(), "");
+}
+
+TEST_F(HttpServer, OneAddressCannotTakeAllPlaces) {
+  start({.connections = 20, .connections_per_address = 5});
+  RawClient good(address(), "127.0.0.2");
+  good.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
+  good.read_until("GET /1?  ");
+  std::vector<RawClient> bad;
+  for (int i = 0; i < 100; ++i) bad.emplace_back(address());
+  // By the time the last one has been let in, the good one would have given way.
+  bad.back().send("GET /bad HTTP/1.1\r\nHost: x\r\n\r\n");
+  bad.back().read_until("GET /bad?  ");
+  good.send("GET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(good.read_all(), HasSubstr("GET /2?"));
+}
+
+TEST_F(HttpServer, WhoIsBeingAnsweredStays) {
+  std::promise<Reply> promise;
+  start({.connections = 1}, [&](const Request& request, Reply reply) {
+    if (request.path == "/first") promise.set_value(std::move(reply));
+  });
+  RawClient first(address());
+  first.send("GET /first HTTP/1.1\r\nConnection: close\r\n\r\n");
+  Reply reply = promise.get_future().get();
+  RawClient second(address());
+  EXPECT_EQ(second.read_all(), "");
+  reply(Response::text(200, "done"));
+  EXPECT_THAT(first.read_all(), HasSubstr("done"));
+}
+
+TEST_F(HttpServer, TooManyRequestsAreRefusedByTheirNumber) {
+  start({.requests_per_second_per_address = 1});
+  Client one = client();
+  unsigned refused = 0;
+  // Not even a slow machine takes fifty seconds for fifty requests.
+  for (int i = 0; i < 50; ++i) {
+    Response response = one.exchange({.path = "/"}, soon());
+    if (response.status == 429) ++refused;
+  }
+  EXPECT_GT(refused, 0U);
+}
+
+TEST_F(HttpServer, FinishesWhatItHasAcceptedBeforeItStops) {
+  std::promise<Reply> promise;
+  Server& server = start({}, [&](const Request&, Reply reply) { promise.set_value(std::move(reply)); });
+  RawClient busy(address());
+  busy.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  Reply reply = promise.get_future().get();
+  std::string bound = address();
+  std::thread stopping([&] { server.stop(std::chrono::seconds(60)); });
+  // New ones are refused at once.
+  while (true) {
+    FileDescriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(bound.substr(bound.rfind(':') + 1))));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) break;
+    std::this_thread::yield();
+  }
+  reply(Response::text(200, "finished"));
+  std::string answer = busy.read_all();
+  EXPECT_THAT(answer, HasSubstr("finished"));
+  EXPECT_THAT(answer, HasSubstr("Connection: close"));
+  stopping.join();
+}
+
+TEST_F(HttpServer, StopsWithoutThoseWhoNeverEnd) {
+  Server& server = start();
+  RawClient half(address());
+  half.send("GET / HT");
+  server.stop(std::chrono::milliseconds(10));
+  EXPECT_EQ(half.read_all(), "");
+}
+
+// A client that was kept waiting too long for the connection to live must not see an error.
+TEST_F(HttpServer, TheClientOpensAClosedConnectionAgain) {
+  Server& server = start();
+  Client one = client();
+  EXPECT_EQ(one.exchange({.path = "/"}, soon()).status, 200U);
+  server.close_connections([](const Peer&) { return true; });
+  EXPECT_EQ(one.exchange({.path = "/"}, soon()).status, 200U);
+}
+
+TEST_F(HttpServer, TheClientGivesUpAtItsDeadline) {
+  std::vector<Reply> kept;
+  start({}, [&](const Request&, Reply reply) { kept.push_back(std::move(reply)); });
+  Client one = client();
+  EXPECT_EQ(
+      code_of([&] { one.exchange({.path = "/"}, steady_clock::now() + std::chrono::milliseconds(10)); }),
+      ErrorCode::ca_unreachable);
+  server_.reset();
+  EXPECT_EQ(code_of([&] { one.exchange({.path = "/"}, soon()); }), ErrorCode::ca_unreachable);
+}
+
+class TlsServer : public HttpServer {
+ protected:
+  static CertificateText text(const std::string& name, ExtensionTexts extensions) {
+    constexpr std::chrono::hours kDecades{24 * 365 * 30};
+    return {.common_name = name,
+            .extensions = std::move(extensions),
+            .begins_before = kDecades,
+            .ends_after = kDecades};
+  }
+  static ExtensionTexts with_address(const std::string& address) {
+    ExtensionTexts extensions = kServerExtensions;
+    extensions.push_back({"subjectAltName", "IP:" + address});
+    return extensions;
+  }
+
+  ServerTls server_tls(ClientCertificate mode = ClientCertificate::required) {
+    return {.identity = {.chain = {server_key.certificate}, .key = server_key.key.get()},
+            .client_certificate = mode,
+            .check = [this](const Peer& peer) {
+              if (revoked) throw Error(ErrorCode::not_authorised, "revoked", "");
+              if (peer.chain.size() != 1 || *peer.certificate != device.certificate) {
+                throw Error(ErrorCode::not_authorised, "unknown", "");
+              }
+            }};
+  }
+  Client client(const Identity* own = nullptr, const Identity* trusted = nullptr) {
+    ClientTls tls{.roots = {(trusted != nullptr ? *trusted : root).certificate}};
+    if (own != nullptr) tls.identity = TlsIdentity{.chain = {own->certificate}, .key = own->key.get()};
+    return {Url::parse("https://" + address()), tls};
+  }
+
+  Identity root = issue(text("root", kCaExtensions));
+  Identity server_key = issue(text("server", with_address("127.0.0.1")), &root);
+  Identity device = issue(text("device-1", kClientExtensions), &root);
+  Identity other = issue(text("device-2", kClientExtensions), &root);
+  std::atomic<bool> revoked = false;
+};
+
+TEST_F(TlsServer, KnowsItsClientByItsCertificate) {
+  start({}, echo, server_tls());
+  EXPECT_EQ(body_of(client(&device).exchange({.path = "/"}, soon())), "GET /?  device-1");
+}
+
+TEST_F(TlsServer, TheCheckDecides) {
+  start({}, echo, server_tls());
+  EXPECT_EQ(code_of([&] { client(&other).exchange({.path = "/"}, soon()); }), ErrorCode::not_authorised);
+  EXPECT_EQ(code_of([&] { client().exchange({.path = "/"}, soon()); }), ErrorCode::not_authorised);
+}
+
+TEST_F(TlsServer, ACertificateMayBeOptional) {
+  start({}, echo, server_tls(ClientCertificate::optional));
+  EXPECT_EQ(body_of(client().exchange({.path = "/"}, soon())), "GET /?  ");
+  EXPECT_EQ(body_of(client(&device).exchange({.path = "/"}, soon())), "GET /?  device-1");
+  EXPECT_EQ(code_of([&] { client(&other).exchange({.path = "/"}, soon()); }), ErrorCode::not_authorised);
+}
+
+TEST_F(TlsServer, RevocationReachesOpenConnections) {
+  Server& server = start({}, echo, server_tls());
+  Client one = client(&device);
+  EXPECT_EQ(one.exchange({.path = "/"}, soon()).status, 200U);
+  revoked = true;
+  server.close_connections([&](const Peer& peer) { return peer.certificate == device.certificate; });
+  EXPECT_EQ(code_of([&] { one.exchange({.path = "/"}, soon()); }), ErrorCode::not_authorised);
+}
+
+TEST_F(TlsServer, TheClientBelievesItsPinnedRootAndTheNameOnly) {
+  start({}, echo, server_tls(ClientCertificate::none));
+  Identity stranger = issue(text("root", kCaExtensions));
+  EXPECT_EQ(code_of([&] { client(nullptr, &stranger).exchange({.path = "/"}, soon()); }),
+            ErrorCode::certificate_rejected);
+  EXPECT_EQ(client().exchange({.path = "/"}, soon()).status, 200U);
+  Identity elsewhere = issue(text("server", with_address("127.0.0.9")), &root);
+  server_->use({.identity = {.chain = {elsewhere.certificate}, .key = elsewhere.key.get()}});
+  EXPECT_EQ(code_of([&] { client().exchange({.path = "/"}, soon()); }), ErrorCode::certificate_rejected);
+}
+
+TEST_F(TlsServer, PlainWordsOnItsPortHurtNobody) {
+  start({}, echo, server_tls());
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\n\r\n"), testing::Not(HasSubstr("200")));
+  EXPECT_EQ(body_of(client(&device).exchange({.path = "/"}, soon())), "GET /?  device-1");
+}
+
+TEST_F(TlsServer, KeyAndCertificateMustBelongTogether) {
+  ServerTls tls = server_tls();
+  tls.identity.key = other.key.get();
+  EXPECT_EQ(code_of([&] { start({}, echo, tls); }), ErrorCode::configuration);
+}
+
+TEST(HttpUrl, SaysWhereAndHow) {
+  Url url = Url::parse("https://ca.example:8443/base?x=1");
+  EXPECT_TRUE(url.is_tls);
+  EXPECT_EQ(url.host, "ca.example");
+  EXPECT_EQ(url.port, "8443");
+  EXPECT_EQ(url.path, "/base?x=1");
+  EXPECT_EQ(Url::parse("http://[::1]:80").host, "::1");
+  EXPECT_EQ(Url::parse("http://[::1]").authority(), "[::1]:80");
+  EXPECT_EQ(Url::parse("https://h").port, "443");
+  for (const char* bad : {"ftp://h", "https://", "https://h:", "https://h:0", "https://h:65536",
+                          "https://u@h", "https://h/#f", "https://h/a b", "https://[::1", "h"}) {
+    EXPECT_EQ(code_of([&] { Url::parse(bad); }), ErrorCode::usage) << bad;
+  }
+}
+
+TEST(HttpListener, SaysWhatItCannotHave) {
+  Listener first = Listener::bind("127.0.0.1:0");
+  EXPECT_THAT(first.address(), testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  EXPECT_EQ(code_of([&] { Listener::bind(first.address()); }), ErrorCode::configuration);
+  EXPECT_EQ(code_of([&] { Listener::bind("127.0.0.1"); }), ErrorCode::usage);
+  EXPECT_EQ(code_of([&] { Listener::bind("127.0.0.1:x"); }), ErrorCode::usage);
+  EXPECT_EQ(code_of([&] { Listener::bind("192.0.2.1:0"); }), ErrorCode::configuration);
+}
+
+}  // namespace
+}  // namespace fleetroot::http
