@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 
 #include "lib/x509/name_text.h"
+#include "lib/x509/openssl_context.h"
 
 namespace fleetroot {
 namespace {
@@ -17,20 +18,38 @@ BioPtr memory_of(std::string_view text) {
   return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
+// `parse` fills an X509 of our context, as OpenSSL's readers do: it frees what it cannot fill, or leaves it
+// alone.
+template <typename Parse>
+X509Ptr parse_certificate(const Parse& parse) {
+  X509* certificate = X509_new_ex(openssl_context(), nullptr);
+  if (parse(&certificate) == nullptr) {
+    X509_free(certificate);
+    return nullptr;
+  }
+  return X509Ptr(certificate);
+}
+
+X509Ptr next_in(BIO* pem) {
+  return parse_certificate(
+      [&](X509** certificate) { return PEM_read_bio_X509(pem, certificate, nullptr, nullptr); });
+}
+
 }  // namespace
 
 Certificate Certificate::from_der(BytesView der) {
   const unsigned char* in = der.data();
-  X509Ptr certificate(d2i_X509(nullptr, &in, static_cast<long>(der.size())));
+  X509Ptr certificate =
+      parse_certificate([&](X509** empty) { return d2i_X509(empty, &in, static_cast<long>(der.size())); });
   if (!certificate || in != der.data() + der.size()) throw not_a_certificate();
   return Certificate(std::move(certificate));
 }
 
 Certificate Certificate::from_pem(std::string_view pem) {
   BioPtr memory = memory_of(pem);
-  X509Ptr certificate(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr));
+  X509Ptr certificate = next_in(memory.get());
   if (!certificate) throw not_a_certificate();
-  X509Ptr another(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr));
+  X509Ptr another = next_in(memory.get());
   take_openssl_errors();
   if (another)
     throw Error(ErrorCode::bad_request, "there is more than one certificate here", "give one certificate");
@@ -40,9 +59,7 @@ Certificate Certificate::from_pem(std::string_view pem) {
 std::vector<Certificate> Certificate::list_from_pem(std::string_view pem) {
   BioPtr memory = memory_of(pem);
   std::vector<Certificate> certificates;
-  while (X509* certificate = PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr)) {
-    certificates.emplace_back(X509Ptr(certificate));
-  }
+  while (X509Ptr certificate = next_in(memory.get())) certificates.emplace_back(std::move(certificate));
   bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
   if (!at_end || certificates.empty()) throw not_a_certificate();
   ERR_clear_error();

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "lib/x509/name_text.h"
+#include "lib/x509/openssl_context.h"
 #include "lib/x509/provisioning_statement.h"
 
 namespace fleetroot {
@@ -152,11 +153,24 @@ bool set_public_key(X509_PUBKEY* target, const PublicKey& key) {
                                 static_cast<int>(octets.size())) == 1;
 }
 
+// `parse` fills an X509_REQ of our context, as OpenSSL's readers do: it frees what it cannot fill, or leaves
+// it alone.
+template <typename Parse>
+X509ReqPtr parse_request(const Parse& parse) {
+  X509_REQ* request = X509_REQ_new_ex(openssl_context(), nullptr);
+  if (parse(&request) == nullptr) {
+    X509_REQ_free(request);
+    return nullptr;
+  }
+  return X509ReqPtr(request);
+}
+
 }  // namespace
 
 CertificateRequest CertificateRequest::from_der(BytesView der) {
   const unsigned char* in = der.data();
-  X509ReqPtr request(d2i_X509_REQ(nullptr, &in, static_cast<long>(der.size())));
+  X509ReqPtr request = parse_request(
+      [&](X509_REQ** empty) { return d2i_X509_REQ(empty, &in, static_cast<long>(der.size())); });
   if (!request || in != der.data() + der.size())
     refuse("cannot be read", "give one PKCS#10 request, PEM or DER");
   return CertificateRequest(std::move(request));
@@ -164,7 +178,8 @@ CertificateRequest CertificateRequest::from_der(BytesView der) {
 
 CertificateRequest CertificateRequest::from_pem(std::string_view pem) {
   BioPtr memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  X509ReqPtr request(PEM_read_bio_X509_REQ(memory.get(), nullptr, nullptr, nullptr));
+  X509ReqPtr request = parse_request(
+      [&](X509_REQ** empty) { return PEM_read_bio_X509_REQ(memory.get(), empty, nullptr, nullptr); });
   if (request) return CertificateRequest(std::move(request));
   take_openssl_errors();
   return from_der(as_bytes(pem));

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "lib/x509/openssl_context.h"
+
 namespace fleetroot {
 
 std::vector<Certificate> verify_chain(const Certificate& leaf, const ChainQuestion& question) {
@@ -9,7 +11,7 @@ std::vector<Certificate> verify_chain(const Certificate& leaf, const ChainQuesti
   for (const Certificate& root : question.roots) X509_STORE_add_cert(store.get(), root.x509());
   X509StackPtr intermediates = to_stack(question.intermediates);
 
-  X509StoreCtxPtr context(X509_STORE_CTX_new());
+  X509StoreCtxPtr context(X509_STORE_CTX_new_ex(openssl_context(), nullptr));
   if (X509_STORE_CTX_init(context.get(), store.get(), leaf.x509(), intermediates.get()) != 1) {
     throw openssl_error(ErrorCode::internal, "cannot start checking a certificate", "report this");
   }

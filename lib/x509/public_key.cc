@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "lib/x509/openssl_context.h"
+
 namespace fleetroot {
 namespace {
 
@@ -75,7 +77,7 @@ std::string describe(BytesView spki) {
 
 EvpPkeyPtr from_params(const char* type, OSSL_PARAM_BLD* builder) {
   ParamsPtr params(OSSL_PARAM_BLD_to_param(builder));
-  EvpPkeyCtxPtr context(EVP_PKEY_CTX_new_from_name(nullptr, type, "provider=default"));
+  EvpPkeyCtxPtr context(EVP_PKEY_CTX_new_from_name(openssl_context(), type, nullptr));
   EVP_PKEY* key = nullptr;
   if (!params || !context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
       EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, params.get()) != 1) {
@@ -87,7 +89,7 @@ EvpPkeyPtr from_params(const char* type, OSSL_PARAM_BLD* builder) {
 EvpPkeyPtr make_evp(const Shape& shape, BytesView key) {
   if (shape.algorithm == KeyAlgorithm::ed25519) {
     return EvpPkeyPtr(
-        EVP_PKEY_new_raw_public_key_ex(nullptr, "ED25519", "provider=default", key.data(), key.size()));
+        EVP_PKEY_new_raw_public_key_ex(openssl_context(), "ED25519", nullptr, key.data(), key.size()));
   }
   ParamBuilderPtr builder(OSSL_PARAM_BLD_new());
   if (is_rsa(shape.algorithm)) {
@@ -205,10 +207,12 @@ BytesView PublicKey::key_octets() const {
 
 bool PublicKey::verifies(BytesView message, BytesView signature) const {
   EvpMdCtxPtr context(EVP_MD_CTX_new());
-  bool good =
-      EVP_DigestVerifyInit(context.get(), nullptr, digest_for(algorithm_), nullptr, key_.get()) == 1 &&
-      EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(), message.size()) ==
-          1;
+  const EVP_MD* digest = digest_for(algorithm_);
+  const char* digest_name = digest == nullptr ? nullptr : EVP_MD_get0_name(digest);
+  bool good = EVP_DigestVerifyInit_ex(context.get(), nullptr, digest_name, openssl_context(), nullptr,
+                                      key_.get(), nullptr) == 1 &&
+              EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(),
+                               message.size()) == 1;
   take_openssl_errors();
   return good;
 }

@@ -1,6 +1,7 @@
 // Device IDs, serial numbers, statements, certificates.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/dsa.h>
 
 #include <nlohmann/json.hpp>
 #include <set>
@@ -194,6 +195,21 @@ TEST(Statement, RefusesWhatIsNoStatement) {
   EXPECT_EQ(code_of([&] { ProvisioningStatement::parse(bad_name); }), ErrorCode::bad_request);
 }
 
+EvpPkeyPtr foreign_key(const std::string& kind) {
+  if (kind != "DSA") return EvpPkeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, kind.c_str()));
+  EvpPkeyCtxPtr parameters(EVP_PKEY_CTX_new_from_name(nullptr, "DSA", nullptr));
+  EVP_PKEY* domain = nullptr;
+  EVP_PKEY* key = nullptr;
+  EVP_PKEY_paramgen_init(parameters.get());
+  EVP_PKEY_CTX_set_dsa_paramgen_bits(parameters.get(), 1024);
+  EVP_PKEY_paramgen(parameters.get(), &domain);
+  EvpPkeyPtr owned(domain);
+  EvpPkeyCtxPtr generation(EVP_PKEY_CTX_new_from_pkey(nullptr, domain, nullptr));
+  EVP_PKEY_keygen_init(generation.get());
+  EVP_PKEY_keygen(generation.get(), &key);
+  return EvpPkeyPtr(key);
+}
+
 TEST(Certificates, TellWhatIsInThem) {
   Identity ca = issue({.common_name = "Root, 1", .extensions = kCaExtensions});
   Identity leaf = issue({.common_name = "dev-1", .extensions = kClientExtensions}, &ca);
@@ -237,6 +253,30 @@ TEST(Certificates, WhatIsNotExactlyOneIsRefused) {
   std::string broken = a.pem() + a.pem();
   broken[a.pem().size() + 100] = '!';
   EXPECT_EQ(code_of([&] { Certificate::list_from_pem(broken); }), ErrorCode::bad_request);
+}
+
+// OpenSSL knows these keys; the context that ours is reduced to does not.
+TEST(Certificates, WithAKeyOfAnotherKindAreReadAndNeverBelieved) {
+  for (const char* kind : {"DSA", "X448", "ED448"}) {
+    SCOPED_TRACE(kind);
+    EvpPkeyPtr signer = software_key();
+    EvpPkeyPtr foreign = foreign_key(kind);
+    ASSERT_TRUE(foreign);
+    X509Ptr x509(X509_new());
+    X509_set_version(x509.get(), X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(x509.get()), 7);
+    X509_gmtime_adj(X509_getm_notBefore(x509.get()), 0);
+    X509_gmtime_adj(X509_getm_notAfter(x509.get()), 3600);
+    set_common_name(X509_get_subject_name(x509.get()), "dev-1");
+    X509_set_issuer_name(x509.get(), X509_get_subject_name(x509.get()));
+    ASSERT_EQ(X509_set_pubkey(x509.get(), foreign.get()), 1);
+    ASSERT_GT(X509_sign(x509.get(), signer.get(), EVP_sha256()), 0);
+
+    Certificate certificate = Certificate::from_der(to_der(i2d_X509, x509.get()));
+    EXPECT_EQ(certificate.common_name(), "dev-1");
+    EXPECT_EQ(X509_get0_pubkey(certificate.x509()), nullptr);
+    EXPECT_EQ(error_of([&] { certificate.public_key(); }).code(), ErrorCode::bad_request);
+  }
 }
 
 TEST(Names, WithTwoCommonNamesOrANulHaveNone) {
