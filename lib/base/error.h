@@ -25,6 +25,12 @@ enum class ErrorCode {
   certificate_rejected,
   token_foreign_object,
   token_untrusted,
+  // and this bundle on removable media, whole
+  bundle_damaged,
+  bundle_foreign,
+  bundle_expired,
+  bundle_gap,
+  bundle_forked,
   // 69: the CA cannot be reached
   ca_unreachable,
   // 70: our bug

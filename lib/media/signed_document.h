@@ -1,0 +1,38 @@
+// What is carried on removable media: some bytes, and the signature of whoever made them, as one CMS
+// SignedData (RFC 5652) that `openssl cms -verify -inform DER` reads. Pure functions; may be called from
+// several threads.
+//
+// There is one way to write a document, and no other is read: DER; the content attached; SHA-256, SHA-384 or
+// SHA-512; one signer, named by its subject key identifier, with signed attributes and its certificate and no
+// other beside it; no unsigned attributes, no CRLs. So no byte of a document can change without its being
+// refused.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "lib/base/bytes.h"
+#include "lib/x509/certificate.h"
+
+namespace fleetroot::media {
+
+// Ten thousand requests of RSA-3072 devices in base64 are 50 MiB.
+inline constexpr std::size_t kMaximumDocumentSize = 64 << 20;
+
+// `key` is the certificate's, and may be one in a token. Error(configuration) for an Ed25519 key, with which
+// OpenSSL 3.0 makes no CMS, and for a certificate without a subject key identifier; Error(internal) if the
+// key does not sign.
+Bytes sign_document(BytesView content, const Certificate& signer, EVP_PKEY* key);
+
+// The certificate that has this subject key identifier, from where the caller trusts it; throws Error for one
+// that it does not know.
+using FindSigner = std::function<Certificate(BytesView key_id)>;
+
+// The content, if exactly the certificate that `find_signer` returns signed it. Whether that one is valid now
+// is the caller's to say. Error(bundle_damaged) for all else that is wrong.
+std::string verify_document(BytesView document, const FindSigner& find_signer);
+// The same, where the signer must be one of these; Error(bundle_foreign) if it is another.
+std::string verify_document(BytesView document, const std::vector<Certificate>& pinned);
+
+}  // namespace fleetroot::media
