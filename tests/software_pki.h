@@ -32,7 +32,8 @@ inline EvpPkeyPtr software_key(KeyAlgorithm algorithm = KeyAlgorithm::p256) {
 }
 
 inline void set_common_name(X509_NAME* name, std::string_view text) {
-  X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, as_bytes(text).data(),
+  // Not MBSTRING_UTF8, which refuses what a bad certificate has: nothing, or more than 64 characters.
+  X509_NAME_add_entry_by_NID(name, NID_commonName, V_ASN1_UTF8STRING, as_bytes(text).data(),
                              static_cast<int>(text.size()), -1, 0);
 }
 
@@ -63,6 +64,7 @@ struct CertificateText {
   std::chrono::hours begins_before = std::chrono::hours(24);
   std::chrono::hours ends_after = std::chrono::hours(24 * 365);
   const EVP_MD* digest = EVP_sha256();
+  std::vector<std::string> more_common_names{};
 };
 
 // Self-signed if there is no issuer.
@@ -76,6 +78,9 @@ inline Identity issue(const CertificateText& text, const Identity* issuer = null
   X509_set_serialNumber(certificate.get(), SerialNumber::random().asn1().get());
   X509_set_pubkey(certificate.get(), key.get());
   set_common_name(X509_get_subject_name(certificate.get()), text.common_name);
+  for (const std::string& name : text.more_common_names) {
+    set_common_name(X509_get_subject_name(certificate.get()), name);
+  }
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(signer));
   ASN1_TIME_set(X509_getm_notBefore(certificate.get()),
                 (kTestTime - text.begins_before).time_since_epoch().count());

@@ -1,0 +1,432 @@
+#include "device-gateway/registry.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace fleetroot::gateway {
+namespace {
+
+constexpr std::array<std::string_view, 1> kMigrations{R"sql(
+CREATE TABLE changes (
+  id         INTEGER PRIMARY KEY CHECK (id = 1),
+  generation INTEGER NOT NULL);
+INSERT INTO changes (id, generation) VALUES (1, 1);
+CREATE TABLE fleet_roots (
+  fingerprint TEXT PRIMARY KEY,
+  environment TEXT NOT NULL,
+  public_key  TEXT NOT NULL UNIQUE,
+  certificate TEXT NOT NULL,
+  added_at    TEXT NOT NULL);
+CREATE TABLE devices (
+  environment TEXT NOT NULL,
+  device_id   TEXT NOT NULL,
+  public_key  TEXT NOT NULL UNIQUE,
+  certificate TEXT NOT NULL,
+  state       TEXT NOT NULL CHECK (state IN ('admitted', 'blocked')),
+  origin      TEXT NOT NULL CHECK (origin IN ('joined', 'provisioned')),
+  joined_at   TEXT NOT NULL,
+  PRIMARY KEY (environment, device_id)) WITHOUT ROWID;
+CREATE TABLE superseded_keys (
+  public_key  TEXT PRIMARY KEY,
+  environment TEXT NOT NULL,
+  device_id   TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE revocation_lists (
+  environment TEXT NOT NULL,
+  issuer_key  TEXT NOT NULL,
+  is_delta    INTEGER NOT NULL,
+  number      INTEGER NOT NULL,
+  list        TEXT NOT NULL,
+  PRIMARY KEY (environment, issuer_key, is_delta));
+CREATE TABLE manifests (
+  environment TEXT NOT NULL,
+  digest      TEXT NOT NULL,
+  imported_at TEXT NOT NULL,
+  PRIMARY KEY (environment, digest));
+CREATE TABLE manifest_devices (
+  environment TEXT NOT NULL,
+  device_id   TEXT NOT NULL,
+  public_key  TEXT NOT NULL,
+  certificate TEXT NOT NULL,
+  issued_at   TEXT NOT NULL,
+  PRIMARY KEY (environment, device_id)) WITHOUT ROWID;
+CREATE TABLE credentials (
+  name        TEXT PRIMARY KEY,
+  environment TEXT NOT NULL,
+  certificate TEXT NOT NULL UNIQUE,
+  quota       INTEGER NOT NULL CHECK (quota > 0),
+  used        INTEGER NOT NULL CHECK (used >= 0 AND used <= quota),
+  expires     INTEGER NOT NULL,
+  is_revoked  INTEGER NOT NULL,
+  created_at  TEXT NOT NULL);
+)sql"};
+
+struct DeviceRow {
+  std::string id, key, certificate, state, origin, joined_at;
+
+  DeviceRecord record() const {
+    return {.id = DeviceId::parse(id),
+            .key = key,
+            .certificate = certificate,
+            .state = state == "blocked" ? DeviceState::blocked : DeviceState::admitted,
+            .origin = origin == "provisioned" ? DeviceOrigin::provisioned : DeviceOrigin::joined,
+            .joined_at = joined_at};
+  }
+};
+
+struct CredentialRow {
+  std::string name, environment, certificate, created_at;
+  long long quota = 0, used = 0, expires = 0;
+  int is_revoked = 0;
+
+  CredentialRecord record() const {
+    return {.name = CredentialName::parse(name),
+            .environment = EnvironmentName::parse(environment),
+            .certificate = certificate,
+            .quota = quota,
+            .used = used,
+            .expires = Time(std::chrono::seconds(expires)),
+            .is_revoked = is_revoked != 0,
+            .created_at = created_at};
+  }
+};
+
+constexpr std::string_view kCredentialColumns =
+    "name, environment, certificate, quota, used, expires, is_revoked, created_at";
+
+RootRecord root_record(const std::string& environment, const std::string& added_at, const std::string& der) {
+  Certificate certificate = Certificate::from_der(from_hex(der).value_or(Bytes()));
+  return {.environment = EnvironmentName::parse(environment),
+          .fingerprint = certificate.fingerprint(),
+          .added_at = added_at,
+          .certificate = certificate};
+}
+
+}  // namespace
+
+std::string key_digest(const Certificate& certificate) {
+  return sha256_hex(
+      to_der(i2d_X509_PUBKEY, static_cast<const X509_PUBKEY*>(X509_get_X509_PUBKEY(certificate.x509()))));
+}
+
+std::string_view name_of(DeviceState state) {
+  return state == DeviceState::blocked ? "blocked" : "admitted";
+}
+
+std::string_view name_of(DeviceOrigin origin) {
+  return origin == DeviceOrigin::provisioned ? "provisioned" : "joined";
+}
+
+Registry::Registry(const std::filesystem::path& file) : database_(file, kMigrations) {}
+
+std::int64_t Registry::generation() {
+  return with_store_errors([&] {
+    long long generation = 0;
+    database_.sql() << "SELECT generation FROM changes", soci::into(generation);
+    return generation;
+  });
+}
+
+void Registry::count_change() {
+  database_.sql() << "UPDATE changes SET generation = generation + 1";
+}
+
+// ---- Fleet Roots ----
+
+void Registry::add_root(const RootRecord& root) {
+  with_store_errors([&] {
+    std::string key = key_digest(root.certificate);
+    std::string der = to_hex(root.certificate.der());
+    database_.sql()
+        << "INSERT INTO fleet_roots (fingerprint, environment, public_key, certificate, added_at) "
+           "VALUES (:fingerprint, :environment, :key, :certificate, :added_at)",
+        soci::use(root.fingerprint), soci::use(root.environment.text()), soci::use(key), soci::use(der),
+        soci::use(root.added_at);
+    count_change();
+  });
+}
+
+std::vector<RootRecord> Registry::roots() {
+  return with_store_errors([&] {
+    std::vector<RootRecord> roots;
+    std::string environment, added_at, der;
+    soci::statement rows = (database_.sql().prepare << "SELECT environment, added_at, certificate "
+                                                       "FROM fleet_roots ORDER BY environment, added_at",
+                            soci::into(environment), soci::into(added_at), soci::into(der));
+    rows.execute();
+    while (rows.fetch()) roots.push_back(root_record(environment, added_at, der));
+    return roots;
+  });
+}
+
+std::optional<RootRecord> Registry::root_with_key(const std::string& key) {
+  return with_store_errors([&]() -> std::optional<RootRecord> {
+    std::string environment, added_at, der;
+    database_.sql() << "SELECT environment, added_at, certificate FROM fleet_roots WHERE public_key = :key",
+        soci::use(key), soci::into(environment), soci::into(added_at), soci::into(der);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return root_record(environment, added_at, der);
+  });
+}
+
+bool Registry::remove_root(const EnvironmentName& environment, const std::string& fingerprint) {
+  return with_store_errors([&] {
+    soci::statement statement =
+        (database_.sql().prepare << "DELETE FROM fleet_roots WHERE environment = :environment AND "
+                                    "fingerprint = :fingerprint",
+         soci::use(environment.text()), soci::use(fingerprint));
+    statement.execute(true);
+    if (statement.get_affected_rows() == 0) return false;
+    count_change();
+    return true;
+  });
+}
+
+// ---- devices ----
+
+std::optional<DeviceRecord> Registry::device(const EnvironmentName& environment, const DeviceId& id) {
+  return with_store_errors([&]() -> std::optional<DeviceRecord> {
+    DeviceRow row;
+    row.id = id.text();
+    database_.sql() << "SELECT public_key, certificate, state, origin, joined_at FROM devices "
+                       "WHERE environment = :environment AND device_id = :id",
+        soci::use(environment.text()), soci::use(id.text()), soci::into(row.key), soci::into(row.certificate),
+        soci::into(row.state), soci::into(row.origin), soci::into(row.joined_at);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return row.record();
+  });
+}
+
+std::optional<DeviceId> Registry::device_with_key(const std::string& key) {
+  return with_store_errors([&]() -> std::optional<DeviceId> {
+    std::string id;
+    database_.sql() << "SELECT device_id FROM devices WHERE public_key = :key", soci::use(key),
+        soci::into(id);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return DeviceId::parse(id);
+  });
+}
+
+bool Registry::is_superseded(const std::string& key) {
+  return with_store_errors([&] {
+    int count = 0;
+    database_.sql() << "SELECT COUNT(*) FROM superseded_keys WHERE public_key = :key", soci::use(key),
+        soci::into(count);
+    return count > 0;
+  });
+}
+
+void Registry::add_device(const EnvironmentName& environment, const DeviceRecord& device) {
+  with_store_errors([&] {
+    std::string state(name_of(device.state));
+    std::string origin(name_of(device.origin));
+    database_.sql()
+        << "INSERT INTO devices (environment, device_id, public_key, certificate, state, origin, "
+           "joined_at) VALUES (:environment, :id, :key, :certificate, :state, :origin, :joined_at)",
+        soci::use(environment.text()), soci::use(device.id.text()), soci::use(device.key),
+        soci::use(device.certificate), soci::use(state), soci::use(origin), soci::use(device.joined_at);
+  });
+}
+
+void Registry::replace_key(const EnvironmentName& environment, const DeviceRecord& device,
+                           const std::string& old_key) {
+  with_store_errors([&] {
+    database_.sql() << "INSERT INTO superseded_keys (public_key, environment, device_id) "
+                       "VALUES (:key, :environment, :id)",
+        soci::use(old_key), soci::use(environment.text()), soci::use(device.id.text());
+    database_.sql() << "UPDATE devices SET public_key = :key, certificate = :certificate "
+                       "WHERE environment = :environment AND device_id = :id",
+        soci::use(device.key), soci::use(device.certificate), soci::use(environment.text()),
+        soci::use(device.id.text());
+    count_change();
+  });
+}
+
+void Registry::note_certificate(const EnvironmentName& environment, const DeviceId& id,
+                                const std::string& certificate) {
+  with_store_errors([&] {
+    database_.sql() << "UPDATE devices SET certificate = :certificate "
+                       "WHERE environment = :environment AND device_id = :id",
+        soci::use(certificate), soci::use(environment.text()), soci::use(id.text());
+  });
+}
+
+bool Registry::set_state(const EnvironmentName& environment, const DeviceId& id, DeviceState state) {
+  return with_store_errors([&] {
+    std::string name(name_of(state));
+    soci::statement statement =
+        (database_.sql().prepare << "UPDATE devices SET state = :state "
+                                    "WHERE environment = :environment AND device_id = :id",
+         soci::use(name), soci::use(environment.text()), soci::use(id.text()));
+    statement.execute(true);
+    count_change();
+    return statement.get_affected_rows() > 0;
+  });
+}
+
+void Registry::each_device(const EnvironmentName& environment,
+                           const std::function<void(const DeviceRecord&)>& visit) {
+  with_store_errors([&] {
+    DeviceRow row;
+    soci::statement rows =
+        (database_.sql().prepare << "SELECT device_id, public_key, certificate, state, origin, joined_at "
+                                    "FROM devices WHERE environment = :environment ORDER BY device_id",
+         soci::use(environment.text()), soci::into(row.id), soci::into(row.key), soci::into(row.certificate),
+         soci::into(row.state), soci::into(row.origin), soci::into(row.joined_at));
+    rows.execute();
+    while (rows.fetch()) visit(row.record());
+  });
+}
+
+// ---- revocation lists ----
+
+void Registry::put_list(const EnvironmentName& environment, const ListRecord& list) {
+  with_store_errors([&] {
+    std::string hex = to_hex(list.der);
+    int is_delta = list.is_delta ? 1 : 0;
+    long long number = list.number;
+    database_.sql() << "INSERT INTO revocation_lists (environment, issuer_key, is_delta, number, list) "
+                       "VALUES (:environment, :issuer, :is_delta, :number, :list) "
+                       "ON CONFLICT (environment, issuer_key, is_delta) "
+                       "DO UPDATE SET number = excluded.number, list = excluded.list",
+        soci::use(environment.text()), soci::use(list.issuer_key), soci::use(is_delta), soci::use(number),
+        soci::use(hex);
+    count_change();
+  });
+}
+
+std::vector<ListRecord> Registry::lists(const EnvironmentName& environment) {
+  return with_store_errors([&] {
+    std::vector<ListRecord> lists;
+    std::string issuer, hex;
+    int is_delta = 0;
+    long long number = 0;
+    soci::statement rows =
+        (database_.sql().prepare << "SELECT issuer_key, is_delta, number, list FROM revocation_lists "
+                                    "WHERE environment = :environment ORDER BY issuer_key, is_delta",
+         soci::use(environment.text()), soci::into(issuer), soci::into(is_delta), soci::into(number),
+         soci::into(hex));
+    rows.execute();
+    while (rows.fetch()) {
+      lists.push_back({.issuer_key = issuer,
+                       .is_delta = is_delta != 0,
+                       .number = number,
+                       .der = from_hex(hex).value_or(Bytes())});
+    }
+    return lists;
+  });
+}
+
+// ---- manifests ----
+
+bool Registry::has_manifest(const EnvironmentName& environment, const std::string& digest) {
+  return with_store_errors([&] {
+    int count = 0;
+    database_.sql() << "SELECT COUNT(*) FROM manifests WHERE environment = :environment AND digest = :digest",
+        soci::use(environment.text()), soci::use(digest), soci::into(count);
+    return count > 0;
+  });
+}
+
+void Registry::add_manifest(const EnvironmentName& environment, const std::string& digest,
+                            const std::vector<ManifestDevice>& devices, Time now) {
+  with_store_errors([&] {
+    std::string time = format_time(now);
+    database_.sql() << "INSERT INTO manifests (environment, digest, imported_at) "
+                       "VALUES (:environment, :digest, :time)",
+        soci::use(environment.text()), soci::use(digest), soci::use(time);
+    std::string id, key, certificate, issued_at;
+    soci::statement insert =
+        (database_.sql().prepare
+             << "INSERT INTO manifest_devices (environment, device_id, public_key, certificate, issued_at) "
+                "VALUES (:environment, :id, :key, :certificate, :issued_at) "
+                "ON CONFLICT (environment, device_id) DO UPDATE SET public_key = excluded.public_key, "
+                "certificate = excluded.certificate, issued_at = excluded.issued_at "
+                "WHERE excluded.issued_at > manifest_devices.issued_at",
+         soci::use(environment.text()), soci::use(id), soci::use(key), soci::use(certificate),
+         soci::use(issued_at));
+    for (const ManifestDevice& device : devices) {
+      id = device.id.text();
+      key = device.key;
+      certificate = device.certificate;
+      issued_at = device.issued_at;
+      insert.execute(true);
+    }
+    count_change();
+  });
+}
+
+std::optional<ManifestDevice> Registry::on_manifest(const EnvironmentName& environment, const DeviceId& id) {
+  return with_store_errors([&]() -> std::optional<ManifestDevice> {
+    ManifestDevice device{.id = id, .key = {}, .certificate = {}, .issued_at = {}};
+    database_.sql() << "SELECT public_key, certificate, issued_at FROM manifest_devices "
+                       "WHERE environment = :environment AND device_id = :id",
+        soci::use(environment.text()), soci::use(id.text()), soci::into(device.key),
+        soci::into(device.certificate), soci::into(device.issued_at);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return device;
+  });
+}
+
+// ---- provisioning keys ----
+
+void Registry::add_credential(const CredentialRecord& credential) {
+  with_store_errors([&] {
+    long long quota = credential.quota;
+    long long expires = credential.expires.time_since_epoch().count();
+    database_.sql() << "INSERT INTO credentials (name, environment, certificate, quota, used, expires, "
+                       "is_revoked, created_at) "
+                       "VALUES (:name, :environment, :certificate, :quota, 0, :expires, 0, :created_at)",
+        soci::use(credential.name.text()), soci::use(credential.environment.text()),
+        soci::use(credential.certificate), soci::use(quota), soci::use(expires),
+        soci::use(credential.created_at);
+    count_change();
+  });
+}
+
+std::optional<CredentialRecord> Registry::credential(const CredentialName& name) {
+  return with_store_errors([&]() -> std::optional<CredentialRecord> {
+    CredentialRow row;
+    database_.sql() << fmt::format("SELECT {} FROM credentials WHERE name = :name", kCredentialColumns),
+        soci::use(name.text()), soci::into(row.name), soci::into(row.environment),
+        soci::into(row.certificate), soci::into(row.quota), soci::into(row.used), soci::into(row.expires),
+        soci::into(row.is_revoked), soci::into(row.created_at);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return row.record();
+  });
+}
+
+std::vector<CredentialRecord> Registry::credentials() {
+  return with_store_errors([&] {
+    std::vector<CredentialRecord> credentials;
+    CredentialRow row;
+    soci::statement rows = (database_.sql().prepare << fmt::format(
+                                "SELECT {} FROM credentials ORDER BY created_at, name", kCredentialColumns),
+                            soci::into(row.name), soci::into(row.environment), soci::into(row.certificate),
+                            soci::into(row.quota), soci::into(row.used), soci::into(row.expires),
+                            soci::into(row.is_revoked), soci::into(row.created_at));
+    rows.execute();
+    while (rows.fetch()) credentials.push_back(row.record());
+    return credentials;
+  });
+}
+
+bool Registry::use_credential(const CredentialName& name) {
+  return with_store_errors([&] {
+    soci::statement statement =
+        (database_.sql().prepare
+             << "UPDATE credentials SET used = used + 1 WHERE name = :name AND used < quota",
+         soci::use(name.text()));
+    statement.execute(true);
+    return statement.get_affected_rows() > 0;
+  });
+}
+
+void Registry::revoke_credential(const CredentialName& name) {
+  with_store_errors([&] {
+    database_.sql() << "UPDATE credentials SET is_revoked = 1 WHERE name = :name", soci::use(name.text());
+    count_change();
+  });
+}
+
+}  // namespace fleetroot::gateway

@@ -1,0 +1,453 @@
+// Who is let in, and for what reason nobody else is.
+#include "device-gateway/admission.h"
+
+#include <set>
+
+#include "tests/unit/device_gateway/world.h"
+
+namespace fleetroot::gateway {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Optional;
+using testing::SizeIs;
+
+using Chain = std::vector<Certificate>;
+
+constexpr Rules kShared{.allows_shared_credentials = true};
+constexpr Rules kStrict{.is_strict = true};
+
+// ---- refusals ----
+
+// One thing that is wrong, in a world that knows device 1FLEET-KNOWN.
+class Wrong : public GatewayWorld {
+ protected:
+  Wrong() { EXPECT_EQ(connect(chain_of(known_)), std::nullopt); }
+
+  Identity leaf(const CertificateText& text, const Identity* issuer = nullptr,
+                EvpPkeyPtr key = nullptr) const {
+    return issue(text, issuer != nullptr ? issuer : &ca_, std::move(key));
+  }
+  static CertificateText good() { return {.common_name = "1FLEET-NEW", .extensions = kClientExtensions}; }
+  Chain named(const std::string& name) const {
+    CertificateText text = good();
+    text.common_name = name;
+    return chain_of(leaf(text));
+  }
+  Chain with_extensions(const ExtensionTexts& extensions) const {
+    CertificateText text = good();
+    text.extensions = extensions;
+    return chain_of(leaf(text));
+  }
+  Chain under(const Identity& issuer) const {
+    return {leaf(good(), &issuer).certificate, issuer.certificate};
+  }
+  void revoke(const Identity& issuer, const Identity& subject, RevocationReason reason) {
+    put_list(issuer, 1, {{subject.certificate.serial(), reason}});
+  }
+  Chain shared_credential(bool is_revoked, std::chrono::hours lasts,
+                          const EnvironmentName& environment = kTest) {
+    Identity identity = issue({.common_name = "provisioning key k1", .extensions = kClientExtensions});
+    CredentialName name = CredentialName::parse("k1");
+    registry_.add_credential({.name = name,
+                              .environment = environment,
+                              .certificate = identity.certificate.fingerprint(),
+                              .quota = 10,
+                              .expires = kTestTime + lasts,
+                              .created_at = format_time(kTestTime)});
+    if (is_revoked) registry_.revoke_credential(name);
+    return {identity.certificate};
+  }
+
+  Identity known_ = device("1FLEET-KNOWN");
+};
+
+struct Case {
+  Refusal refusal;
+  std::function<std::optional<Refusal>(Wrong&)> attempt;
+};
+
+class EveryRefusal : public Wrong {
+ public:
+  // Each attempt is made by one who does everything right but one thing.
+  std::vector<std::pair<Refusal, std::function<std::optional<Refusal>()>>> cases() {
+    return {
+        {Refusal::no_certificate, [&] { return connect({}); }},
+        {Refusal::chain_too_long,
+         [&] {
+           Chain chain = named("1FLEET-NEW");
+           chain.resize(6, ca_.certificate);
+           return connect(chain);
+         }},
+        {Refusal::self_signed, [&] { return connect({issue(good()).certificate}); }},
+        {Refusal::unknown_root,
+         [&] {
+           Identity root = issue({.common_name = "Other Root", .extensions = kCaExtensions});
+           return connect(under(root));
+         }},
+        {Refusal::unknown_root,
+         [&] {
+           Identity root = issue({.common_name = "Other Root", .extensions = kCaExtensions});
+           return connect(under(issue({.common_name = "CA", .extensions = kIssuingExtensions}, &root)));
+         }},
+        {Refusal::false_root,
+         [&] { return connect(under(issue({.common_name = "Fleet Root", .extensions = kCaExtensions}))); }},
+        {Refusal::false_root,
+         [&] {
+           Identity root = issue({.common_name = "Fleet Root", .extensions = kCaExtensions});
+           return connect(under(issue({.common_name = "CA", .extensions = kIssuingExtensions}, &root)));
+         }},
+        {Refusal::missing_intermediate, [&] { return connect({leaf(good()).certificate}); }},
+        {Refusal::other_environment, [&] { return connect(under(test_root_)); }},
+        {Refusal::other_environment, [&] { return connect(named("1FLEET-NEW"), {}, kTest); }},
+        {Refusal::bad_signature,
+         [&] {
+           Identity forger{ca_.certificate, software_key()};
+           return connect(under(forger));
+         }},
+        {Refusal::expired,
+         [&] {
+           CertificateText text = good();
+           text.ends_after = -std::chrono::hours(1);
+           return connect(chain_of(leaf(text)));
+         }},
+        {Refusal::not_yet_valid,
+         [&] {
+           CertificateText text = good();
+           text.begins_before = -std::chrono::hours(1);
+           return connect(chain_of(leaf(text)));
+         }},
+        {Refusal::ca_expired,
+         [&] {
+           return connect(under(issue(
+               {.common_name = "CA", .extensions = kIssuingExtensions, .ends_after = -std::chrono::hours(1)},
+               &root_)));
+         }},
+        {Refusal::ca_not_yet_valid,
+         [&] {
+           return connect(under(issue({.common_name = "CA",
+                                       .extensions = kIssuingExtensions,
+                                       .begins_before = -std::chrono::hours(1)},
+                                      &root_)));
+         }},
+        {Refusal::path_too_long,
+         [&] {
+           Identity sub = issue({.common_name = "Sub CA", .extensions = kCaExtensions}, &ca_);
+           return connect({leaf(good(), &sub).certificate, sub.certificate, ca_.certificate});
+         }},
+        {Refusal::name_constraints,
+         [&] {
+           ExtensionTexts extensions = kIssuingExtensions;
+           extensions.emplace_back("nameConstraints", "critical,permitted;DNS:factory.example");
+           Identity ca = issue({.common_name = "CA", .extensions = extensions}, &root_);
+           CertificateText text = good();
+           text.extensions.emplace_back("subjectAltName", "DNS:elsewhere.example");
+           return connect({leaf(text, &ca).certificate, ca.certificate});
+         }},
+        {Refusal::not_a_ca,
+         [&] {
+           Identity false_ca = device("1FLEET-CA");
+           return connect({leaf(good(), &false_ca).certificate, false_ca.certificate, ca_.certificate});
+         }},
+        {Refusal::weak_key,
+         [&] { return connect(chain_of(leaf(good(), nullptr, EvpPkeyPtr(EVP_RSA_gen(1024))))); }},
+        {Refusal::weak_ca_key,
+         [&] {
+           return connect(under(issue({.common_name = "CA", .extensions = kIssuingExtensions}, &root_,
+                                      EvpPkeyPtr(EVP_RSA_gen(1024)))));
+         }},
+        {Refusal::weak_digest,
+         [&] {
+           CertificateText text = good();
+           text.digest = EVP_sha1();
+           return connect(chain_of(leaf(text)));
+         }},
+        {Refusal::unknown_critical_extension,
+         [&] {
+           ExtensionTexts extensions = kClientExtensions;
+           extensions.emplace_back("1.2.3.4", "critical,DER:0500");
+           return connect(with_extensions(extensions));
+         }},
+        {Refusal::ca_not_for_clients,
+         [&] {
+           ExtensionTexts extensions = kIssuingExtensions;
+           extensions.emplace_back("extendedKeyUsage", "critical,serverAuth");
+           return connect(under(issue({.common_name = "CA", .extensions = extensions}, &root_)));
+         }},
+        {Refusal::malformed_chain,  // a CA's basicConstraints must be critical (RFC 5280 section 4.2.1.9)
+         [&] {
+           return connect(under(
+               issue({.common_name = "CA",
+                      .extensions = {{"basicConstraints", "CA:TRUE"}, {"keyUsage", "critical,keyCertSign"}}},
+                     &root_)));
+         }},
+        {Refusal::ca_certificate,
+         [&] {
+           ExtensionTexts extensions = kCaExtensions;
+           extensions[1].second = "critical,keyCertSign,digitalSignature";
+           extensions.emplace_back("extendedKeyUsage", "clientAuth");
+           Identity ca = issue({.common_name = "1FLEET-NEW", .extensions = extensions}, &root_);
+           return connect({ca.certificate});
+         }},
+        {Refusal::not_for_clients, [&] { return connect(with_extensions(kServerExtensions)); }},
+        {Refusal::not_for_clients,
+         [&] {
+           return connect(with_extensions(
+               {{"basicConstraints", "critical,CA:FALSE"}, {"keyUsage", "critical,digitalSignature"}}));
+         }},
+        {Refusal::not_for_signatures,
+         [&] {
+           return connect(with_extensions({{"basicConstraints", "critical,CA:FALSE"},
+                                           {"keyUsage", "critical,keyAgreement"},
+                                           {"extendedKeyUsage", "clientAuth"}}));
+         }},
+        {Refusal::no_common_name, [&] { return connect(named("")); }},
+        {Refusal::several_common_names,
+         [&] {
+           CertificateText text = good();
+           text.more_common_names = {"1FLEET-KNOWN"};
+           return connect(chain_of(leaf(text)));
+         }},
+        {Refusal::nul_in_common_name,
+         [&] {
+           using namespace std::string_literals;
+           return connect(named("1FLEET-KNOWN\0.example"s));
+         }},
+        {Refusal::common_name_too_long, [&] { return connect(named(std::string(65, 'A'))); }},
+        {Refusal::invalid_device_id, [&] { return connect(named("../1FLEET")); }},
+        {Refusal::invalid_device_id, [&] { return connect(named("provisioning key k1")); }},
+        {Refusal::revoked,
+         [&] {
+           revoke(ca_, known_, RevocationReason::key_compromise);
+           return connect(chain_of(known_));
+         }},
+        {Refusal::superseded,
+         [&] {
+           revoke(ca_, known_, RevocationReason::superseded);
+           return connect(chain_of(known_));
+         }},
+        {Refusal::ca_revoked,
+         [&] {
+           revoke(root_, ca_, RevocationReason::ca_compromise);
+           return connect(chain_of(known_));
+         }},
+        {Refusal::blocked,
+         [&] {
+           registry_.set_state(kProduction, DeviceId::parse("1FLEET-KNOWN"), DeviceState::blocked);
+           return connect(chain_of(known_));
+         }},
+        {Refusal::device_id_taken, [&] { return connect(chain_of(device("1FLEET-KNOWN"))); }},
+        {Refusal::key_taken,
+         [&] {
+           EVP_PKEY_up_ref(known_.key.get());
+           return connect(chain_of(device("1FLEET-NEW", EvpPkeyPtr(known_.key.get()))));
+         }},
+        {Refusal::not_on_manifest, [&] { return connect(named("1FLEET-NEW"), kStrict); }},
+        {Refusal::not_on_manifest,
+         [&] {
+           deliver("1FLEET-NEW", device("1FLEET-NEW").certificate, "2026-11-24T00:00:00Z");
+           return connect(named("1FLEET-NEW"), kStrict);
+         }},
+        {Refusal::shared_credentials_not_allowed,
+         [&] { return connect(shared_credential(false, std::chrono::hours(1))); }},
+        {Refusal::shared_credentials_revoked,
+         [&] { return connect(shared_credential(true, std::chrono::hours(1)), kShared, kTest); }},
+        {Refusal::shared_credentials_expired,
+         [&] { return connect(shared_credential(false, std::chrono::hours(0)), kShared, kTest); }},
+        {Refusal::other_environment,
+         [&] {
+           return connect(shared_credential(false, std::chrono::hours(1), kProduction), kShared, kTest);
+         }},
+    };
+  }
+};
+
+class ARefusal : public EveryRefusal, public testing::WithParamInterface<std::size_t> {};
+
+TEST_P(ARefusal, HasItsReasonAndLeavesNoTrace) {
+  auto [reason, attempt] = cases().at(GetParam());
+  std::vector<std::string> blocked{devices()};
+  for (std::string& device : blocked) device.replace(device.rfind(' '), std::string::npos, " blocked");
+  std::vector<std::string> before = devices();
+  ASSERT_THAT(before, SizeIs(1));
+
+  EXPECT_THAT(attempt(), Optional(reason));
+
+  EXPECT_EQ(devices(), reason == Refusal::blocked ? blocked : before);
+  EXPECT_THAT(devices(kTest), IsEmpty());
+}
+
+constexpr std::size_t kCases = 46;
+INSTANTIATE_TEST_SUITE_P(Admission, ARefusal, testing::Range(std::size_t{0}, kCases));
+
+class Refusals : public EveryRefusal {
+  void TestBody() override {}
+
+ public:
+  std::size_t count() { return cases().size(); }
+  std::set<Refusal> reasons() {
+    std::set<Refusal> reasons;
+    for (const auto& [reason, attempt] : cases()) reasons.insert(reason);
+    return reasons;
+  }
+};
+
+TEST(Refusals, AreAllTriedAndMany) {
+  Refusals refusals;
+  EXPECT_EQ(refusals.count(), kCases);
+  EXPECT_GE(refusals.reasons().size(), 38U);
+}
+
+TEST(Refusals, HaveNamesOfTheirOwn) {
+  std::set<std::string_view> names;
+  for (int i = 0; i <= static_cast<int>(Refusal::upstream_unreachable); ++i) {
+    auto refusal = static_cast<Refusal>(i);
+    EXPECT_TRUE(names.insert(name_of(refusal)).second) << name_of(refusal);
+    EXPECT_FALSE(words_of(refusal).empty());
+  }
+}
+
+// ---- admissions ----
+
+class Admitted : public GatewayWorld {
+ protected:
+  Standing standing_of(const Chain& chain, const Rules& rules = {}) {
+    Decision decision = decide(chain, rules);
+    const Refusal* refusal = std::get_if<Refusal>(&decision);
+    EXPECT_EQ(refusal, nullptr) << (refusal != nullptr ? name_of(*refusal) : "");
+    return refusal != nullptr ? Standing::admitted : std::get<AdmittedDevice>(decision).standing;
+  }
+  std::string key_of(const std::string& id) {
+    return registry_.device(kProduction, DeviceId::parse(id))->key;
+  }
+};
+
+TEST_F(Admitted, AnUnknownDeviceJoinsUnderItsCommonName) {
+  Identity one = device("1FLEET-1");
+  EXPECT_EQ(standing_of(chain_of(one)), Standing::joins);
+  EXPECT_THAT(devices(), IsEmpty()) << "deciding changed the registry";
+  EXPECT_EQ(connect(chain_of(one)), std::nullopt);
+  EXPECT_EQ(key_of("1FLEET-1"), key_digest(one.certificate));
+  EXPECT_EQ(standing_of(chain_of(one)), Standing::admitted);
+}
+
+TEST_F(Admitted, OneRightUnderTheRootToo) {
+  Identity one = issue({.common_name = "1FLEET-1", .extensions = kClientExtensions}, &root_);
+  EXPECT_EQ(connect({one.certificate}), std::nullopt);
+}
+
+TEST_F(Admitted, TheSameNameIsAnotherDeviceInAnotherEnvironment) {
+  Identity there = issue({.common_name = "1FLEET-1", .extensions = kClientExtensions}, &test_root_);
+  EXPECT_EQ(connect(chain_of(device("1FLEET-1"))), std::nullopt);
+  EXPECT_EQ(connect({there.certificate}, {}, kTest), std::nullopt);
+  EXPECT_THAT(devices(kTest), SizeIs(1));
+}
+
+TEST_F(Admitted, ANewCertificateForTheSameKeyIsNoted) {
+  Identity one = device("1FLEET-1");
+  connect(chain_of(one));
+  EVP_PKEY_up_ref(one.key.get());
+  Identity renewed = device("1FLEET-1", EvpPkeyPtr(one.key.get()));
+  EXPECT_EQ(standing_of(chain_of(renewed)), Standing::renewed);
+  EXPECT_EQ(connect(chain_of(renewed)), std::nullopt);
+  EXPECT_EQ(registry_.device(kProduction, DeviceId::parse("1FLEET-1"))->certificate,
+            renewed.certificate.fingerprint());
+}
+
+TEST_F(Admitted, AReworkedDeviceComesWithItsNewKeyAndNeverAgainWithTheOld) {
+  Identity old = device("1FLEET-1");
+  Identity reworked = device("1FLEET-1");
+  connect(chain_of(old));
+  EXPECT_THAT(connect(chain_of(reworked)), Optional(Refusal::device_id_taken));
+  deliver("1FLEET-1", reworked.certificate, "2026-11-24T00:00:00Z");
+  EXPECT_EQ(standing_of(chain_of(old)), Standing::admitted) << "refused before the new key has come";
+  EXPECT_EQ(standing_of(chain_of(reworked)), Standing::reworked);
+  EXPECT_EQ(connect(chain_of(reworked)), std::nullopt);
+  EXPECT_EQ(key_of("1FLEET-1"), key_digest(reworked.certificate));
+  EXPECT_THAT(connect(chain_of(old)), Optional(Refusal::superseded));
+  // A manifest from before the rework, imported late, does not bring the old key back.
+  deliver("1FLEET-1", old.certificate, "2026-11-01T00:00:00Z");
+  EXPECT_THAT(connect(chain_of(old)), Optional(Refusal::superseded));
+}
+
+TEST_F(Admitted, InStrictModeWhoIsOnAManifest) {
+  Identity one = device("1FLEET-1");
+  deliver("1FLEET-1", one.certificate, "2026-11-24T00:00:00Z");
+  EXPECT_EQ(connect(chain_of(one), kStrict), std::nullopt);
+}
+
+TEST_F(Admitted, InRehearsalNothingIsRegistered) {
+  EXPECT_EQ(connect(chain_of(device("1FLEET-1")), {.is_rehearsal = true}), std::nullopt);
+  EXPECT_THAT(devices(), IsEmpty());
+}
+
+TEST_F(Admitted, OfTwoUnderOneNameAtOnceOneJoins) {
+  Identity first = device("1FLEET-1");
+  Identity second = device("1FLEET-1");
+  Admission admission(kProduction, {});
+  Decision one = decide(chain_of(first));
+  Decision other = decide(chain_of(second));
+  EXPECT_EQ(admission.enter(std::get<AdmittedDevice>(one), registry_, kTestTime), std::nullopt);
+  EXPECT_THAT(admission.enter(std::get<AdmittedDevice>(other), registry_, kTestTime),
+              Optional(Refusal::device_id_taken));
+  EXPECT_EQ(key_of("1FLEET-1"), key_digest(first.certificate));
+}
+
+TEST_F(Admitted, ADeltaListAddsAndTakesBack) {
+  Identity one = device("1FLEET-1");
+  Identity two = device("1FLEET-2");
+  put_list(ca_, 1, {{one.certificate.serial(), RevocationReason::certificate_hold}});
+  put_list(ca_, 2,
+           {{one.certificate.serial(), RevocationReason::remove_from_crl},
+            {two.certificate.serial(), RevocationReason::key_compromise}},
+           1);
+  EXPECT_EQ(connect(chain_of(one)), std::nullopt);
+  EXPECT_THAT(connect(chain_of(two)), Optional(Refusal::revoked));
+  // A newer complete list knows better than an old delta.
+  put_list(ca_, 3, {{one.certificate.serial(), RevocationReason::key_compromise}});
+  EXPECT_THAT(connect(chain_of(one)), Optional(Refusal::revoked));
+  EXPECT_EQ(connect(chain_of(two)), std::nullopt);
+}
+
+class Still : public Admitted {
+ protected:
+  std::optional<Refusal> still(const AdmittedDevice& device, const Rules& rules = {}) {
+    return Admission(kProduction, rules).still(device, world(), registry_, kTestTime);
+  }
+};
+
+TEST_F(Still, WhoWasLetInIsSentAwayByWhatChanges) {
+  Identity identity = device("1FLEET-1");
+  connect(chain_of(identity));
+  AdmittedDevice device = std::get<AdmittedDevice>(decide(chain_of(identity)));
+  EXPECT_EQ(still(device), std::nullopt);
+  EXPECT_THAT(still(device, kStrict), Optional(Refusal::not_on_manifest));
+  put_list(ca_, 1, {{identity.certificate.serial(), RevocationReason::key_compromise}});
+  EXPECT_THAT(still(device), Optional(Refusal::revoked));
+  put_list(ca_, 2, {});
+  registry_.set_state(kProduction, device.id, DeviceState::blocked);
+  EXPECT_THAT(still(device), Optional(Refusal::blocked));
+  registry_.set_state(kProduction, device.id, DeviceState::admitted);
+  registry_.remove_root(kProduction, root_.certificate.fingerprint());
+  EXPECT_THAT(still(device), Optional(Refusal::unknown_root));
+}
+
+TEST_F(Still, EveryChangeOfTrustIsCounted) {
+  Identity one = device("1FLEET-1");
+  std::int64_t generation = registry_.generation();
+  auto has_changed = [&] { return std::exchange(generation, registry_.generation()) != generation; };
+  connect(chain_of(one));
+  EXPECT_FALSE(has_changed()) << "a device that joins changes nothing for others";
+  put_list(ca_, 1, {});
+  EXPECT_TRUE(has_changed());
+  deliver("1FLEET-1", one.certificate, "2026-11-24T00:00:00Z");
+  EXPECT_TRUE(has_changed());
+  registry_.set_state(kProduction, DeviceId::parse("1FLEET-1"), DeviceState::blocked);
+  EXPECT_TRUE(has_changed());
+  registry_.remove_root(kProduction, root_.certificate.fingerprint());
+  EXPECT_TRUE(has_changed());
+}
+
+}  // namespace
+}  // namespace fleetroot::gateway
