@@ -34,6 +34,11 @@ std::string_view text(beast::string_view view) {
   return {view.data(), view.size()};
 }
 
+Trouble trouble_of(unsigned status) {
+  if (status == 413) return Trouble::body_too_large;
+  return status == 431 ? Trouble::head_too_large : Trouble::bad_request;
+}
+
 Request to_request(Parser& parser, const Peer& peer) {
   auto& message = parser.get();
   Request request;
@@ -65,19 +70,20 @@ Bytes encode_head(const Response& response, bool keep_alive, bool has_body) {
 }  // namespace
 
 Connection::Connection(std::shared_ptr<Shared> shared, asio::ip::tcp::socket socket,
-                       std::shared_ptr<SSL_CTX> tls, PeerCheck check)
+                       std::shared_ptr<SSL_CTX> tls, PeerCheck check, PeerArrival arrival)
     : shared_(std::move(shared)),
       tls_(std::move(tls)),
       check_(std::move(check)),
+      arrival_(std::move(arrival)),
       chain_check_([this](std::vector<Certificate> chain) { return check_chain(std::move(chain)); }),
       stream_(std::move(socket)),
       answered_(stream_.executor()) {}
 
 void Connection::start(const std::string& address) {
   // Not a shared one: who is no longer there needs no closing.
-  auto close = [executor = stream_.executor(), weak = weak_from_this()] {
-    asio::post(executor, [weak] {
-      if (auto connection = weak.lock()) connection->close();
+  auto close = [executor = stream_.executor(), weak = weak_from_this()](Connections::Reason reason) {
+    asio::post(executor, [weak, reason] {
+      if (auto connection = weak.lock()) connection->close(reason);
     });
   };
   std::optional<std::uint64_t> place =
@@ -90,6 +96,7 @@ void Connection::start(const std::string& address) {
 }
 
 void Connection::enter(Stage stage) {
+  stage_ = stage;
   if (!shared_->connections.enter(peer_.connection, stage, steady_clock::now())) throw Ended();
 }
 
@@ -104,8 +111,10 @@ asio::awaitable<void> Connection::run() {
     co_await stream_.finish_writing();
   } catch (const Ended&) {
   } catch (const std::exception&) {
-    // The client has gone, was cut off, or does not speak TLS: nobody is left to be told.
+    // The client has gone, was cut off, or does not speak TLS.
     take_openssl_errors();
+    if (is_overdue_ && stage_ == Stage::handshake) tell(Trouble::slow_handshake, "it took too long");
+    if (is_overdue_ && stage_ == Stage::reading) tell(Trouble::slow_request, "it took too long");
   }
   stream_.close();
   shared_->connections.remove(peer_.connection);
@@ -117,13 +126,29 @@ asio::awaitable<void> Connection::shake_hands() {
   try {
     co_await stream_.shake_hands(std::move(ssl));
     is_done = true;
-  } catch (const Error&) {
+  } catch (const Error& error) {
     take_openssl_errors();
+    if (!is_refused_) tell(stream_.handshake_trouble(), error.what());
   }
-  if (is_done) co_return;
+  if (is_done) {
+    if (arrival_) arrive();
+    co_return;
+  }
   // OpenSSL has said why; the client is to read it.
   co_await linger();
   throw Ended();
+}
+
+void Connection::arrive() {
+  try {
+    arrival_(peer_);
+  } catch (const std::exception&) {
+    throw Ended();  // logged by whom it was told, where anybody wants to know
+  }
+}
+
+void Connection::tell(Trouble trouble, const std::string& words) const {
+  if (shared_->on_trouble) shared_->on_trouble(peer_, trouble, words);
 }
 
 bool Connection::check_chain(std::vector<Certificate> chain) {
@@ -133,10 +158,12 @@ bool Connection::check_chain(std::vector<Certificate> chain) {
   shared_->connections.set_peer(peer_);
   try {
     check_(peer_);
-    return true;
   } catch (const std::exception&) {
+    is_refused_ = true;
     return false;  // logged by the check, where anybody wants to know
   }
+  shared_->connections.set_peer(peer_);  // with the check's note
+  return true;
 }
 
 // False at the end of the stream.
@@ -207,6 +234,7 @@ asio::awaitable<bool> Connection::serve_request() {
 }
 
 asio::awaitable<void> Connection::refuse(unsigned status, std::string_view words) {
+  tell(trouble_of(status), std::string(words));
   Response response = Response::text(status, fmt::format("{}\n", words));
   co_await send(response, false, true);
   co_await stream_.finish_writing();
@@ -249,7 +277,8 @@ asio::awaitable<void> Connection::linger() {
   co_await stream_.drain(kLingerBytes);
 }
 
-void Connection::close() {
+void Connection::close(Connections::Reason reason) {
+  is_overdue_ = reason == Connections::Reason::overdue;
   stream_.close();
   answered_.cancel();
 }

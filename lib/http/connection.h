@@ -15,21 +15,25 @@ namespace fleetroot::http {
 
 // What all connections of one server share.
 struct Shared {
-  Shared(Limits all_limits, Handler all_handler)
-      : limits(all_limits), handler(std::move(all_handler)), connections(limits) {}
+  Shared(Limits all_limits, Handler all_handler, TroubleListener listener)
+      : limits(all_limits),
+        handler(std::move(all_handler)),
+        on_trouble(std::move(listener)),
+        connections(limits) {}
 
   asio::io_context context;
   const Limits limits;
   const Handler handler;
+  const TroubleListener on_trouble;
   Connections connections;
 };
 
 // Shared: by its coroutine, by the reply that is out, and by what closes it from another thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  // A socket on a strand. `tls` and `check` are null without TLS.
+  // A socket on a strand. `tls`, `check` and `arrival` are null without TLS.
   Connection(std::shared_ptr<Shared> shared, asio::ip::tcp::socket socket, std::shared_ptr<SSL_CTX> tls,
-             PeerCheck check);
+             PeerCheck check, PeerArrival arrival);
 
   // Begins to serve, unless the server is full.
   void start(const std::string& address);
@@ -46,14 +50,20 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<void> send(const Response& response, bool keep_alive, bool has_body);
   // Lets a client that was refused read why.
   asio::awaitable<void> linger();
+  void arrive();
   bool check_chain(std::vector<Certificate> chain);
   void take_answer(Response response);
-  void close();
+  void close(Connections::Reason reason);
+  void tell(Trouble trouble, const std::string& words) const;
   void enter(Stage stage);
 
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<SSL_CTX> tls_;  // OpenSSL counts too; the server's may be replaced meanwhile
   PeerCheck check_;
+  PeerArrival arrival_;
+  Stage stage_ = Stage::handshake;
+  bool is_overdue_ = false;
+  bool is_refused_ = false;  // by the check, which knows
   ChainCheck chain_check_;
   Peer peer_;
   Stream stream_;

@@ -37,13 +37,13 @@ std::chrono::milliseconds Connections::patience(Stage stage) const {
   return {};
 }
 
-void Connections::close(Connection& connection) {
+void Connections::close(Connection& connection, Reason reason) {
   if (connection.is_closed) return;
   connection.is_closed = true;
   --open_;
   auto from = open_from_.find(connection.peer.address);
   if (--from->second == 0) open_from_.erase(from);
-  connection.close();
+  connection.close(reason);
 }
 
 // Sends away the one that has waited longest, of this address or of all. False if nobody waits.
@@ -84,7 +84,7 @@ void Connections::remove(std::uint64_t number) {
   std::lock_guard lock(mutex_);
   auto found = table_.find(number);
   if (found == table_.end()) return;
-  found->second.close = [] {};
+  found->second.close = [](Reason) {};
   close(found->second);
   table_.erase(found);
   changed_.notify_all();
@@ -126,7 +126,7 @@ bool Connections::may_request(const std::string& address, TimePoint now) {
 void Connections::close_overdue(TimePoint now) {
   std::lock_guard lock(mutex_);
   for (auto& [number, connection] : table_) {
-    if (now >= connection.deadline) close(connection);
+    if (now >= connection.deadline) close(connection, Reason::overdue);
   }
 }
 

@@ -21,8 +21,9 @@ enum class Stage { handshake, idle, reading, answering, writing, lingering };
 class Connections {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
+  enum class Reason { not_wanted, overdue };
   // Makes the connection's coroutine end, soon, on its own thread. Called under this table's lock.
-  using Close = std::function<void()>;
+  using Close = std::function<void(Reason)>;
 
   explicit Connections(const Limits& limits) : limits_(limits) {}
 
@@ -61,7 +62,7 @@ class Connections {
   using Table = std::map<std::uint64_t, Connection>;
 
   bool make_room(const std::string* address);
-  void close(Connection& connection);
+  void close(Connection& connection, Reason reason = Reason::not_wanted);
   std::chrono::milliseconds patience(Stage stage) const;
 
   const Limits limits_;

@@ -1,6 +1,7 @@
 // An HTTP request and its response, as those who answer them see them, and the peer that a request came from.
 #pragma once
 
+#include <any>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,8 @@ struct Peer {
   // holds the key; in a PeerCheck it has not yet.
   std::optional<Certificate> certificate;
   std::vector<Certificate> chain;  // in the order presented, `certificate` first
+  // Whatever the server's PeerCheck wants to be reminded of when a request comes.
+  std::any note{};
 };
 
 struct Request {

@@ -51,7 +51,8 @@ void Reply::operator()(Response response) {
 class Server::State {
  public:
   State(ServerSettings settings, Handler handler)
-      : shared_(std::make_shared<Shared>(with_enough_files(settings.limits), std::move(handler))) {
+      : shared_(std::make_shared<Shared>(with_enough_files(settings.limits), std::move(handler),
+                                         std::move(settings.on_trouble))) {
     if (settings.tls) use(*settings.tls);
     for (Listener& listener : settings.listeners) {
       addresses.push_back(listener.address());
@@ -71,6 +72,7 @@ class Server::State {
     std::lock_guard lock(tls_mutex_);
     tls_ = std::move(context);
     check_ = tls.check;
+    arrival_ = tls.arrival;
   }
 
   Connections& connections() { return shared_->connections; }
@@ -121,10 +123,11 @@ class Server::State {
     std::unique_lock lock(tls_mutex_);
     std::shared_ptr<SSL_CTX> tls = tls_;
     PeerCheck check = check_;
+    PeerArrival arrival = arrival_;
     lock.unlock();
     try {
-      auto connection =
-          std::make_shared<Connection>(shared_, std::move(socket), std::move(tls), std::move(check));
+      auto connection = std::make_shared<Connection>(shared_, std::move(socket), std::move(tls),
+                                                     std::move(check), std::move(arrival));
       connection->start(address);
     } catch (const std::exception&) {
       // The client went away before it was greeted.
@@ -145,6 +148,7 @@ class Server::State {
   std::mutex tls_mutex_;
   std::shared_ptr<SSL_CTX> tls_;  // shared with the connections that began under it
   PeerCheck check_;
+  PeerArrival arrival_;
   std::list<tcp::acceptor> acceptors_;
   asio::steady_timer sweep_timer_{asio::make_strand(shared_->context)};
   bool has_swept_ = false;

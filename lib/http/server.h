@@ -78,11 +78,26 @@ class Reply {
 // answered as 500.
 using Handler = std::function<void(Request, Reply)>;
 
+// What ended a connection, or a request, without the handler's knowledge. A check that refuses is none.
+enum class Trouble {
+  no_certificate,
+  old_tls,
+  handshake,
+  slow_handshake,
+  slow_request,
+  bad_request,
+  head_too_large,
+  body_too_large
+};
+// From several threads at once; soon done, and throws nothing.
+using TroubleListener = std::function<void(const Peer& peer, Trouble trouble, const std::string& words)>;
+
 struct ServerSettings {
   std::vector<Listener> listeners;
   std::optional<ServerTls> tls{};
   Limits limits{};
   unsigned threads = 2;
+  TroubleListener on_trouble{};
 };
 
 // Serves from construction on. SIGPIPE must be ignored (harden_process() does).

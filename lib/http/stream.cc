@@ -13,6 +13,19 @@ namespace {
 using asio::use_awaitable;
 using Socket = asio::ip::tcp::socket;
 
+Trouble trouble_of(unsigned long code) {
+  if (ERR_GET_LIB(code) != ERR_LIB_SSL) return Trouble::handshake;
+  switch (ERR_GET_REASON(code)) {
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+      return Trouble::no_certificate;
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+      return Trouble::old_tls;
+    default:
+      return Trouble::handshake;
+  }
+}
+
 Error tls_error(SSL* ssl) {
   long verdict = SSL_get_verify_result(ssl);
   unsigned long code = ERR_peek_error();
@@ -80,7 +93,12 @@ asio::awaitable<int> Stream::drive(Call call) {
 asio::awaitable<void> Stream::shake_hands(SslPtr ssl) {
   ssl_ = std::move(ssl);
   SSL_set_fd(ssl_.get(), socket_.native_handle());
-  int done = co_await drive([](SSL* handle) { return SSL_do_handshake(handle); });
+  auto shake = [this](SSL* handle) {
+    int result = SSL_do_handshake(handle);
+    if (result <= 0) handshake_trouble_ = trouble_of(ERR_peek_error());
+    return result;
+  };
+  int done = co_await drive(shake);
   if (done != 1) throw std::system_error(ECONNRESET, std::generic_category());
 }
 

@@ -6,6 +6,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <span>
 
+#include "lib/http/server.h"
 #include "lib/http/tls_context.h"
 
 namespace fleetroot::http {
@@ -21,6 +22,8 @@ class Stream {
 
   // From here on all goes through `ssl`. Error(certificate_rejected, not_authorised, protocol).
   asio::awaitable<void> shake_hands(SslPtr ssl);
+  // What it was, if that failed with an Error.
+  Trouble handshake_trouble() const { return handshake_trouble_; }
   // Returns when something can be read, or the other side has closed.
   asio::awaitable<void> wait_readable();
   // How many bytes; 0 at the end.
@@ -42,6 +45,7 @@ class Stream {
 
   asio::ip::tcp::socket socket_;
   SslPtr ssl_;
+  Trouble handshake_trouble_ = Trouble::handshake;
 };
 
 }  // namespace fleetroot::http

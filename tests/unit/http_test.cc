@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <future>
+#include <mutex>
 #include <thread>
 
 #include "lib/base/process.h"
@@ -79,6 +82,34 @@ class RawClient {
   FileDescriptor fd_;
 };
 
+// What the server told of, from its own threads.
+class Troubles {
+ public:
+  void push(Trouble trouble) {
+    std::lock_guard lock(mutex_);
+    troubles_.push_back(trouble);
+    changed_.notify_all();
+  }
+  Trouble pop() {
+    std::unique_lock lock(mutex_);
+    bool came = changed_.wait_for(lock, std::chrono::seconds(60), [&] { return !troubles_.empty(); });
+    EXPECT_TRUE(came) << "nobody was told";
+    if (!came) return Trouble::bad_request;
+    Trouble trouble = troubles_.front();
+    troubles_.pop_front();
+    return trouble;
+  }
+  bool is_empty() {
+    std::lock_guard lock(mutex_);
+    return troubles_.empty();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Trouble> troubles_;
+};
+
 class HttpServer : public testing::Test {
  protected:
   HttpServer() { harden_process(); }
@@ -86,9 +117,12 @@ class HttpServer : public testing::Test {
   Server& start(Limits limits = {}, Handler handler = echo, std::optional<ServerTls> tls = {}) {
     std::vector<Listener> listeners;
     listeners.push_back(Listener::bind("127.0.0.1:0"));
-    server_.emplace(
-        ServerSettings{.listeners = std::move(listeners), .tls = std::move(tls), .limits = limits},
-        std::move(handler));
+    server_.emplace(ServerSettings{.listeners = std::move(listeners),
+                                   .tls = std::move(tls),
+                                   .limits = limits,
+                                   .on_trouble = [this](const Peer&, Trouble trouble,
+                                                        const std::string&) { troubles_.push(trouble); }},
+                    std::move(handler));
     return *server_;
   }
   const std::string& address() const { return server_->addresses().front(); }
@@ -102,6 +136,7 @@ class HttpServer : public testing::Test {
     return raw.read_all();
   }
 
+  Troubles troubles_;
   std::optional<Server> server_;
 };
 
@@ -338,6 +373,55 @@ TEST_F(TlsServer, TheCheckDecides) {
   start({}, echo, server_tls());
   EXPECT_EQ(code_of([&] { client(&other).exchange({.path = "/"}, soon()); }), ErrorCode::not_authorised);
   EXPECT_EQ(code_of([&] { client().exchange({.path = "/"}, soon()); }), ErrorCode::not_authorised);
+}
+
+TEST_F(TlsServer, WhoHasProvenHisKeyArrivesWithTheChecksNote) {
+  ServerTls tls = server_tls();
+  std::atomic<int> arrived = 0;
+  std::atomic<bool> is_welcome = true;
+  tls.check = [](Peer& peer) { peer.note = peer.certificate->common_name().value_or("?"); };
+  tls.arrival = [&](const Peer& peer) {
+    EXPECT_EQ(std::any_cast<std::string>(peer.note), "device-1");
+    ++arrived;
+    if (!is_welcome) throw Error(ErrorCode::not_authorised, "too late", "");
+  };
+  start(
+      {},
+      [](const Request& request, Reply reply) {
+        reply(Response::text(200, std::any_cast<std::string>(request.peer.note)));
+      },
+      tls);
+  EXPECT_EQ(body_of(client(&device).exchange({.path = "/"}, soon())), "device-1");
+  EXPECT_EQ(arrived, 1);
+  is_welcome = false;
+  EXPECT_THROW(client(&device).exchange({.path = "/"}, soon()), Error);
+  EXPECT_EQ(arrived, 2);
+}
+
+TEST_F(TlsServer, TellsWhatEndedAHandshake) {
+  start({.handshake = std::chrono::milliseconds(500)}, echo, server_tls());
+  EXPECT_THROW(client().exchange({.path = "/"}, soon()), Error);
+  EXPECT_EQ(troubles_.pop(), Trouble::no_certificate);
+  RawClient plain(address());
+  plain.send("GET / HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(troubles_.pop(), Trouble::handshake);
+  RawClient silent(address());
+  EXPECT_EQ(troubles_.pop(), Trouble::slow_handshake);
+  // Whom the check refuses, it has told of.
+  EXPECT_THROW(client(&other).exchange({.path = "/"}, soon()), Error);
+  EXPECT_TRUE(troubles_.is_empty());
+}
+
+TEST_F(HttpServer, TellsWhatItRefusedAlone) {
+  start({.body = 10, .head = 400, .headers = std::chrono::milliseconds(500)});
+  ask("POST / HTTP/1.1\r\nContent-Length: 11\r\n\r\n12345678901");
+  EXPECT_EQ(troubles_.pop(), Trouble::body_too_large);
+  ask("GET / HTTP/1.1\r\nA: " + std::string(500, 'a') + "\r\n\r\n");
+  EXPECT_EQ(troubles_.pop(), Trouble::head_too_large);
+  ask("what?\r\n\r\n");
+  EXPECT_EQ(troubles_.pop(), Trouble::bad_request);
+  ask("GET / HTT");
+  EXPECT_EQ(troubles_.pop(), Trouble::slow_request);
 }
 
 TEST_F(TlsServer, ACertificateMayBeOptional) {
