@@ -25,7 +25,8 @@ CertificatePlan authority_plan(const std::string& common_name, const PublicKey& 
 }
 
 CertificateRecord record_of(const LintedCertificate& linted, const Signer& signer, SubjectKind kind,
-                            const std::string& subject, const CertificatePlan& plan) {
+                            const std::string& subject, const CertificatePlan& plan,
+                            const std::optional<CertificateRecord>& predecessor) {
   return {.serial = linted.serial().hex(),
           .kind = kind,
           .subject = subject,
@@ -41,7 +42,9 @@ CertificateRecord record_of(const LintedCertificate& linted, const Signer& signe
           .not_after = linted.not_after(),
           .tbs = linted.tbs(),
           .certificate = {},
-          .statement = {}};
+          .statement = {},
+          .generation = predecessor ? predecessor->generation + 1 : 1,
+          .supersedes = predecessor ? predecessor->serial : ""};
 }
 
 // The certificate that this subject already has for this key.
@@ -131,7 +134,8 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
     WriteTransaction transaction = ledger.write();
     std::optional<Certificate> before = issued_before(ledger, kind, subject, plan.public_key);
     if (before) return *before;
-    ledger.certificates.reserve(record_of(linted, signer, kind, subject, plan));
+    Standing standing = ledger.certificates.standing(kind, subject);
+    ledger.certificates.reserve(record_of(linted, signer, kind, subject, plan, standing.revoked));
     transaction.commit();
   }
   Certificate certificate = sign(std::move(linted), signer.key, signer.public_key);

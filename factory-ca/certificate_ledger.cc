@@ -24,11 +24,11 @@ Value from_name(const std::array<Value, N>& values, const std::string& name) {
 constexpr std::string_view kColumns =
     "serial, kind, subject, order_id, sender, profile, profile_digest, issuer_key_id, public_key, "
     "key_algorithm, key_id, not_before, not_after, tbs, certificate, statement, state, issued_at, "
-    "confirmation, confirmed_at";
+    "confirmation, confirmed_at, supersedes, revocation_reason, revoked_at, generation, renewal";
 
 // A row as the database has it.
 struct Row {
-  std::string kind, state, confirmation, tbs, certificate;
+  std::string kind, state, confirmation, tbs, certificate, revocation_reason;
   long long not_before = 0, not_after = 0;
   CertificateRecord record;
 
@@ -40,6 +40,7 @@ struct Row {
     record.certificate = from_hex(certificate).value_or(Bytes());
     record.not_before = Time(std::chrono::seconds(not_before));
     record.not_after = Time(std::chrono::seconds(not_after));
+    record.revocation_reason = parse_revocation_reason(revocation_reason);
     return record;
   }
 };
@@ -56,10 +57,13 @@ soci::statement select(soci::session& sql, const std::string& where, Row& row, c
   }
   statement.exchange(soci::into(row.not_before));
   statement.exchange(soci::into(row.not_after));
-  for (std::string* text : {&row.tbs, &row.certificate, &record.statement, &row.state, &record.issued_at,
-                            &row.confirmation, &record.confirmed_at}) {
+  for (std::string* text :
+       {&row.tbs, &row.certificate, &record.statement, &row.state, &record.issued_at, &row.confirmation,
+        &record.confirmed_at, &record.supersedes, &row.revocation_reason, &record.revoked_at}) {
     statement.exchange(soci::into(*text));
   }
+  statement.exchange(soci::into(record.generation));
+  statement.exchange(soci::into(record.renewal));
   bind(statement);
   statement.alloc();
   statement.prepare(fmt::format("SELECT {} FROM certificates WHERE {}", kColumns, where));
@@ -128,10 +132,40 @@ std::string_view name_of(Confirmation confirmation) {
   return "";
 }
 
-std::optional<CertificateRecord> CertificateLedger::live(SubjectKind kind, const std::string& subject) {
+Standing CertificateLedger::standing(SubjectKind kind, const std::string& subject) {
   std::string kind_name(name_of(kind));
-  return select_one(database_, "kind = :kind AND subject = :subject AND state IN ('reserved', 'issued')",
-                    binding(kind_name, subject));
+  // Each part has an index of its own.
+  constexpr std::string_view kWhere = "kind = :kind{0} AND subject = :subject{0} AND state = '{1}'";
+  std::string where = fmt::format(kWhere, 1, name_of(CertificateState::issued));
+  for (CertificateState state : {CertificateState::reserved, CertificateState::revoked}) {
+    where += fmt::format(" UNION ALL SELECT {} FROM certificates WHERE ", kColumns);
+    where += fmt::format(kWhere, static_cast<int>(state) + 2, name_of(state));
+  }
+  return with_store_errors([&] {
+    Standing standing;
+    Row row;
+    soci::statement statement = select(database_.sql(), where, row, [&](soci::statement& all) {
+      for (int part = 0; part < 3; ++part) {
+        all.exchange(soci::use(kind_name));
+        all.exchange(soci::use(subject));
+      }
+    });
+    statement.execute();
+    while (statement.fetch()) {
+      CertificateRecord record = row.take();
+      std::optional<CertificateRecord>& place = record.state == CertificateState::issued ? standing.issued
+                                                : record.state == CertificateState::reserved
+                                                    ? standing.reserved
+                                                    : standing.revoked;
+      if (!place || place->generation < record.generation) place = std::move(record);
+    }
+    return standing;
+  });
+}
+
+std::optional<CertificateRecord> CertificateLedger::live(SubjectKind kind, const std::string& subject) {
+  Standing found = standing(kind, subject);
+  return found.issued ? found.issued : found.reserved;
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_public_key(const std::string& fingerprint) {
@@ -142,7 +176,7 @@ std::optional<CertificateRecord> CertificateLedger::with_key_id(SubjectKind kind
   std::string kind_name(name_of(kind));
   return select_one(database_,
                     "kind = :kind AND key_id = :key_id AND state IN ('issued', 'revoked') "
-                    "ORDER BY issued_at DESC LIMIT 1",
+                    "ORDER BY generation DESC LIMIT 1",
                     binding(kind_name, key_id));
 }
 
@@ -177,15 +211,16 @@ void CertificateLedger::reserve(const CertificateRecord& record) {
   with_store_errors([&] {
     database_.sql() << "INSERT INTO certificates (serial, kind, subject, order_id, sender, profile, "
                        "profile_digest, issuer_key_id, public_key, key_algorithm, key_id, not_before, "
-                       "not_after, tbs, tbs_digest, statement, state) "
+                       "not_after, tbs, tbs_digest, statement, supersedes, generation, renewal, state) "
                        "VALUES (:serial, :kind, :subject, :order_id, :sender, :profile, :profile_digest, "
                        ":issuer_key_id, :public_key, :key_algorithm, :key_id, :not_before, :not_after, :tbs, "
-                       ":tbs_digest, :statement, 'reserved')",
+                       ":tbs_digest, :statement, :supersedes, :generation, :renewal, 'reserved')",
         soci::use(record.serial), soci::use(kind), soci::use(record.subject), soci::use(record.order),
         soci::use(record.sender), soci::use(record.profile), soci::use(record.profile_digest),
         soci::use(record.issuer_key_id), soci::use(record.public_key), soci::use(record.key_algorithm),
         soci::use(record.key_id), soci::use(not_before), soci::use(not_after), soci::use(tbs),
-        soci::use(digest), soci::use(record.statement);
+        soci::use(digest), soci::use(record.statement), soci::use(record.supersedes),
+        soci::use(record.generation), soci::use(record.renewal);
   });
 }
 
@@ -221,12 +256,16 @@ void CertificateLedger::confirm(const std::string& serial, Confirmation confirma
   });
 }
 
-void CertificateLedger::revoke(const std::string& serial, Time now) {
+void CertificateLedger::revoke(const std::string& serial, RevocationReason reason, Time now) {
   std::string revoked_at = format_time(now);
+  std::string reason_name(name_of(reason));
   with_store_errors([&] {
-    database_.sql() << "UPDATE certificates SET state = 'revoked', revoked_at = :revoked_at "
-                       "WHERE serial = :serial AND state = 'issued'",
-        soci::use(revoked_at), soci::use(serial);
+    database_.sql()
+        << "UPDATE certificates SET state = 'revoked', revoked_at = :revoked_at, "
+           "revocation_reason = :reason, revocation_number = (SELECT coalesce(max(number), 0) + 1 "
+           "FROM crls WHERE crls.issuer_key_id = certificates.issuer_key_id) "
+           "WHERE serial = :serial AND state = 'issued'",
+        soci::use(revoked_at), soci::use(reason_name), soci::use(serial);
   });
 }
 

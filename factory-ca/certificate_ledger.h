@@ -1,6 +1,7 @@
 // Every certificate that this CA has decided on, from the moment before it is signed (docs/issuance-cycle.md,
 // steps 7 and 9). What the unique indexes say holds whatever the code above does: one live certificate for
-// each subject, one subject for each public key, one use of each serial number.
+// each subject and at most one reservation beside it, one subject for each public key, one use of each serial
+// number.
 #pragma once
 
 #include <functional>
@@ -10,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/store/database.h"
 #include "lib/x509/certificate.h"
+#include "lib/x509/revocation_reason.h"
 
 namespace fleetroot::ca {
 
@@ -47,6 +49,24 @@ struct CertificateRecord {
   std::string issued_at{};
   Confirmation confirmation = Confirmation::none;
   std::string confirmed_at{};
+  // The subject's first certificate has 1; what comes after another one names it.
+  int generation = 1;
+  std::string supersedes{};  // serial, or empty
+  // Only a station's certificate is renewed for the same key: then it counts from 1 here.
+  int renewal = 0;
+  // Once revoked.
+  RevocationReason revocation_reason = RevocationReason::unspecified;
+  std::string revoked_at{};
+};
+
+// What the ledger holds of one subject; abandoned reservations left out.
+struct Standing {
+  std::optional<CertificateRecord> issued;
+  std::optional<CertificateRecord> reserved;
+  std::optional<CertificateRecord> revoked;  // the last of them
+
+  // What the next certificate comes after.
+  const std::optional<CertificateRecord>& predecessor() const { return issued ? issued : revoked; }
 };
 
 // Calls that change something belong into a WriteTransaction.
@@ -54,7 +74,8 @@ class CertificateLedger {
  public:
   explicit CertificateLedger(Database& database) : database_(database) {}
 
-  // The reserved or issued one of this subject.
+  Standing standing(SubjectKind kind, const std::string& subject);
+  // The issued one of this subject, or else the reserved one.
   std::optional<CertificateRecord> live(SubjectKind kind, const std::string& subject);
   // Whoever holds, or ever held, a certificate for this key; abandoned reservations do not count.
   std::optional<CertificateRecord> with_public_key(const std::string& fingerprint);
@@ -70,7 +91,8 @@ class CertificateLedger {
   // False if the reservation is no longer there: another process has signed, or given it up.
   bool commit(const std::string& serial, const Certificate& certificate, Time now);
   void confirm(const std::string& serial, Confirmation confirmation, Time now);
-  void revoke(const std::string& serial, Time now);
+  // Takes effect with the transaction; the next revocation list of its issuer names it.
+  void revoke(const std::string& serial, RevocationReason reason, Time now);
 
   // The latest notBefore that was ever reserved: time must not run back behind it.
   std::optional<Time> latest_time();

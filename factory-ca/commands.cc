@@ -27,6 +27,7 @@ int run_command_line(int argc, char** argv) {
         add_station_commands(program, action);
         add_order_commands(program, action);
         add_certificate_commands(program, action);
+        add_later_life_commands(program, action);
       });
 }
 

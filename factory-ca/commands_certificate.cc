@@ -11,7 +11,7 @@ namespace fleetroot::ca {
 namespace {
 
 struct CertificateOptions {
-  std::string home, order, device_id, request, out;
+  std::string home, order, device_id, serial, request, out;
   bool json = false, pem = false;
 };
 
@@ -62,6 +62,7 @@ int issue(const CertificateOptions& options) {
 }
 
 nlohmann::ordered_json to_json(const CertificateRecord& record) {
+  bool is_revoked = record.state == CertificateState::revoked;
   return {{"device_id", record.subject},
           {"serial", record.serial},
           {"state", name_of(record.state)},
@@ -74,7 +75,11 @@ nlohmann::ordered_json to_json(const CertificateRecord& record) {
           {"not_after", format_time(record.not_after)},
           {"issued_at", record.issued_at},
           {"confirmation", name_of(record.confirmation)},
-          {"confirmed_at", record.confirmed_at}};
+          {"confirmed_at", record.confirmed_at},
+          {"supersedes", record.supersedes},
+          {"revoked_at", record.revoked_at},
+          {"revocation_reason",
+           is_revoked ? nlohmann::ordered_json(name_of(record.revocation_reason)) : nullptr}};
 }
 
 int list(const CertificateOptions& options) {
@@ -95,24 +100,36 @@ int list(const CertificateOptions& options) {
   return 0;
 }
 
-int show(const CertificateOptions& options) {
-  DeviceId device_id = DeviceId::parse(options.device_id);
-  Ledger ledger(Home(options.home).ledger());
-  std::optional<CertificateRecord> record = ledger.certificates.live(SubjectKind::device, device_id.text());
-  if (!record || record->state != CertificateState::issued) {
-    throw Error(ErrorCode::not_on_order,
-                fmt::format("no certificate has been issued for device {}", device_id.text()),
+// The device's live one, or the one with this serial number, revoked or not.
+CertificateRecord find_certificate(Ledger& ledger, const CertificateOptions& options) {
+  if (options.device_id.empty() == options.serial.empty()) {
+    throw Error(ErrorCode::usage, "it takes a device or a serial number to show a certificate",
+                "give --device-id ID or --serial HEX");
+  }
+  std::string whom = options.serial.empty() ? "device " + DeviceId::parse(options.device_id).text()
+                                            : "the serial number " + options.serial;
+  std::optional<CertificateRecord> record =
+      options.serial.empty() ? ledger.certificates.live(SubjectKind::device, options.device_id)
+                             : ledger.certificates.with_serial(SerialNumber::from_hex(options.serial).hex());
+  if (!record || record->certificate.empty()) {
+    throw Error(ErrorCode::not_on_order, fmt::format("no certificate has been issued for {}", whom),
                 "fleetroot-ca cert list shows what was issued");
   }
-  Certificate certificate = Certificate::from_der(record->certificate);
+  return *std::move(record);
+}
+
+int show(const CertificateOptions& options) {
+  Ledger ledger(Home(options.home).ledger());
+  CertificateRecord record = find_certificate(ledger, options);
+  Certificate certificate = Certificate::from_der(record.certificate);
   if (options.pem) {
     fmt::print("{}", certificate.pem());
   } else if (options.json) {
-    nlohmann::ordered_json object = to_json(*record);
+    nlohmann::ordered_json object = to_json(record);
     object["subject"] = certificate.subject();
     object["issuer"] = certificate.issuer();
     object["sha256"] = certificate.fingerprint();
-    object["claim"] = record->statement.empty() ? nullptr : nlohmann::ordered_json::parse(record->statement);
+    object["claim"] = record.statement.empty() ? nullptr : nlohmann::ordered_json::parse(record.statement);
     object["pem"] = certificate.pem();
     print_json(std::move(object));
   } else {
@@ -120,11 +137,14 @@ int show(const CertificateOptions& options) {
         "device     {}\nsubject    {}\nissuer     {}\nserial     {}\nvalid      {} to {}\n"
         "key        {} {}\nsha256     {}\norder      {}\nprofile    {}\nstation    {}\n"
         "issued     {}\nconfirmed  {} {}\n",
-        record->subject, certificate.subject(), certificate.issuer(), record->serial,
-        format_time(record->not_before), format_time(record->not_after), record->key_algorithm,
-        record->public_key, certificate.fingerprint(), record->order, record->profile, record->sender,
-        record->issued_at, name_of(record->confirmation), record->confirmed_at);
-    if (!record->statement.empty()) fmt::print("claim      {}\n", record->statement);
+        record.subject, certificate.subject(), certificate.issuer(), record.serial,
+        format_time(record.not_before), format_time(record.not_after), record.key_algorithm,
+        record.public_key, certificate.fingerprint(), record.order, record.profile, record.sender,
+        record.issued_at, name_of(record.confirmation), record.confirmed_at);
+    if (record.state == CertificateState::revoked) {
+      fmt::print("revoked    {} {}\n", record.revoked_at, name_of(record.revocation_reason));
+    }
+    if (!record.statement.empty()) fmt::print("claim      {}\n", record.statement);
   }
   return 0;
 }
@@ -196,10 +216,13 @@ void add_certificate_commands(CLI::App& program, Action& action) {
                   "  fleetroot-ca cert show --home ca --device-id 1FLEET0000000001\n"
                   "  fleetroot-ca cert show --home ca --device-id 1FLEET0000000001 --pem >device.pem\n");
   auto show_options = add_options(show_command, true);
-  show_command->add_option("--device-id", show_options->device_id, "the device")->required();
+  show_command->add_option("--device-id", show_options->device_id, "the device whose live one it is");
+  show_command->add_option("--serial", show_options->serial, "or the serial number, hexadecimal");
   show_command->add_flag("--pem", show_options->pem, "the certificate, and nothing else");
   show_command->callback(
       [show_options, &action] { action = [show_options] { return show(*show_options); }; });
+
+  add_revoke_command(*certificates, action);
 
   CLI::App* ledger =
       add_group(program, "ledger", "the CA's memory", "  fleetroot-ca ledger verify --home ca\n");

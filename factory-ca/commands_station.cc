@@ -9,7 +9,7 @@ namespace fleetroot::ca {
 namespace {
 
 struct StationOptions {
-  std::string home, name, request, out;
+  std::string home, name, request, out, reason = "unspecified";
   bool json = false;
 };
 
@@ -67,14 +67,19 @@ void add_list(CLI::App& station, Action& action) {
 
 void add_revoke(CLI::App& station, Action& action) {
   auto options = std::make_shared<StationOptions>();
-  CLI::App* command = add_command(station, "revoke", "answer a station's requests no more",
-                                  "  fleetroot-ca station revoke --home ca --name st-01\n");
+  CLI::App* command =
+      add_command(station, "revoke", "answer a station's requests no more",
+                  "  fleetroot-ca station revoke --home ca --name st-01\n"
+                  "  fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise\n");
   add_home_option(*command, options->home);
   command->add_option("--name", options->name, "the station's name")->required();
+  command->add_option("--reason", options->reason, "as the revocation list shall say it (RFC 5280)")
+      ->capture_default_str();
   command->callback([options, &action] {
     action = [options] {
       Ledger ledger(Home(options->home).ledger());
-      revoke_station(ledger, StationName::parse(options->name), SystemClock());
+      revoke_station(ledger, StationName::parse(options->name), parse_revocation_reason(options->reason),
+                     SystemClock());
       fmt::print("station {} is revoked; it takes a new key to enroll it again\n", options->name);
       return 0;
     };

@@ -3,9 +3,17 @@
 #include <fmt/format.h>
 
 #include "factory-ca/issuing_key.h"
+#include "factory-ca/later_life.h"
 #include "lib/x509/provisioning_statement.h"
 
 namespace fleetroot::ca {
+namespace {
+
+std::string serial_of(const std::optional<CertificateRecord>& record) {
+  return record ? record->serial : "";
+}
+
+}  // namespace
 
 Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
                std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order)
@@ -102,14 +110,16 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
 
 // 4. Authorise: the duplicate rules, then the order. Called again under the write lock by step 7.
 Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
-  Authorisation authorisation;
-  authorisation.reservation = find_duplicate(request);
-  const std::optional<CertificateRecord>& before = authorisation.reservation;
-  if (before && before->state == CertificateState::issued) {
-    authorisation.certificate = Certificate::from_der(before->certificate);
-    return authorisation;
+  Authorisation authorisation = find_duplicate(request);
+  if (authorisation.certificate) return authorisation;
+  std::optional<OrderId> place = authorisation.order_of_place();
+  if (authorisation.rework && *place != request.order) {
+    throw Error(ErrorCode::not_on_order,
+                fmt::format("device {} belongs to order {}, not to {}", request.device.text(), place->text(),
+                            request.order.text()),
+                "a rework keeps the device's place: provision it on its own order");
   }
-  WorkOrder order = ledger_.orders.get(before ? OrderId::parse(before->order) : request.order);
+  WorkOrder order = ledger_.orders.get(place.value_or(request.order));
   authorisation.device = ledger_.orders.device(order, request.device);
   if (!authorisation.device) {
     throw Error(ErrorCode::not_on_order,
@@ -124,8 +134,8 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
                             name_of(request.key.algorithm())),
                 "use another key algorithm, or an order with another profile");
   }
-  // A reservation has its place on the order, whether that is closed or full by now.
-  if (before) return authorisation;
+  // A reservation and a rework have their place on the order, whether that is closed or full by now.
+  if (place) return authorisation;
   if (!order.is_open) {
     throw Error(ErrorCode::order_closed, fmt::format("order {} is closed", order.id.text()),
                 "ask for another order; what was issued on this one stays valid");
@@ -139,26 +149,62 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
   return authorisation;
 }
 
-// Same device and key: what it got before. Same device, another key: refused. Same key, another device: a
-// cloned token.
-std::optional<CertificateRecord> Issuer::find_duplicate(const ProvenRequest& request) {
-  std::optional<CertificateRecord> own =
-      ledger_.certificates.live(SubjectKind::device, request.device.text());
-  if (own && own->public_key != request.key.fingerprint()) {
-    throw Error(ErrorCode::device_has_certificate,
-                fmt::format("device {} has a certificate for another key, from order {}",
-                            request.device.text(), own->order),
-                "scan the label again; a device keeps the identity that it has, so if its token was "
-                "replaced, hold it");
-  }
-  if (own) return own;
-  if (auto other = ledger_.certificates.with_public_key(request.key.fingerprint())) {
-    throw Error(ErrorCode::key_reused,
-                fmt::format("the key of device {} belongs to {} {}", request.device.text(),
-                            name_of(other->kind), other->subject),
-                "hold both devices: one of the tokens is a copy of the other");
-  }
+std::optional<OrderId> Issuer::Authorisation::order_of_place() const {
+  if (predecessor) return OrderId::parse(predecessor->order);
+  if (reservation) return OrderId::parse(reservation->order);
   return std::nullopt;
+}
+
+// Same device and key: what it got before. Same device, another key: only if a rework is authorised. Same
+// key, another device: a cloned token. A scrapped device, and a key whose certificate was revoked: never.
+Issuer::Authorisation Issuer::find_duplicate(const ProvenRequest& request) {
+  Authorisation authorisation;
+  Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
+  if (standing.issued && standing.issued->public_key == request.key.fingerprint()) {
+    authorisation.certificate = Certificate::from_der(standing.issued->certificate);
+    return authorisation;
+  }
+  refuse_if_scrapped(ledger_, request.device);
+  bool is_begun = standing.reserved && standing.reserved->public_key == request.key.fingerprint();
+  if (!is_begun) refuse_if_key_is_known(request);
+  if (standing.predecessor() || (standing.reserved && !is_begun)) {
+    authorisation.rework = rework_of(request, standing);
+  }
+  authorisation.predecessor = standing.predecessor();
+  authorisation.reservation = std::move(standing.reserved);
+  return authorisation;
+}
+
+void Issuer::refuse_if_key_is_known(const ProvenRequest& request) {
+  std::optional<CertificateRecord> other = ledger_.certificates.with_public_key(request.key.fingerprint());
+  if (!other) return;
+  if (other->kind == SubjectKind::device && other->subject == request.device.text()) {
+    throw Error(ErrorCode::device_revoked,
+                fmt::format("the certificate of device {} for this key was revoked at {} ({})",
+                            request.device.text(), other->revoked_at, name_of(other->revocation_reason)),
+                "hold this device and its token: a revoked key is never certified again");
+  }
+  throw Error(ErrorCode::key_reused,
+              fmt::format("the key of device {} belongs to {} {}", request.device.text(),
+                          name_of(other->kind), other->subject),
+              "hold both devices: one of the tokens is a copy of the other");
+}
+
+Rework Issuer::rework_of(const ProvenRequest& request, const Standing& standing) {
+  if (std::optional<Rework> open = ledger_.reworks.open(request.device.text())) return *std::move(open);
+  if (standing.issued || standing.reserved) {
+    const CertificateRecord& held = standing.issued ? *standing.issued : *standing.reserved;
+    throw Error(
+        ErrorCode::device_has_certificate,
+        fmt::format("device {} has a certificate for another key, from order {}{}", request.device.text(),
+                    held.order, standing.issued ? "" : ", begun and not finished"),
+        "scan the label again; if the device's token was replaced, ask for a rework "
+        "(fleetroot-ca rework authorize)");
+  }
+  throw Error(ErrorCode::device_revoked,
+              fmt::format("the certificate of device {} was revoked at {} ({})", request.device.text(),
+                          standing.revoked->revoked_at, name_of(standing.revoked->revocation_reason)),
+              "if the device shall live on with a new key, ask for a rework (fleetroot-ca rework authorize)");
 }
 
 // 5. Build: from the profile alone, with the request's public key and the ID that the order allows. A
@@ -191,17 +237,14 @@ bool Issuer::reserve(const ProvenRequest& request, const Authorisation& authoris
   if (reservation && reservation->serial == linted.serial().hex()) return true;
   WriteTransaction transaction = ledger_.write();
   Authorisation now = authorise(request);
-  if (now.certificate || now.reservation.has_value() != reservation.has_value()) return false;
-  if (now.reservation) {
-    if (now.reservation->serial != reservation->serial) return false;
-    ledger_.certificates.abandon(reservation->serial);
-  } else {
-    ledger_.orders.take_place(request.order);
-  }
+  if (now.certificate || serial_of(now.reservation) != serial_of(reservation)) return false;
+  std::optional<OrderId> place = now.order_of_place();
+  if (now.reservation) ledger_.certificates.abandon(now.reservation->serial);
+  if (!place) ledger_.orders.take_place(request.order);
   ledger_.certificates.reserve({.serial = linted.serial().hex(),
                                 .kind = SubjectKind::device,
                                 .subject = request.device.text(),
-                                .order = reservation ? reservation->order : request.order.text(),
+                                .order = place.value_or(request.order).text(),
                                 .sender = request.sender,
                                 .profile = authorisation.profile->name().text(),
                                 .profile_digest = authorisation.profile->digest(),
@@ -213,7 +256,9 @@ bool Issuer::reserve(const ProvenRequest& request, const Authorisation& authoris
                                 .not_after = linted.not_after(),
                                 .tbs = linted.tbs(),
                                 .certificate = {},
-                                .statement = request.statement});
+                                .statement = request.statement,
+                                .generation = now.predecessor ? now.predecessor->generation + 1 : 1,
+                                .supersedes = serial_of(now.predecessor)});
   transaction.commit();
   return true;
 }
@@ -229,15 +274,16 @@ Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& au
   Time now = clock_.now();
   std::string serial = certificate.serial().hex();
   WriteTransaction transaction = ledger_.write();
+  if (authorisation.rework) supersede(authorisation, serial, now);
   if (ledger_.certificates.commit(serial, certificate, now)) {
-    ledger_.log.append(
-        "device.certified", now,
-        {{"device_id", request.device.text()},
-         {"order", authorisation.reservation ? authorisation.reservation->order : request.order.text()},
-         {"sender", request.sender},
-         {"serial", serial},
-         {"public_key", request.key.fingerprint()},
-         {"certificate", certificate.fingerprint()}});
+    ledger_.log.append("device.certified", now,
+                       {{"device_id", request.device.text()},
+                        {"order", authorisation.order_of_place().value_or(request.order).text()},
+                        {"sender", request.sender},
+                        {"serial", serial},
+                        {"supersedes", serial_of(authorisation.predecessor)},
+                        {"public_key", request.key.fingerprint()},
+                        {"certificate", certificate.fingerprint()}});
     transaction.commit();
     return certificate;
   }
@@ -249,6 +295,22 @@ Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& au
                 "run the same command again");
   }
   return Certificate::from_der(winner->certificate);
+}
+
+// A rework is used up, and what it replaces is revoked, by the transaction that commits the new certificate:
+// whoever looks sees the one or the other live, never both.
+void Issuer::supersede(const Authorisation& authorisation, const std::string& serial, Time now) {
+  std::optional<CertificateRecord> reserved = ledger_.certificates.with_serial(serial);
+  // Another process was first, with the same bytes, or gave the reservation up.
+  if (!reserved || reserved->state != CertificateState::reserved) return;
+  if (!ledger_.reworks.use(authorisation.rework->id, serial, now)) {
+    throw Error(ErrorCode::busy,
+                fmt::format("the rework of device {} was withdrawn, or used by another token, just now",
+                            authorisation.rework->device_id),
+                "run the same command again; fleetroot-ca rework list shows what became of it");
+  }
+  Standing standing = ledger_.certificates.standing(SubjectKind::device, authorisation.rework->device_id);
+  if (standing.issued) revoke_and_log(ledger_, *standing.issued, RevocationReason::superseded, now);
 }
 
 cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,

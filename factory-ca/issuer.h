@@ -48,9 +48,16 @@ class Issuer : private cmp::Authority {
   struct Authorisation {
     // Of an earlier request for the same device with the same key: the certificate alone, if there is one.
     std::optional<Certificate> certificate;
+    // What was begun for this device and not finished, for this key or, under a rework, for another one.
     std::optional<CertificateRecord> reservation;
+    // Under a rework: the certificate that the new one comes after.
+    std::optional<CertificateRecord> predecessor;
+    std::optional<Rework> rework;
     std::optional<DeviceRecord> device;
     std::optional<Profile> profile;
+
+    // Of the device's place, which it keeps; none if it has none yet.
+    std::optional<OrderId> order_of_place() const;
   };
   struct Draft {
     CertificatePlan plan;
@@ -72,7 +79,10 @@ class Issuer : private cmp::Authority {
                     BytesView transaction_id) override;
   void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
 
-  std::optional<CertificateRecord> find_duplicate(const ProvenRequest& request);
+  Authorisation find_duplicate(const ProvenRequest& request);
+  Rework rework_of(const ProvenRequest& request, const Standing& standing);
+  void refuse_if_key_is_known(const ProvenRequest& request);
+  void supersede(const Authorisation& authorisation, const std::string& serial, Time now);
   Certificate run_steps(const ProvenRequest& request);
   void raise_alarm(const ProvenRequest& request, const Error& error);
 

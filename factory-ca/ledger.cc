@@ -8,7 +8,8 @@ namespace fleetroot::ca {
 namespace {
 
 // Times of certificates are seconds since 1970, times of events RFC 3339.
-constexpr std::array<std::string_view, 1> kMigrations{R"sql(
+constexpr std::array<std::string_view, 2> kMigrations{
+    R"sql(
 CREATE TABLE orders (
   id         TEXT PRIMARY KEY,
   profile    TEXT NOT NULL,
@@ -57,12 +58,56 @@ CREATE TABLE log (
   sequence INTEGER PRIMARY KEY,
   entry    TEXT NOT NULL,
   digest   TEXT NOT NULL);
+)sql",
+    // A device's later life: a certificate may be reserved beside the issued one that it will supersede.
+    R"sql(
+ALTER TABLE certificates ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE certificates ADD COLUMN supersedes TEXT NOT NULL DEFAULT '';
+ALTER TABLE certificates ADD COLUMN renewal INTEGER NOT NULL DEFAULT 0 CHECK (renewal = 0 OR kind <> 'device');
+ALTER TABLE certificates ADD COLUMN revocation_reason TEXT NOT NULL DEFAULT 'unspecified';
+ALTER TABLE certificates ADD COLUMN revocation_number INTEGER NOT NULL DEFAULT 1;
+DROP INDEX one_live_certificate_a_subject;
+CREATE UNIQUE INDEX one_live_certificate_a_subject ON certificates (kind, subject) WHERE state = 'issued';
+CREATE UNIQUE INDEX one_reservation_a_subject ON certificates (kind, subject) WHERE state = 'reserved';
+CREATE INDEX revoked_certificates_by_subject ON certificates (kind, subject) WHERE state = 'revoked';
+DROP INDEX one_subject_a_key;
+CREATE UNIQUE INDEX one_subject_a_key ON certificates (public_key, renewal) WHERE state <> 'abandoned';
+CREATE TABLE reworks (
+  id            INTEGER PRIMARY KEY,
+  device_id     TEXT NOT NULL,
+  reason        TEXT NOT NULL,
+  state         TEXT NOT NULL CHECK (state IN ('authorised', 'used', 'withdrawn')),
+  serial        TEXT NOT NULL DEFAULT '' CHECK ((state = 'used') = (serial <> '')),
+  authorised_at TEXT NOT NULL,
+  ended_at      TEXT NOT NULL DEFAULT '');
+CREATE UNIQUE INDEX one_open_rework_a_device ON reworks (device_id) WHERE state = 'authorised';
+CREATE TABLE scrapped_devices (
+  device_id   TEXT PRIMARY KEY,
+  cause       TEXT NOT NULL,
+  scrapped_at TEXT NOT NULL);
+CREATE TABLE station_orders (
+  station  TEXT NOT NULL,
+  order_id TEXT NOT NULL REFERENCES orders (id),
+  PRIMARY KEY (station, order_id));
+CREATE TABLE crls (
+  issuer_key_id TEXT NOT NULL,
+  number        INTEGER NOT NULL CHECK (number > 0),
+  base_number   INTEGER NOT NULL CHECK (base_number >= 0 AND base_number < number),
+  this_update   INTEGER NOT NULL,
+  tbs_digest    TEXT NOT NULL,
+  state         TEXT NOT NULL CHECK (state IN ('reserved', 'published')),
+  PRIMARY KEY (issuer_key_id, number));
 )sql"};
 
 }  // namespace
 
 Ledger::Ledger(const std::filesystem::path& file)
-    : database_(file, kMigrations), orders(database_), certificates(database_), log(database_) {}
+    : database_(file, kMigrations),
+      orders(database_),
+      certificates(database_),
+      reworks(database_),
+      scrapped(database_),
+      log(database_) {}
 
 Time Ledger::time_of_issue(const Clock& clock) {
   // Read before the clock, so that another process cannot make this one look late.

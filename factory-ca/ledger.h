@@ -1,11 +1,13 @@
-// The factory CA's memory: one SQLite file with work orders, certificates and the log. One object a thread;
-// several processes may share the file, and a committed change survives power loss.
+// The factory CA's memory: one SQLite file with work orders, certificates, what became of them, and the log.
+// One object a thread; several processes may share the file, and a committed change survives power loss.
 #pragma once
 
 #include <filesystem>
 
 #include "factory-ca/audit_log.h"
 #include "factory-ca/certificate_ledger.h"
+#include "factory-ca/reworks.h"
+#include "factory-ca/scrapped_devices.h"
 #include "factory-ca/work_orders.h"
 #include "lib/store/database.h"
 
@@ -30,6 +32,8 @@ class Ledger {
  public:
   WorkOrders orders;
   CertificateLedger certificates;
+  Reworks reworks;
+  ScrappedDevices scrapped;
   AuditLog log;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "factory-ca/ca_key.h"
+#include "factory-ca/later_life.h"
 
 namespace fleetroot::ca {
 
@@ -24,7 +25,7 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
                  station_plan(name.text(), request.public_key(), now, not_after), now);
 }
 
-void revoke_station(Ledger& ledger, const StationName& name, const Clock& clock) {
+void revoke_station(Ledger& ledger, const StationName& name, RevocationReason reason, const Clock& clock) {
   Time now = clock.now();
   WriteTransaction transaction = ledger.write();
   std::optional<CertificateRecord> station = ledger.certificates.live(SubjectKind::station, name.text());
@@ -32,8 +33,7 @@ void revoke_station(Ledger& ledger, const StationName& name, const Clock& clock)
     throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
                 "fleetroot-ca station list shows the stations");
   }
-  ledger.certificates.revoke(station->serial, now);
-  ledger.log.append("station.revoked", now, {{"subject", name.text()}, {"serial", station->serial}});
+  revoke_and_log(ledger, *station, reason, now);
   transaction.commit();
 }
 

@@ -15,6 +15,6 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
 
 // From the next message on, nothing that this station signs is answered with a certificate.
 // Error(configuration) if no such station is enrolled.
-void revoke_station(Ledger& ledger, const StationName& name, const Clock& clock);
+void revoke_station(Ledger& ledger, const StationName& name, RevocationReason reason, const Clock& clock);
 
 }  // namespace fleetroot::ca

@@ -97,6 +97,11 @@ void WorkOrders::take_place(const OrderId& id) {
       [&] { database_.sql() << "UPDATE orders SET used = used + 1 WHERE id = :id", soci::use(id.text()); });
 }
 
+void WorkOrders::give_place_back(const OrderId& id) {
+  with_store_errors(
+      [&] { database_.sql() << "UPDATE orders SET used = used - 1 WHERE id = :id", soci::use(id.text()); });
+}
+
 std::optional<DeviceRecord> WorkOrders::device(const WorkOrder& order, const DeviceId& id) {
   if (order.pattern) {
     if (!order.pattern->matches(id)) return std::nullopt;

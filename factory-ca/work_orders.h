@@ -40,6 +40,7 @@ class WorkOrders {
   std::vector<WorkOrder> list();
   void close(const OrderId& id, Time now);
   void take_place(const OrderId& id);
+  void give_place_back(const OrderId& id);
 
   // The device as the order admits it: from its list, or by its pattern; nothing if it does not.
   std::optional<DeviceRecord> device(const WorkOrder& order, const DeviceId& id);

@@ -29,6 +29,8 @@ bool is_final_refusal(ErrorCode code) {
                                         ErrorCode::order_closed,
                                         ErrorCode::key_reused,
                                         ErrorCode::device_has_certificate,
+                                        ErrorCode::device_revoked,
+                                        ErrorCode::device_scrapped,
                                         ErrorCode::refused_by_ca,
                                         ErrorCode::not_authorised,
                                         ErrorCode::token_untrusted};

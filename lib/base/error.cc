@@ -22,6 +22,8 @@ constexpr std::array kTable{
     Row{ErrorCode::order_closed, "order_closed", 65},
     Row{ErrorCode::key_reused, "key_reused", 65},
     Row{ErrorCode::device_has_certificate, "device_has_certificate", 65},
+    Row{ErrorCode::device_revoked, "device_revoked", 65},
+    Row{ErrorCode::device_scrapped, "device_scrapped", 65},
     Row{ErrorCode::refused_by_ca, "refused_by_ca", 65},
     Row{ErrorCode::certificate_rejected, "certificate_rejected", 65},
     Row{ErrorCode::token_foreign_object, "token_foreign_object", 65},

@@ -21,6 +21,8 @@ enum class ErrorCode {
   order_closed,
   key_reused,
   device_has_certificate,
+  device_revoked,
+  device_scrapped,
   refused_by_ca,
   certificate_rejected,
   token_foreign_object,

@@ -64,7 +64,7 @@ class Factory : public testing::Test {
   }
   void revoke(const Certificate& certificate) {
     WriteTransaction transaction = ledger().write();
-    ledger().certificates.revoke(certificate.serial().hex(), clock.time);
+    ledger().certificates.revoke(certificate.serial().hex(), RevocationReason::unspecified, clock.time);
     transaction.commit();
   }
   long long used(const std::string& order = "PO-1") {
@@ -72,6 +72,17 @@ class Factory : public testing::Test {
   }
   std::optional<CertificateRecord> live(const std::string& device) {
     return ledger().certificates.live(SubjectKind::device, device);
+  }
+
+  // Another process does this when the issuer looks at the clock for the nth time: 1 before it reserves,
+  // 2 between its signature and its commit.
+  void when_looking(int nth, std::function<void()> act) {
+    clock.looking = [this, nth, looks = 0, act = std::move(act)]() mutable {
+      if (++looks != nth) return;
+      std::function<void()> now = std::move(act);
+      clock.looking = [] {};
+      now();
+    };
   }
 
   // As if the process died just before the certificate is committed: the clock is read for the plan, and then

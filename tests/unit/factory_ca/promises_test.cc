@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include "factory-ca/later_life.h"
 #include "tests/unit/factory_ca/factory.h"
 
 namespace fleetroot::ca {
@@ -13,7 +14,7 @@ namespace {
 class Promises : public Factory, public testing::WithParamInterface<unsigned> {
  protected:
   static constexpr int kDevices = 6;
-  static constexpr int kKeys = 8;
+  static constexpr int kKeys = 12;
   static constexpr long long kQuantity = 4;
 
   std::size_t pick(int below) { return random_() % static_cast<unsigned>(below); }
@@ -22,7 +23,7 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
     std::string device = "dev-" + std::to_string(pick(kDevices));
     std::string order = "PO-" + std::to_string(pick(2));
     CertificateRequest request = request_for(device, keys_[pick(kKeys)]);
-    switch (pick(12)) {
+    switch (pick(16)) {
       case 0:
         close_order(order);
         break;
@@ -32,11 +33,24 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
         clock.time += std::chrono::hours(2);
         break;
       case 2:
-        if (auto record = live(device)) {
-          WriteTransaction transaction = ledger().write();
-          ledger().certificates.revoke(record->serial, clock.time);
-          transaction.commit();
-        }
+        tell([&] {
+          (void)revoke_certificate(ledger(), DeviceId::parse(device), RevocationReason::key_compromise, clock,
+                                   real);
+        });
+        break;
+      case 12:
+      case 13:
+        tell([&] { (void)authorise_rework(ledger(), DeviceId::parse(device), "", clock, real); });
+        break;
+      case 14:
+        tell([&] { withdraw_rework(ledger(), DeviceId::parse(device), clock); });
+        break;
+      case 15:
+        // Rare, because there is no way back.
+        if (pick(4) != 0) break;
+        tell([&] {
+          (void)scrap(ledger(), DeviceId::parse(device), ScrapCause::parse("damaged"), clock, real);
+        });
         break;
       case 3:
       case 4:
@@ -45,6 +59,14 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
         break;
       default:
         attempt(process, request, order);
+    }
+  }
+
+  void tell(const std::function<void()>& command) {
+    try {
+      command();
+    } catch (const Error& error) {
+      ASSERT_TRUE(allowed_.contains(error.code())) << error.what();
     }
   }
 
@@ -77,35 +99,63 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
   }
 
   void expect_promises() {
-    long long twice = 0;
-    raw_.sql() << "SELECT count(*) FROM (SELECT 1 FROM certificates WHERE state IN ('reserved', 'issued') "
-                  "GROUP BY kind, subject HAVING count(*) > 1)",
-        soci::into(twice);
-    ASSERT_EQ(twice, 0) << "one live certificate a device";
-    raw_.sql() << "SELECT count(*) FROM (SELECT 1 FROM certificates WHERE state <> 'abandoned' "
-                  "GROUP BY public_key HAVING count(DISTINCT subject) > 1)",
-        soci::into(twice);
-    ASSERT_EQ(twice, 0) << "one device a key";
+    ASSERT_EQ(count("SELECT count(*) FROM (SELECT 1 FROM certificates WHERE state = 'issued' "
+                    "GROUP BY kind, subject HAVING count(*) > 1)"),
+              0)
+        << "one live certificate a device";
+    ASSERT_EQ(count("SELECT count(*) FROM (SELECT 1 FROM certificates WHERE state <> 'abandoned' "
+                    "GROUP BY public_key HAVING count(*) > 1)"),
+              0)
+        << "one device a key";
     for (const std::string& order : {std::string("PO-0"), std::string("PO-1")}) {
       long long places = 0;
-      // A certificate that was given up left its place to the one that came after it.
-      raw_.sql() << "SELECT count(*) FROM certificates WHERE order_id = :id AND state <> 'abandoned'",
+      // A device keeps its place through every rework.
+      raw_.sql() << "SELECT count(DISTINCT subject) FROM certificates WHERE order_id = :id AND state <> "
+                    "'abandoned'",
           soci::use(order), soci::into(places);
       ASSERT_EQ(used(order), places);
       ASSERT_LE(used(order), kQuantity);
     }
+    ASSERT_EQ(count("SELECT count(*) FROM certificates c JOIN scrapped_devices s ON s.device_id = c.subject "
+                    "WHERE c.state IN ('issued', 'reserved')"),
+              0)
+        << "scrapped is scrapped";
+    ASSERT_EQ(count("SELECT count(*) FROM certificates c WHERE c.supersedes <> '' AND c.state IN ('issued', "
+                    "'revoked') AND NOT EXISTS (SELECT 1 FROM reworks r WHERE r.serial = c.serial)"),
+              0)
+        << "no second certificate without a rework";
+    ASSERT_EQ(count("SELECT count(*) FROM (SELECT 1 FROM certificates WHERE state IN ('issued', 'revoked') "
+                    "GROUP BY subject, generation HAVING count(*) > 1)"),
+              0)
+        << "each certificate has one predecessor";
+    ASSERT_EQ(count("SELECT count(*) FROM reworks WHERE state = 'used'"),
+              count("SELECT count(DISTINCT serial) FROM reworks WHERE state = 'used'"))
+        << "each rework is used once";
     ASSERT_EQ(events("device.certified").size(), handed_out_.size())
         << "the log tells of each certificate once";
   }
 
+  long long count(const std::string& query) {
+    long long rows = 0;
+    raw_.sql() << query, soci::into(rows);
+    return rows;
+  }
+
+  static constexpr Commitment real = Commitment::for_real;
   std::mt19937 random_{GetParam()};
   std::vector<EvpPkeyPtr> keys_;
   // What was handed out, by key.
   std::map<std::string, Bytes> handed_out_;
-  const std::set<ErrorCode> allowed_{ErrorCode::device_has_certificate, ErrorCode::key_reused,
-                                     ErrorCode::order_full, ErrorCode::order_closed, ErrorCode::clock};
+  const std::set<ErrorCode> allowed_{ErrorCode::device_has_certificate,
+                                     ErrorCode::device_revoked,
+                                     ErrorCode::device_scrapped,
+                                     ErrorCode::key_reused,
+                                     ErrorCode::order_full,
+                                     ErrorCode::order_closed,
+                                     ErrorCode::not_on_order,
+                                     ErrorCode::clock};
   int deaths_ = 0;
-  Database raw_{directory / "ledger.db", std::vector<std::string_view>(1, "")};
+  Database raw_{directory / "ledger.db", std::vector<std::string_view>(2, "")};
 };
 
 TEST_P(Promises, Hold) {
@@ -114,7 +164,7 @@ TEST_P(Promises, Hold) {
   open_order("PO-1", kQuantity);
   clock.time += std::chrono::hours(24);
   crash_before_commit(request_for("dev-0", keys_[0]), "PO-0");
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 80; ++i) {
     SCOPED_TRACE("seed " + std::to_string(GetParam()) + ", step " + std::to_string(i));
     step();
     expect_promises();

@@ -1,0 +1,151 @@
+#include "factory-ca/later_life.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace fleetroot::ca {
+namespace {
+
+// Those that somebody may give. There is no hold: a device is trusted or it is not, and nothing that was
+// revoked comes back (docs/operations.md).
+void refuse_unless_permanent(RevocationReason reason) {
+  static constexpr std::array kTemporary{RevocationReason::certificate_hold,
+                                         RevocationReason::remove_from_crl, RevocationReason::aa_compromise};
+  if (std::find(kTemporary.begin(), kTemporary.end(), reason) == kTemporary.end()) return;
+  throw Error(ErrorCode::usage, fmt::format("nothing is revoked here for the reason {}", name_of(reason)),
+              "a revocation is for ever: choose keyCompromise, cACompromise, affiliationChanged, superseded, "
+              "cessationOfOperation, privilegeWithdrawn or unspecified");
+}
+
+bool is_on_an_order(Ledger& ledger, const DeviceId& device) {
+  std::vector<WorkOrder> orders = ledger.orders.list();
+  return std::any_of(orders.begin(), orders.end(),
+                     [&](const WorkOrder& order) { return ledger.orders.device(order, device).has_value(); });
+}
+
+Error nothing_issued(const std::string& whom) {
+  return {ErrorCode::not_on_order, fmt::format("no certificate has been issued for {}", whom),
+          "fleetroot-ca cert list shows what was issued"};
+}
+
+Revoked revoke_record(Ledger& ledger, CertificateRecord record, RevocationReason reason, Time now,
+                      WriteTransaction& transaction, Commitment commitment) {
+  if (record.state != CertificateState::issued) return {.certificate = std::move(record)};
+  if (commitment == Commitment::for_real) {
+    revoke_and_log(ledger, record, reason, now);
+    transaction.commit();
+    record = ledger.certificates.with_serial(record.serial).value();
+  }
+  return {.certificate = std::move(record), .is_new = true};
+}
+
+}  // namespace
+
+void refuse_if_scrapped(Ledger& ledger, const DeviceId& device) {
+  std::optional<ScrappedDevice> scrapped = ledger.scrapped.find(device.text());
+  if (!scrapped) return;
+  throw Error(
+      ErrorCode::device_scrapped,
+      fmt::format("device {} was scrapped at {} ({})", device.text(), scrapped->scrapped_at, scrapped->cause),
+      "a scrapped device gets no certificate again: give what takes its place another ID");
+}
+
+void revoke_and_log(Ledger& ledger, const CertificateRecord& certificate, RevocationReason reason, Time now) {
+  ledger.certificates.revoke(certificate.serial, reason, now);
+  ledger.log.append(fmt::format("{}.revoked", name_of(certificate.kind)), now,
+                    {{"subject", certificate.subject},
+                     {"serial", certificate.serial},
+                     {"reason", std::string(name_of(reason))}});
+}
+
+Rework authorise_rework(Ledger& ledger, const DeviceId& device, const std::string& reason, const Clock& clock,
+                        Commitment commitment) {
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  refuse_if_scrapped(ledger, device);
+  Standing standing = ledger.certificates.standing(SubjectKind::device, device.text());
+  if (!standing.issued && !standing.reserved && !standing.revoked) {
+    throw nothing_issued(fmt::format("device {}: there is nothing to rework", device.text()));
+  }
+  if (std::optional<Rework> open = ledger.reworks.open(device.text())) return *open;
+  if (commitment == Commitment::dry_run) return {.device_id = device.text(), .reason = reason};
+  ledger.reworks.authorise(device.text(), reason, now);
+  Rework rework = ledger.reworks.open(device.text()).value();
+  ledger.log.append("rework.authorised", now,
+                    {{"device_id", device.text()}, {"rework", rework.id}, {"reason", reason}});
+  transaction.commit();
+  return rework;
+}
+
+void withdraw_rework(Ledger& ledger, const DeviceId& device, const Clock& clock) {
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  std::optional<Rework> open = ledger.reworks.open(device.text());
+  if (!open) {
+    throw Error(ErrorCode::not_on_order, fmt::format("no rework of device {} is authorised", device.text()),
+                "fleetroot-ca rework list shows what was authorised, and what became of it");
+  }
+  ledger.reworks.withdraw(device.text(), now);
+  ledger.log.append("rework.withdrawn", now, {{"device_id", device.text()}, {"rework", open->id}});
+  transaction.commit();
+}
+
+Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, const Clock& clock,
+               Commitment commitment) {
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  if (std::optional<ScrappedDevice> before = ledger.scrapped.find(device.text())) {
+    return {.device = *std::move(before), .revoked = {}};
+  }
+  Standing standing = ledger.certificates.standing(SubjectKind::device, device.text());
+  bool is_known = standing.issued || standing.reserved || standing.revoked || is_on_an_order(ledger, device);
+  if (!is_known) {
+    throw Error(ErrorCode::not_on_order,
+                fmt::format("device {} is on no order, and no certificate was issued for it", device.text()),
+                "check the device ID");
+  }
+  Scrapped scrapped{.device = {.cause = cause.code(), .scrapped_at = format_time(now)},
+                    .revoked = standing.issued,
+                    .is_new = true};
+  if (commitment == Commitment::dry_run) return scrapped;
+  if (standing.issued) revoke_and_log(ledger, *standing.issued, cause.reason(), now);
+  if (standing.reserved) {
+    ledger.certificates.abandon(standing.reserved->serial);
+    // A place is a certificate's or its reservation's: it had none before, and will have none.
+    if (!standing.predecessor()) ledger.orders.give_place_back(OrderId::parse(standing.reserved->order));
+  }
+  if (std::optional<Rework> open = ledger.reworks.open(device.text())) {
+    ledger.reworks.withdraw(device.text(), now);
+    ledger.log.append("rework.withdrawn", now, {{"device_id", device.text()}, {"rework", open->id}});
+  }
+  ledger.scrapped.add(device.text(), cause, now);
+  ledger.log.append("device.scrapped", now, {{"device_id", device.text()}, {"cause", cause.code()}});
+  transaction.commit();
+  return scrapped;
+}
+
+Revoked revoke_certificate(Ledger& ledger, const DeviceId& device, RevocationReason reason,
+                           const Clock& clock, Commitment commitment) {
+  refuse_unless_permanent(reason);
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  Standing standing = ledger.certificates.standing(SubjectKind::device, device.text());
+  if (!standing.predecessor()) throw nothing_issued("device " + device.text());
+  return revoke_record(ledger, *standing.predecessor(), reason, now, transaction, commitment);
+}
+
+Revoked revoke_certificate(Ledger& ledger, const SerialNumber& serial, RevocationReason reason,
+                           const Clock& clock, Commitment commitment) {
+  refuse_unless_permanent(reason);
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  std::optional<CertificateRecord> record = ledger.certificates.with_serial(serial.hex());
+  bool was_issued =
+      record && (record->state == CertificateState::issued || record->state == CertificateState::revoked);
+  if (!was_issued) throw nothing_issued("the serial number " + serial.hex());
+  return revoke_record(ledger, *std::move(record), reason, now, transaction, commitment);
+}
+
+}  // namespace fleetroot::ca

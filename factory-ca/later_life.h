@@ -1,0 +1,50 @@
+// What becomes of a device after the line: reworked, revoked, scrapped. Each call is one transaction with its
+// log entry; said twice, it changes nothing the second time.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "factory-ca/ledger.h"
+#include "lib/x509/device_id.h"
+
+namespace fleetroot::ca {
+
+// How a command goes: for real, or only up to where it would change something.
+enum class Commitment { for_real, dry_run };
+
+// Lets the device have one certificate for one new key; what it holds by then is superseded in the
+// transaction that commits the new one. Returns the open one if there is one already. Error(not_on_order) for
+// a device that never had a certificate, Error(device_scrapped).
+Rework authorise_rework(Ledger& ledger, const DeviceId& device, const std::string& reason, const Clock& clock,
+                        Commitment commitment);
+// Error(not_on_order) if none is open.
+void withdraw_rework(Ledger& ledger, const DeviceId& device, const Clock& clock);
+
+struct Scrapped {
+  ScrappedDevice device;
+  std::optional<CertificateRecord> revoked;  // what was its certificate
+  bool is_new = false;
+};
+// Revokes its certificate, gives up a reservation and its place, withdraws an open rework, and refuses the ID
+// for ever. Error(not_on_order) for a device that is on no order and has no certificate: a typing error.
+Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, const Clock& clock,
+               Commitment commitment);
+
+struct Revoked {
+  CertificateRecord certificate;  // as it is now; as it was after a dry run
+  bool is_new = false;
+};
+// A device's or a station's. Error(not_on_order) if nothing was issued so.
+Revoked revoke_certificate(Ledger& ledger, const DeviceId& device, RevocationReason reason,
+                           const Clock& clock, Commitment commitment);
+Revoked revoke_certificate(Ledger& ledger, const SerialNumber& serial, RevocationReason reason,
+                           const Clock& clock, Commitment commitment);
+
+// Error(device_scrapped)
+void refuse_if_scrapped(Ledger& ledger, const DeviceId& device);
+
+// Inside a WriteTransaction: revokes an issued certificate, with the log entry that says so.
+void revoke_and_log(Ledger& ledger, const CertificateRecord& certificate, RevocationReason reason, Time now);
+
+}  // namespace fleetroot::ca

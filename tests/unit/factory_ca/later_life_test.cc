@@ -1,0 +1,306 @@
+// After the line: a new key for the same device, once; revoked and scrapped devices.
+#include "factory-ca/later_life.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/factory_ca/factory.h"
+
+namespace fleetroot::ca {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class LaterLife : public Factory {
+ protected:
+  LaterLife() { open_order("PO-1", 3); }
+
+  static DeviceId device(const char* id) { return DeviceId::parse(id); }
+  Rework authorise(const char* id = "dev-1", Commitment commitment = Commitment::for_real) {
+    return authorise_rework(ledger(), device(id), "token broken", clock, commitment);
+  }
+  Scrapped scrap_it(const char* cause = "damaged", Commitment commitment = Commitment::for_real) {
+    return scrap(ledger(), device("dev-1"), ScrapCause::parse(cause), clock, commitment);
+  }
+  CertificateRecord record_of(const Certificate& certificate) {
+    return ledger().certificates.with_serial(certificate.serial().hex()).value();
+  }
+  // A refusal, and the same one again.
+  ErrorCode refusal_of(const CertificateRequest& request, const std::string& order = "PO-1") {
+    ErrorCode code = code_of([&] { (void)process.issue(request, order); });
+    EXPECT_EQ(code_of([&] { (void)another_process()->issue(request, order); }), code);
+    return code;
+  }
+  std::vector<ReworkState> reworks() {
+    std::vector<ReworkState> states;
+    ledger().reworks.each([&](const Rework& rework) { states.push_back(rework.state); });
+    return states;
+  }
+
+  CertificateRequest first_ = request_for("dev-1", software_key());
+  CertificateRequest second_ = request_for("dev-1", software_key());
+  CertificateRequest third_ = request_for("dev-1", software_key());
+};
+
+TEST_F(LaterLife, AReworkGivesOneNewKeyACertificateAndSupersedesTheOldOne) {
+  Certificate old = process.issue(first_);
+  clock.time += std::chrono::hours(1);
+  authorise();
+  Certificate replacement = process.issue(second_);
+  EXPECT_EQ(replacement.public_key(), second_.public_key());
+  EXPECT_EQ(record_of(old).state, CertificateState::revoked);
+  EXPECT_EQ(record_of(old).revocation_reason, RevocationReason::superseded);
+  EXPECT_EQ(record_of(old).revoked_at, format_time(clock.time));
+  EXPECT_EQ(record_of(replacement).supersedes, old.serial().hex());
+  EXPECT_EQ(record_of(replacement).generation, 2);
+  EXPECT_EQ(process.issue(second_).der(), replacement.der()) << "the same again";
+  EXPECT_EQ(refusal_of(third_), ErrorCode::device_has_certificate) << "it is used up";
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_revoked) << "the broken token is out for ever";
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::used));
+  EXPECT_EQ(used(), 1) << "the device keeps its place";
+  ASSERT_THAT(events("device.revoked"), SizeIs(1));
+  EXPECT_EQ(events("device.revoked")[0]["reason"], "superseded");
+  EXPECT_EQ(events("device.certified")[1]["supersedes"], old.serial().hex());
+  EXPECT_THAT(events("rework.authorised"), SizeIs(1));
+}
+
+TEST_F(LaterLife, TheOldKeyStillWorksUntilTheNewOneComes) {
+  Certificate old = process.issue(first_);
+  authorise();
+  EXPECT_EQ(process.issue(first_).der(), old.der());
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::authorised));
+}
+
+TEST_F(LaterLife, AReworkIsOfOneDevice) {
+  process.issue(first_);
+  process.issue(request_for("dev-2", software_key()));
+  authorise("dev-2");
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_has_certificate);
+  authorise("dev-1");
+  open_order("PO-2", 3);
+  EXPECT_EQ(refusal_of(second_, "PO-2"), ErrorCode::not_on_order) << "on its own order only";
+  EXPECT_NO_THROW(process.issue(second_));
+}
+
+TEST_F(LaterLife, AKnownKeyIsNoNewKey) {
+  EvpPkeyPtr other = software_key();
+  process.issue(first_);
+  process.issue(request_for("dev-2", other));
+  authorise();
+  EXPECT_EQ(refusal_of(request_for("dev-1", other)), ErrorCode::key_reused);
+  EXPECT_THAT(events("alarm.key_reused"), SizeIs(2));
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::authorised)) << "and uses nothing up";
+}
+
+TEST_F(LaterLife, AReworkNeedsNoPlaceAndNoOpenOrder) {
+  process.issue(first_);
+  process.issue(request_for("dev-2", software_key()));
+  process.issue(request_for("dev-3", software_key()));
+  close_order("PO-1");
+  authorise();
+  EXPECT_NO_THROW(process.issue(second_));
+  EXPECT_EQ(used(), 3);
+}
+
+TEST_F(LaterLife, AnAuthorisationSaidTwiceIsOne) {
+  process.issue(first_);
+  Rework rework = authorise();
+  EXPECT_EQ(authorise().id, rework.id);
+  EXPECT_THAT(reworks(), SizeIs(1));
+  EXPECT_THAT(events("rework.authorised"), SizeIs(1));
+}
+
+TEST_F(LaterLife, ADryRunAuthorisesNothing) {
+  process.issue(first_);
+  authorise("dev-1", Commitment::dry_run);
+  EXPECT_THAT(reworks(), IsEmpty());
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_has_certificate);
+}
+
+TEST_F(LaterLife, NothingIsReworkedThatWasNeverMade) {
+  EXPECT_EQ(code_of([&] { authorise(); }), ErrorCode::not_on_order);
+}
+
+TEST_F(LaterLife, AWithdrawnReworkAllowsNothing) {
+  process.issue(first_);
+  authorise();
+  withdraw_rework(ledger(), device("dev-1"), clock);
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_has_certificate);
+  EXPECT_EQ(code_of([&] { withdraw_rework(ledger(), device("dev-1"), clock); }), ErrorCode::not_on_order);
+  authorise();
+  EXPECT_NO_THROW(process.issue(second_));
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::withdrawn, ReworkState::used));
+}
+
+TEST_F(LaterLife, ACrashDuringAReworkLeavesTheOldOneLiveAndTheReworkOpen) {
+  Certificate old = process.issue(first_);
+  authorise();
+  crash_before_commit(second_);
+  EXPECT_EQ(record_of(old).state, CertificateState::issued);
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::authorised));
+  std::string reserved = ledger().certificates.standing(SubjectKind::device, "dev-1").reserved.value().serial;
+  Certificate replacement = process.issue(second_);
+  EXPECT_EQ(replacement.serial().hex(), reserved) << "the same bytes are signed";
+  EXPECT_EQ(record_of(old).state, CertificateState::revoked);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(LaterLife, AfterACrashAnotherNewKeyMayComeInstead) {
+  process.issue(first_);
+  authorise();
+  crash_before_commit(second_);
+  Certificate replacement = process.issue(third_);
+  EXPECT_EQ(live("dev-1").value().serial, replacement.serial().hex());
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_has_certificate);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(LaterLife, AWithdrawalAfterACrashHolds) {
+  Certificate old = process.issue(first_);
+  authorise();
+  crash_before_commit(second_);
+  withdraw_rework(ledger(), device("dev-1"), clock);
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_has_certificate);
+  EXPECT_EQ(process.issue(first_).der(), old.der());
+}
+
+TEST_F(LaterLife, AWithdrawalBetweenSignatureAndCommitHolds) {
+  Certificate old = process.issue(first_);
+  authorise();
+  when_looking(2, [&] { withdraw_rework(another_process()->ledger, device("dev-1"), clock); });
+  EXPECT_EQ(code_of([&] { (void)process.issue(second_); }), ErrorCode::busy);
+  EXPECT_EQ(record_of(old).state, CertificateState::issued);
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_has_certificate);
+}
+
+TEST_F(LaterLife, AReworkResolvesAReservationThatACrashLeft) {
+  crash_before_commit(first_);
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_has_certificate) << "another key is begun";
+  authorise();
+  Certificate certificate = process.issue(second_);
+  EXPECT_EQ(live("dev-1").value().serial, certificate.serial().hex());
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_has_certificate);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(LaterLife, ARevokedDeviceComesBackByAReworkAlone) {
+  Certificate old = process.issue(first_);
+  Revoked revoked = revoke_certificate(ledger(), device("dev-1"), RevocationReason::key_compromise, clock,
+                                       Commitment::for_real);
+  EXPECT_TRUE(revoked.is_new);
+  EXPECT_EQ(revoked.certificate.serial, old.serial().hex());
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_revoked);
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_revoked);
+  authorise();
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_revoked) << "not with the old key";
+  Certificate replacement = process.issue(second_);
+  EXPECT_EQ(record_of(replacement).supersedes, old.serial().hex());
+  EXPECT_EQ(record_of(old).revocation_reason, RevocationReason::key_compromise) << "the first word stays";
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(LaterLife, ARevocationSaidTwiceKeepsItsFirstReason) {
+  Certificate old = process.issue(first_);
+  clock.time += std::chrono::hours(1);
+  auto say = [&](RevocationReason reason, Commitment commitment) {
+    return revoke_certificate(ledger(), old.serial(), reason, clock, commitment);
+  };
+  EXPECT_TRUE(say(RevocationReason::superseded, Commitment::dry_run).is_new);
+  EXPECT_EQ(record_of(old).state, CertificateState::issued);
+  EXPECT_TRUE(say(RevocationReason::superseded, Commitment::for_real).is_new);
+  EXPECT_FALSE(say(RevocationReason::key_compromise, Commitment::for_real).is_new);
+  EXPECT_EQ(record_of(old).revocation_reason, RevocationReason::superseded);
+  EXPECT_THAT(events("device.revoked"), SizeIs(1));
+}
+
+TEST_F(LaterLife, NothingIsRevokedForAWhile) {
+  Certificate old = process.issue(first_);
+  for (RevocationReason reason : {RevocationReason::certificate_hold, RevocationReason::remove_from_crl}) {
+    EXPECT_EQ(code_of([&] {
+                (void)revoke_certificate(ledger(), old.serial(), reason, clock, Commitment::for_real);
+              }),
+              ErrorCode::usage);
+  }
+  EXPECT_EQ(record_of(old).state, CertificateState::issued);
+}
+
+TEST_F(LaterLife, WhatWasNeverIssuedIsNotRevoked) {
+  crash_before_commit(first_);
+  EXPECT_EQ(code_of([&] {
+              (void)revoke_certificate(ledger(), device("dev-1"), RevocationReason::superseded, clock,
+                                       Commitment::for_real);
+            }),
+            ErrorCode::not_on_order);
+  EXPECT_EQ(code_of([&] {
+              (void)revoke_certificate(ledger(), SerialNumber::random(), RevocationReason::superseded, clock,
+                                       Commitment::for_real);
+            }),
+            ErrorCode::not_on_order);
+}
+
+TEST_F(LaterLife, AScrappedDeviceIsRevokedAndRefusedForEver) {
+  Certificate old = process.issue(first_);
+  Scrapped scrapped = scrap_it("stolen");
+  EXPECT_EQ(scrapped.revoked.value().serial, old.serial().hex());
+  EXPECT_EQ(record_of(old).revocation_reason, RevocationReason::key_compromise);
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_scrapped);
+  EXPECT_EQ(refusal_of(second_), ErrorCode::device_scrapped);
+  Error error = error_of([&] { authorise(); });
+  EXPECT_EQ(error.code(), ErrorCode::device_scrapped);
+  EXPECT_THAT(error.message(), AllOf(HasSubstr("dev-1"), HasSubstr("stolen")));
+  EXPECT_EQ(used(), 1) << "its place is used";
+  EXPECT_FALSE(scrap_it("damaged").is_new);
+  EXPECT_EQ(scrap_it("damaged").device.cause, "stolen") << "the first word stays";
+  EXPECT_THAT(events("device.scrapped"), SizeIs(1));
+}
+
+TEST_F(LaterLife, ADryRunScrapsNothing) {
+  Certificate old = process.issue(first_);
+  EXPECT_EQ(scrap_it("damaged", Commitment::dry_run).revoked.value().serial, old.serial().hex());
+  EXPECT_EQ(process.issue(first_).der(), old.der());
+}
+
+TEST_F(LaterLife, ADeviceIsScrappedBeforeItsFirstCertificate) {
+  EXPECT_FALSE(scrap_it("failed-test").revoked);
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_scrapped);
+  EXPECT_EQ(code_of([&] {
+              (void)scrap(ledger(), device("other-1"), ScrapCause::parse("damaged"), clock,
+                          Commitment::for_real);
+            }),
+            ErrorCode::not_on_order)
+      << "a typing error scraps nobody";
+}
+
+TEST_F(LaterLife, ScrappingEndsWhatIsUnderWay) {
+  crash_before_commit(first_);
+  EXPECT_EQ(used(), 1);
+  authorise();
+  scrap_it();
+  EXPECT_EQ(used(), 0) << "no certificate came of the reservation";
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::withdrawn));
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_scrapped);
+}
+
+TEST_F(LaterLife, ScrappingBetweenSignatureAndCommitHolds) {
+  when_looking(2, [&] {
+    (void)scrap(another_process()->ledger, device("dev-1"), ScrapCause::parse("stolen"), clock,
+                Commitment::for_real);
+  });
+  EXPECT_EQ(code_of([&] { (void)process.issue(first_); }), ErrorCode::busy);
+  EXPECT_FALSE(live("dev-1"));
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_scrapped);
+  EXPECT_EQ(used(), 0);
+}
+
+TEST(ScrapCauses, AreAShortList) {
+  EXPECT_EQ(ScrapCause::parse("lost").reason(), RevocationReason::key_compromise);
+  EXPECT_EQ(ScrapCause::parse("end-of-life").reason(), RevocationReason::cessation_of_operation);
+  EXPECT_THAT(error_of([] { (void)ScrapCause::parse("bored"); }).hint(), HasSubstr("damaged"));
+}
+
+}  // namespace
+}  // namespace fleetroot::ca
