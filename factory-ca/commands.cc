@@ -28,6 +28,7 @@ int run_command_line(int argc, char** argv) {
         add_order_commands(program, action);
         add_certificate_commands(program, action);
         add_later_life_commands(program, action);
+        add_media_commands(program, action);
       });
 }
 

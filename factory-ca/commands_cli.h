@@ -24,5 +24,6 @@ void add_certificate_commands(CLI::App& program, Action& action);
 void add_later_life_commands(CLI::App& program, Action& action);
 // One of `cert`.
 void add_revoke_command(CLI::App& certificates, Action& action);
+void add_media_commands(CLI::App& program, Action& action);
 
 }  // namespace fleetroot::ca

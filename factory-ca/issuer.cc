@@ -4,6 +4,7 @@
 
 #include "factory-ca/issuing_key.h"
 #include "factory-ca/later_life.h"
+#include "factory-ca/stations.h"
 #include "lib/x509/provisioning_statement.h"
 
 namespace fleetroot::ca {
@@ -33,26 +34,8 @@ Bytes Issuer::answer(BytesView message) {
 // 2. Authenticate. The responder verifies the message's protection with the certificate that this returns,
 // and with no other.
 cmp::Sender Issuer::authenticate(BytesView sender_key_id) {
-  auto refuse = [](std::string message, std::string hint) -> cmp::Sender {
-    throw Error(ErrorCode::not_authorised, std::move(message), std::move(hint));
-  };
-  std::optional<CertificateRecord> station =
-      ledger_.certificates.with_key_id(SubjectKind::station, to_hex(sender_key_id));
-  if (!station) {
-    return refuse("this factory CA knows no station with this key",
-                  "enroll the station: fleetroot-ca station enroll");
-  }
-  if (station->state == CertificateState::revoked) {
-    return refuse(fmt::format("the station {} is revoked", station->subject),
-                  "ask the PKI engineer why; a revoked station needs a new key");
-  }
-  Time now = clock_.now();
-  if (now < station->not_before || now > station->not_after) {
-    return refuse(fmt::format("the certificate of station {} is valid from {} to {}", station->subject,
-                              format_time(station->not_before), format_time(station->not_after)),
-                  "check the CA's clock, or enroll the station anew");
-  }
-  return {.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
+  CertificateRecord station = enrolled_station(ledger_, sender_key_id, clock_.now());
+  return {.name = station.subject, .certificate = Certificate::from_der(station.certificate)};
 }
 
 Certificate Issuer::issue(const Submission& submission) {

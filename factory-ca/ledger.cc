@@ -8,7 +8,7 @@ namespace fleetroot::ca {
 namespace {
 
 // Times of certificates are seconds since 1970, times of events RFC 3339.
-constexpr std::array<std::string_view, 2> kMigrations{
+constexpr std::array<std::string_view, 3> kMigrations{
     R"sql(
 CREATE TABLE orders (
   id         TEXT PRIMARY KEY,
@@ -97,6 +97,19 @@ CREATE TABLE crls (
   tbs_digest    TEXT NOT NULL,
   state         TEXT NOT NULL CHECK (state IN ('reserved', 'published')),
   PRIMARY KEY (issuer_key_id, number));
+)sql",
+    // Removable media: a chain of bundles for each station, and what each was answered with.
+    R"sql(
+CREATE TABLE bundles (
+  id           INTEGER PRIMARY KEY,
+  station      TEXT NOT NULL,
+  signer       TEXT NOT NULL,
+  sequence     INTEGER NOT NULL CHECK (sequence > 0),
+  digest       TEXT NOT NULL UNIQUE,
+  reply_digest TEXT NOT NULL,
+  order_id     TEXT NOT NULL,
+  answered_at  TEXT NOT NULL,
+  UNIQUE (station, signer, sequence));
 )sql"};
 
 }  // namespace
@@ -107,6 +120,7 @@ Ledger::Ledger(const std::filesystem::path& file)
       certificates(database_),
       reworks(database_),
       scrapped(database_),
+      bundles(database_),
       log(database_) {}
 
 Time Ledger::time_of_issue(const Clock& clock) {

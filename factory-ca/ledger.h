@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "factory-ca/audit_log.h"
+#include "factory-ca/bundle_ledger.h"
 #include "factory-ca/certificate_ledger.h"
 #include "factory-ca/reworks.h"
 #include "factory-ca/scrapped_devices.h"
@@ -34,6 +35,7 @@ class Ledger {
   CertificateLedger certificates;
   Reworks reworks;
   ScrappedDevices scrapped;
+  BundleLedger bundles;
   AuditLog log;
 };
 

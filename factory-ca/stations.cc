@@ -25,6 +25,28 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
                  station_plan(name.text(), request.public_key(), now, not_after), now);
 }
 
+CertificateRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
+  auto refuse = [](std::string message, std::string hint) -> void {
+    throw Error(ErrorCode::not_authorised, std::move(message), std::move(hint));
+  };
+  std::optional<CertificateRecord> station =
+      ledger.certificates.with_key_id(SubjectKind::station, to_hex(key_id));
+  if (!station) {
+    refuse("this factory CA knows no station with this key",
+           "enroll the station: fleetroot-ca station enroll");
+  }
+  if (station->state == CertificateState::revoked) {
+    refuse(fmt::format("the station {} is revoked", station->subject),
+           "ask the PKI engineer why; a revoked station needs a new key");
+  }
+  if (now < station->not_before || now > station->not_after) {
+    refuse(fmt::format("the certificate of station {} is valid from {} to {}", station->subject,
+                       format_time(station->not_before), format_time(station->not_after)),
+           "check the CA's clock, or enroll the station anew");
+  }
+  return *std::move(station);
+}
+
 void revoke_station(Ledger& ledger, const StationName& name, RevocationReason reason, const Clock& clock) {
   Time now = clock.now();
   WriteTransaction transaction = ledger.write();

@@ -13,6 +13,10 @@ namespace fleetroot::ca {
 Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
                            const Clock& clock);
 
+// The station whose certificate has this subject key identifier; Error(not_authorised) if it is unknown,
+// revoked, or not valid now.
+CertificateRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now);
+
 // From the next message on, nothing that this station signs is answered with a certificate.
 // Error(configuration) if no such station is enrolled.
 void revoke_station(Ledger& ledger, const StationName& name, RevocationReason reason, const Clock& clock);

@@ -20,6 +20,7 @@ int run_command_line(int argc, char** argv) {
                   argc, argv, [](CLI::App& program, Action& action) {
                     add_setup_commands(program, action);
                     add_device_commands(program, action);
+                    add_media_commands(program, action);
                   });
 }
 

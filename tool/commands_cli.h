@@ -16,5 +16,6 @@ void add_home_option(CLI::App& command, std::string& home);
 
 void add_setup_commands(CLI::App& program, Action& action);
 void add_device_commands(CLI::App& program, Action& action);
+void add_media_commands(CLI::App& program, Action& action);
 
 }  // namespace fleetroot::station

@@ -82,7 +82,13 @@ int provision(const ProvisionOptions& options) {
                      .ca = ca};
     SystemClock clock;
     Provisioning provisioning(home, settings, std::move(job), clock, reporter);
-    bool is_new = provisioning.run() == Outcome::provisioned;
+    Outcome outcome = provisioning.run();
+    if (outcome == Outcome::queued) {
+      reporter.queued(
+          "the request waits for the CA's answer; then the same command again writes the certificate back");
+      return 0;
+    }
+    bool is_new = outcome == Outcome::provisioned;
     reporter.passed(is_new ? "pass" : "already",
                     (is_new ? "" : "already provisioned: ") + provisioning.summary());
     return 0;
@@ -100,6 +106,7 @@ void add_provision(CLI::App& program, Action& action) {
       "      'pkcs11:token=dev-1?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:dev-1.pin'\n"
       "  … --json                                   one JSON object a step\n"
       "  … --preset aktualizr --algorithm p256      a TLS key with certificate and an RSA-2048 Uptane key\n"
+      "  … --ca media:queue                         queue the request for removable media (media --help)\n"
       "The same command again resumes after any failure, or says that all is done.\n");
   add_home_option(*command, options->home);
   command->add_option("--order", options->order, "the work order")->required();

@@ -1,11 +1,13 @@
 #include "tool/companions.h"
 
+#include "tool/media_queue.h"
+
 namespace fleetroot::station {
 
 Companions::Companions(const Settings& settings, const std::string& ca) {
   try {
     station_key_ = std::make_unique<KeyProcess>(settings);
-    transport_ = open_transport(ca, settings.ca_timeout_seconds);
+    if (!media_queue_of(ca)) transport_ = open_transport(ca, settings.ca_timeout_seconds);
   } catch (const Error&) {
     obstacle_ = std::current_exception();
   }

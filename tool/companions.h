@@ -21,6 +21,7 @@ class Companions {
   // Throws what kept one of them from starting. Before this has returned, the others may not be called.
   void refuse_unless_started() const;
   KeyProcess& station_key() { return *station_key_; }
+  // Not where the way to the CA is a medium.
   Transport& transport() { return *transport_; }
   // Both have done their work, and leave while other things happen.
   void finish();

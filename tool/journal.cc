@@ -9,7 +9,8 @@
 namespace fleetroot::station {
 namespace {
 
-constexpr std::array<std::string_view, 1> kMigrations{R"sql(
+constexpr std::array<std::string_view, 2> kMigrations{
+    R"sql(
 CREATE TABLE devices (
   device_id   TEXT PRIMARY KEY,
   token       TEXT NOT NULL UNIQUE,
@@ -25,6 +26,29 @@ CREATE TABLE devices (
 CREATE TABLE wrong_pins (
   token TEXT PRIMARY KEY,
   count INTEGER NOT NULL);
+)sql",
+    R"sql(
+CREATE TABLE media_requests (
+  device_id   TEXT PRIMARY KEY,
+  order_id    TEXT NOT NULL,
+  digest      TEXT NOT NULL,
+  public_key  TEXT NOT NULL,
+  bundle      INTEGER NOT NULL DEFAULT 0,
+  certificate TEXT NOT NULL DEFAULT '',
+  refusal     TEXT NOT NULL DEFAULT '',
+  queued_at   TEXT NOT NULL);
+CREATE TABLE media_receipts (
+  serial    TEXT PRIMARY KEY,
+  device_id TEXT NOT NULL,
+  order_id  TEXT NOT NULL,
+  accepted  INTEGER NOT NULL,
+  bundle    INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE media_bundles (
+  sequence    INTEGER PRIMARY KEY,
+  digest      TEXT NOT NULL,
+  order_id    TEXT NOT NULL,
+  sent_at     TEXT NOT NULL,
+  answered_at TEXT NOT NULL DEFAULT '');
 )sql"};
 
 std::string_view name_of(DeviceState state) {
@@ -109,7 +133,7 @@ std::string token_identity(const pkcs11::TokenInfo& token) {
   return fmt::format("{}/{}/{}", token.manufacturer, token.model, token.serial);
 }
 
-Journal::Journal(const std::filesystem::path& file) : database_(file, kMigrations) {}
+Journal::Journal(const std::filesystem::path& file) : database_(file, kMigrations), media(database_) {}
 
 std::optional<DeviceRecord> Journal::device(const DeviceId& device_id) {
   return guarded([&] { return read_device(database_.sql(), "device_id", device_id.text()); });

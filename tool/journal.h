@@ -12,6 +12,7 @@
 #include "lib/x509/device_id.h"
 #include "pkcs11/module.h"
 #include "pkcs11/objects.h"
+#include "tool/journal_media.h"
 
 namespace fleetroot::station {
 
@@ -53,6 +54,9 @@ class Journal {
 
  private:
   Database database_;
+
+ public:
+  MediaJournal media;
 };
 
 }  // namespace fleetroot::station

@@ -87,6 +87,8 @@ Provisioning::Provisioning(const Home& home, const Settings& settings, Provision
         _exit(exit_code(error.code()));
       }) {
   policy_.self_signed_placeholder = job_.placeholder;
+  if (std::optional<std::filesystem::path> queue = media_queue_of(job_.ca))
+    media_.emplace(*queue, journal_.media);
 }
 
 Provisioning::~Provisioning() = default;
@@ -119,7 +121,11 @@ Outcome Provisioning::run() {
     step(4, "plan", [&] { plan(); });
     step(5, "generate", [&] { generate(); });
     CertificateRequest certificate_request = step(6, "request", [&] { return request(); });
-    submit(certificate_request);
+    if (!media_) {
+      submit(certificate_request);
+    } else if (!exchange(certificate_request)) {
+      return Outcome::queued;
+    }
   } catch (const Error& error) {
     if (is_final_refusal(error.code())) undo();
     throw;
@@ -325,10 +331,10 @@ CertificateRequest Provisioning::request() {
 // hears of success only when the certificate sits in the hardware.
 void Provisioning::submit(const CertificateRequest& certificate_request) {
   reporter_.step_begins(7, "submit");
-  companions_.station_key().wait_until_ready(station_certificate_);
-  cmp::Client client(
-      {.certificate = station_certificate_, .chain = {}, .key = companions_.station_key().evp()},
-      trust_.issuing.front(), [&](BytesView message) { return companions_.transport().exchange(message); });
+  // What another way brings from now on, a medium's answer from before must not undo.
+  if (journal_.media.request(*device_id_)) journal_.media.forget(*device_id_);
+  cmp::Client client(station_identity(), trust_.issuing.front(),
+                     [&](BytesView message) { return companions_.transport().exchange(message); });
   client.enroll(certificate_request, [&](const cmp::Enrolled& answer) {
     has_answer_ = true;
     reporter_.step_ends();
@@ -336,6 +342,69 @@ void Provisioning::submit(const CertificateRequest& certificate_request) {
     step(9, "write back", [&] { write_back(answer); });
     reporter_.step_begins(10, "confirm and record");
   });
+}
+
+cmp::Identity Provisioning::station_identity() {
+  companions_.station_key().wait_until_ready(station_certificate_);
+  return {.certificate = station_certificate_, .chain = {}, .key = companions_.station_key().evp()};
+}
+
+// 7, where somebody carries requests and answers. What was carried before is not made anew: the answer is for
+// that very message.
+bool Provisioning::exchange(const CertificateRequest& certificate_request) {
+  reporter_.step_begins(7, "submit");
+  const std::string& key = identity_pair().public_key.fingerprint();
+  std::optional<QueuedRequest> known = media_->find(*device_id_, job_.order, key);
+  if (known && known->refusal) take_refusal(*known);
+  if (known && known->is_answered()) {
+    reporter_.step_ends();
+    take_answer(*known);
+    return true;
+  }
+  if (!known) {
+    Bytes message = cmp::request_message(station_identity(), trust_.issuing.front(), certificate_request);
+    media_->put(*device_id_, job_.order, key, message, clock_.now());
+  }
+  reporter_.step_ends();
+  companions_.finish();
+  return false;
+}
+
+// 8 and 9, and the confirmation as a receipt: before the journal says that the device is done, so that none
+// is ever forgotten.
+void Provisioning::take_answer(const QueuedRequest& answer) {
+  has_answer_ = true;
+  cmp::Enrolled enrolled{.certificate = Certificate::from_der(answer.certificate), .chain = {}};
+  auto leave_receipt = [&](bool accepted) {
+    journal_.media.add_receipt(
+        {.order = answer.order,
+         .receipt = {
+             .device_id = *device_id_, .serial = enrolled.certificate.serial(), .accepted = accepted}});
+  };
+  try {
+    step(8, "check", [&] { check(enrolled); });
+  } catch (const Error&) {
+    leave_receipt(false);
+    throw;
+  }
+  step(9, "write back", [&] { write_back(enrolled); });
+  reporter_.step_begins(10, "confirm and record");
+  leave_receipt(true);
+}
+
+// Said once; the next run asks the CA again. Where the CA says that this key has no certificate, the device
+// leaves as it came, as it would have if the refusal had come at once.
+void Provisioning::take_refusal(const QueuedRequest& answer) {
+  static constexpr std::array kKeyHasNoCertificate{ErrorCode::not_on_order, ErrorCode::order_unknown,
+                                                   ErrorCode::order_full, ErrorCode::order_closed,
+                                                   ErrorCode::device_has_certificate};
+  Error refusal = *answer.refusal;
+  journal_.media.forget(*device_id_);
+  if (std::find(kKeyHasNoCertificate.begin(), kKeyHasNoCertificate.end(), refusal.code()) !=
+      kKeyHasNoCertificate.end()) {
+    resumes_ = false;
+  }
+  throw refusal;
 }
 
 // 8. Before it touches the token.
@@ -373,6 +442,7 @@ void Provisioning::record() {
   companions_.finish();
   record_.state = DeviceState::provisioned;
   journal_.finish(record_, clock_.now());
+  if (media_) journal_.media.forget(*device_id_);
   reporter_.step_ends();
 }
 

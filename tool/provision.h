@@ -18,6 +18,7 @@
 #include "tool/device_token.h"
 #include "tool/home.h"
 #include "tool/journal.h"
+#include "tool/media_queue.h"
 #include "tool/reporter.h"
 #include "tool/watchdog.h"
 
@@ -39,7 +40,8 @@ struct ProvisionJob {
   std::string ca;
 };
 
-enum class Outcome { provisioned, already_provisioned };
+// queued: nothing is wrong, and the device has no identity yet; the same job again once the answer is here.
+enum class Outcome { provisioned, already_provisioned, queued };
 
 // One attempt for one device. run() once; when it throws, what it says is the truth about the device, and the
 // same job again is the right thing to do wherever the code says retry. One thread.
@@ -63,6 +65,7 @@ class Provisioning {
   void generate();                               // 5
   CertificateRequest request();                  // 6
   void submit(const CertificateRequest&);        // 7, with 8 and 9 before it confirms
+  bool exchange(const CertificateRequest&);      // 7 by removable media; false while there is no answer
   void check(const cmp::Enrolled& answer);       // 8
   void write_back(const cmp::Enrolled& answer);  // 9
   void record();                                 // 10
@@ -74,6 +77,9 @@ class Provisioning {
   void confirm_provisioned() const;
   void sweep() const;
   void undo() noexcept;
+  void take_answer(const QueuedRequest& answer);
+  [[noreturn]] void take_refusal(const QueuedRequest& answer);
+  cmp::Identity station_identity();
   const pkcs11::KeyPair& identity_pair() const { return pairs_.front(); }
 
   const Home& home_;
@@ -86,6 +92,8 @@ class Provisioning {
   Certificate station_certificate_;
   pkcs11::KeyPolicy policy_;
   Journal journal_;
+  // Where the way to the CA is a medium.
+  std::optional<MediaQueue> media_;
 
   std::optional<DeviceId> device_id_;
   std::unique_ptr<DeviceToken> token_;

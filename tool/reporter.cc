@@ -60,6 +60,14 @@ void Reporter::step_ends() {
 }
 
 void Reporter::passed(std::string_view result, const std::string& detail) {
+  end_well(result, "PASS", detail);
+}
+
+void Reporter::queued(const std::string& detail) {
+  end_well("queued", "WAIT", detail);
+}
+
+void Reporter::end_well(std::string_view result, std::string_view word, const std::string& detail) {
   if (format_ == Format::json) {
     print_line({{"schema", "fleetroot/1"},
                 {"event", "device"},
@@ -69,7 +77,7 @@ void Reporter::passed(std::string_view result, const std::string& detail) {
     return;
   }
   clear_progress();
-  fmt::print("PASS {}  {}\n", device_id_, detail);
+  fmt::print("{} {}  {}\n", word, device_id_, detail);
 }
 
 void Reporter::failed(const Error& error) {

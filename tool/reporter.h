@@ -22,6 +22,8 @@ class Reporter {
 
   // "pass" or "already"; `detail` is for people.
   void passed(std::string_view result, const std::string& detail);
+  // The device has no identity yet, and nothing is wrong: its request waits for an answer.
+  void queued(const std::string& detail);
   void failed(const Error& error);
 
   // The step that is under way, for who must report from outside.
@@ -29,6 +31,8 @@ class Reporter {
   std::string_view step_name() const { return name_; }
 
  private:
+  void end_well(std::string_view result, std::string_view word, const std::string& detail);
+
   Format format_;
   std::string device_id_;
   Stopwatch total_;

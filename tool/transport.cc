@@ -5,6 +5,7 @@
 #include "lib/base/error.h"
 #include "lib/base/process.h"
 #include "lib/cmp/message.h"
+#include "tool/media_queue.h"
 
 namespace fleetroot::station {
 namespace {
@@ -59,7 +60,7 @@ class ExecTransport : public Transport {
 }  // namespace
 
 void refuse_unless_ca_url(const std::string& url) {
-  command_of(url);
+  if (!media_queue_of(url)) command_of(url);
 }
 
 std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds) {

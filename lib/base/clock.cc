@@ -16,4 +16,14 @@ std::string format_time(Time time) {
                      fmt::gmtime(static_cast<std::time_t>(time.time_since_epoch().count())));
 }
 
+std::optional<Time> parse_time(std::string_view text) {
+  std::string copy(text);
+  std::tm parts{};
+  const char* end = strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  if (end == nullptr) return std::nullopt;
+  Time time{std::chrono::seconds(timegm(&parts))};
+  // strptime reads more than one spelling, and a day that there is not.
+  return format_time(time) == text ? std::optional(time) : std::nullopt;
+}
+
 }  // namespace fleetroot

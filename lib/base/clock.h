@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace fleetroot {
 
@@ -21,6 +23,8 @@ class SystemClock : public Clock {
 
 // "2026-11-24T05:06:07Z" (RFC 3339, UTC)
 std::string format_time(Time time);
+// The same, read: exactly this shape, and a time that there is; nothing otherwise.
+std::optional<Time> parse_time(std::string_view text);
 
 // Milliseconds of a monotonic clock, for measuring.
 class Stopwatch {

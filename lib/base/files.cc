@@ -108,6 +108,19 @@ std::string read_file(const fs::path& path, std::size_t maximum) {
   return read_open_file(fd, path, maximum);
 }
 
+std::string read_foreign_file(const fs::path& path, std::size_t maximum) {
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  if (!fd && errno == ELOOP) {
+    throw Error(ErrorCode::io, fmt::format("{} is a symbolic link", path.string()),
+                "put the file itself there");
+  }
+  if (!fd) {
+    throw system_error(ErrorCode::io, fmt::format("cannot open {}", path.string()),
+                       "check the path and its permissions", errno);
+  }
+  return read_open_file(fd, path, maximum);
+}
+
 std::optional<std::string> read_file_if_present(const fs::path& path) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd && errno == ENOENT) return std::nullopt;

@@ -34,6 +34,9 @@ std::string read_file(const std::filesystem::path& path, std::size_t maximum = k
 // Nothing if there is no such file; otherwise as read_file.
 std::optional<std::string> read_file_if_present(const std::filesystem::path& path);
 
+// As read_file, for a file that somebody else may have put there: a symbolic link is refused too.
+std::string read_foreign_file(const std::filesystem::path& path, std::size_t maximum);
+
 // Replaces the file atomically: readers and a power cut see the old content or the new, never half.
 void write_file(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
 

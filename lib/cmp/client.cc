@@ -178,4 +178,19 @@ Enrolled Client::enroll(const CertificateRequest& request, const Accept& accept)
   return std::move(*exchange.enrolled);
 }
 
+Bytes request_message(const Identity& station, const Certificate& ca, const CertificateRequest& request) {
+  struct Caught {};
+  Bytes caught;
+  Client client(station, ca, [&](BytesView message) -> Bytes {
+    caught.assign(message.begin(), message.end());
+    throw Caught();
+  });
+  try {
+    client.enroll(request, [](const Enrolled&) {});
+  } catch (const Caught&) {
+    // It is what was wanted.
+  }
+  return caught;
+}
+
 }  // namespace fleetroot::cmp

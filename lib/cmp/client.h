@@ -50,4 +50,7 @@ class Client {
   Transfer transfer_;
 };
 
+// The p10cr alone, for a CA that is asked by post. Error(configuration) as enroll().
+Bytes request_message(const Identity& station, const Certificate& ca, const CertificateRequest& request);
+
 }  // namespace fleetroot::cmp

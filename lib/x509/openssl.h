@@ -7,7 +7,9 @@
 #include <openssl/x509v3.h>
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
@@ -68,6 +70,8 @@ std::string sha256_hex(BytesView bytes);
 // `size` bytes of the system's cryptographic randomness.
 Bytes random_bytes(std::size_t size);
 std::string to_base64(BytesView bytes);
+// The reverse; nothing unless the text is exactly what to_base64() makes of some bytes.
+std::optional<Bytes> from_base64(std::string_view text);
 
 Time to_time(const ASN1_TIME* time);
 

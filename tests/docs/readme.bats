@@ -26,6 +26,7 @@ commands() {
   run -0 bash -euo pipefail -x commands.sh
 
   [[ $output == *"PASS 1FLEET0000000001"* ]]
+  [[ $output == *"WAIT 1FLEET0000000002"*"PASS 1FLEET0000000002"* ]]
   [[ $output == *$'\nalready\n'* ]]
   [[ $output == *"device.pem: OK"* ]]
   [[ $output == *"commonName"*"1FLEET0000000001"* ]]

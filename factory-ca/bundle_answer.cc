@@ -1,0 +1,158 @@
+#include "factory-ca/bundle_answer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "factory-ca/carried_request.h"
+#include "lib/media/signed_document.h"
+
+namespace fleetroot::ca {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path media_directory(const Home& home) {
+  fs::path path = home.file("media");
+  if (!fs::exists(path)) make_private_directory(path);
+  return path;
+}
+
+fs::path reply_file(const Home& home, const std::string& digest) {
+  return home.file("media") / (digest + media::kResponseSuffix);
+}
+
+void count(const std::vector<media::Answer>& answers, AnsweredBundle& answered) {
+  for (const media::Answer& answer : answers)
+    ++(answer.certificate ? answered.certificates : answered.refusals);
+}
+
+}  // namespace
+
+BundleAnswers::BundleAnswers(const Home& home, Ledger& ledger, const Signer& signer,
+                             const Certificate& issuing, Issuer& issuer, const Clock& clock)
+    : home_(home),
+      ledger_(ledger),
+      signer_(signer),
+      issuing_(issuing),
+      issuer_(issuer),
+      clock_(clock),
+      lock_(lock_file(media_directory(home) / "lock")) {}
+
+AnsweredBundle BundleAnswers::answer(BytesView document, const Progress& progress) {
+  AnsweredBundle answered{.received = receive_bundle(document, ledger_, issuing_, clock_.now()), .reply = {}};
+  const ReceivedBundle& bundle = answered.received;
+  if (std::optional<BundleRecord> before = ledger_.bundles.with_digest(bundle.digest)) {
+    answered.reply = earlier_reply(*before);
+    answered.is_replay = true;
+    std::string json = media::verify_document(answered.reply, {issuing_});
+    count(media::ResponseBundle::parse(json).answers, answered);
+    return answered;
+  }
+  refuse_unless_next(bundle, ledger_, clock_.now());
+  std::vector<media::Answer> answers;
+  for (const media::CarriedRequest& request : bundle.content.requests) {
+    answers.push_back(decide(request, bundle));
+    progress(answers.size(), bundle.content.requests.size());
+  }
+  count(answers, answered);
+  answered.reply =
+      media::sign_document(as_bytes(reply_to(bundle, std::move(answers))), issuing_, signer_.key);
+  // On disk before it is on record, and on record before anybody sees it.
+  write_file(reply_file(home_, bundle.digest), as_text(answered.reply), 0600);
+  answered.receipts = record(bundle, sha256_hex(answered.reply));
+  return answered;
+}
+
+Bytes BundleAnswers::earlier_reply(const BundleRecord& record) const {
+  fs::path path = reply_file(home_, record.digest);
+  std::string reply = read_file(path, media::kMaximumDocumentSize);
+  if (sha256_hex(as_bytes(reply)) != record.reply_digest) {
+    throw Error(ErrorCode::io,
+                fmt::format("{} is not the reply that was given to bundle {} of station {}", path.string(),
+                            record.sequence, record.station),
+                "restore the file from the back-up: a bundle is never answered twice differently");
+  }
+  return {reply.begin(), reply.end()};
+}
+
+media::Answer BundleAnswers::decide(const media::CarriedRequest& request, const ReceivedBundle& bundle) {
+  media::Answer answer{.device_id = request.device_id,
+                       .request = sha256_hex(request.message),
+                       .certificate = {},
+                       .refusal = {}};
+  try {
+    answer.certificate = issue_carried(request, bundle, signer_, issuing_, issuer_);
+  } catch (const Error& error) {
+    // What is wrong with the CA is no answer to a device: the bundle waits until that is put right.
+    static constexpr std::array kOurs{
+        ErrorCode::io,           ErrorCode::busy,           ErrorCode::internal,
+        ErrorCode::clock,        ErrorCode::configuration,  ErrorCode::token_unplugged,
+        ErrorCode::token_absent, ErrorCode::token_untrusted};
+    if (std::find(kOurs.begin(), kOurs.end(), error.code()) != kOurs.end()) throw;
+    answer.refusal = error;
+  }
+  return answer;
+}
+
+std::string BundleAnswers::reply_to(const ReceivedBundle& bundle, std::vector<media::Answer> answers) const {
+  std::optional<std::string> crl = read_file_if_present(home_.file("crl.der"));
+  Checkpoint checkpoint = ledger_.log.checkpoint();
+  media::ResponseBundle reply{.ca = bundle.content.ca,
+                              .station = bundle.content.station,
+                              .sequence = bundle.content.sequence,
+                              .request_bundle = bundle.digest,
+                              .order = bundle.content.order,
+                              .created = clock_.now(),
+                              .answers = std::move(answers),
+                              .chain = {issuing_},
+                              .crl = crl ? std::optional(Bytes(crl->begin(), crl->end())) : std::nullopt,
+                              .log_entries = checkpoint.sequence,
+                              .log_digest = checkpoint.digest};
+  return reply.to_json();
+}
+
+// One transaction: from here on this bundle is answered, and what its receipts say is known.
+std::size_t BundleAnswers::record(const ReceivedBundle& bundle, const std::string& reply_digest) {
+  Time now = clock_.now();
+  const std::string& station = bundle.station.subject;
+  WriteTransaction transaction = ledger_.write();
+  std::size_t receipts = 0;
+  for (const media::Receipt& receipt : bundle.content.receipts)
+    receipts += take_receipt(receipt, station, now);
+  ledger_.bundles.append({.station = station,
+                          .signer = bundle.station.key_id,
+                          .sequence = bundle.content.sequence,
+                          .digest = bundle.digest,
+                          .reply_digest = reply_digest,
+                          .order = bundle.content.order.text(),
+                          .answered_at = format_time(now)});
+  ledger_.log.append("bundle.answered", now,
+                     {{"station", station},
+                      {"sequence", bundle.content.sequence},
+                      {"order", bundle.content.order.text()},
+                      {"requests", bundle.content.requests.size()},
+                      {"receipts", receipts},
+                      {"bundle", bundle.digest},
+                      {"reply", reply_digest}});
+  transaction.commit();
+  return receipts;
+}
+
+// What certConf says on other ways. False for a certificate that this CA did not issue to this device: its
+// ledger may be a back-up's, and the station shall not be stuck for that.
+bool BundleAnswers::take_receipt(const media::Receipt& receipt, const std::string& station, Time now) {
+  std::optional<CertificateRecord> record = ledger_.certificates.with_serial(receipt.serial.hex());
+  bool is_ours = record && record->kind == SubjectKind::device && !record->certificate.empty() &&
+                 record->subject == receipt.device_id.text();
+  if (!is_ours) return false;
+  Confirmation outcome = receipt.accepted ? Confirmation::accepted : Confirmation::rejected;
+  if (record->confirmation == outcome) return true;
+  ledger_.certificates.confirm(record->serial, outcome, now);
+  ledger_.log.append(receipt.accepted ? "device.confirmed" : "device.rejected", now,
+                     {{"serial", record->serial}, {"sender", station}});
+  return true;
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,83 @@
+#include "factory-ca/bundle_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "factory-ca/stations.h"
+#include "lib/media/signed_document.h"
+
+namespace fleetroot::ca {
+
+ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certificate& issuing, Time now) {
+  std::optional<CertificateRecord> station;
+  std::string json = media::verify_document(document, [&](BytesView key_id) {
+    station = enrolled_station(ledger, key_id, now);
+    return Certificate::from_der(station->certificate);
+  });
+  media::RequestBundle content = media::RequestBundle::parse(json);
+  if (content.ca != issuing.fingerprint()) {
+    throw Error(
+        ErrorCode::bundle_foreign,
+        fmt::format("the bundle is for another CA, whose certificate has the fingerprint {}", content.ca),
+        "carry it to that CA; or enroll the station here again, if this CA has a new certificate");
+  }
+  if (content.station.text() != station->subject) {
+    throw Error(ErrorCode::bundle_foreign,
+                fmt::format("the bundle is in the name of station {}, and {} signed it",
+                            content.station.text(), station->subject),
+                "a station sends its own bundles alone: find out how this one was made");
+  }
+  return {.content = std::move(content), .digest = sha256_hex(document), .station = *std::move(station)};
+}
+
+void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger, Time now) {
+  const media::RequestBundle& content = bundle.content;
+  const std::string& station = content.station.text();
+  std::optional<BundleRecord> last = ledger.bundles.last(station);
+  // A station that was enrolled anew, with a new key in a new home, counts from the beginning.
+  bool begins = content.sequence == 1 && !ledger.bundles.has_any_of(station, bundle.station.key_id);
+  long long next = last && !begins ? last->sequence + 1 : 1;
+  if (content.sequence > next) {
+    throw Error(ErrorCode::bundle_gap,
+                fmt::format("this is bundle {} of station {}, but its bundle {} has not come yet",
+                            content.sequence, station, next),
+                "bring the earlier one first: the station exports it again with this one");
+  }
+  if (content.sequence < next) {
+    throw Error(ErrorCode::bundle_forked,
+                fmt::format("bundle {} of station {} has been answered, and it was another one",
+                            content.sequence, station),
+                "find out who else signs as this station: a copy of its home, or an old one");
+  }
+  if (last && !begins && content.previous != last->digest) {
+    throw Error(ErrorCode::bundle_forked,
+                fmt::format("bundle {} of station {} does not follow the bundle {} that was answered",
+                            content.sequence, station, last->sequence),
+                "find out who else signs as this station: a copy of its home, or an old one");
+  }
+  if (now > content.expires) {
+    throw Error(ErrorCode::bundle_expired,
+                fmt::format("bundle {} of station {} was good until {}", content.sequence, station,
+                            format_time(content.expires)),
+                "have the station export it anew: fleetroot-station media export --renew");
+  }
+}
+
+std::vector<std::filesystem::path> files_on_media(const std::filesystem::path& directory,
+                                                  const std::string& suffix) {
+  namespace fs = std::filesystem;
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().filename().string().ends_with(suffix)) files.push_back(entry->path());
+  }
+  if (error) {
+    throw Error(ErrorCode::io, fmt::format("cannot read the directory {}", directory.string()),
+                "check that the medium is there and mounted", error.message());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace fleetroot::ca

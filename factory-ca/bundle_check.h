@@ -1,0 +1,31 @@
+// A request bundle before it is answered: who sent it, and whether it is the one that comes next. Everything
+// here only looks; what is refused leaves nothing behind.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "factory-ca/ledger.h"
+#include "lib/media/request_bundle.h"
+
+namespace fleetroot::ca {
+
+struct ReceivedBundle {
+  media::RequestBundle content;
+  std::string digest;         // SHA-256 of the whole document
+  CertificateRecord station;  // who signed it
+};
+
+// Signed by an enrolled station that is not revoked, in its own name, and for the CA with this certificate.
+// Error(bundle_damaged, bundle_foreign, not_authorised) otherwise.
+ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certificate& issuing, Time now);
+
+// Error(bundle_expired, bundle_gap, bundle_forked) unless this is the next of its station, in time.
+void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger, Time now);
+
+// The files of a directory whose names end with `suffix`, by name; whatever they are.
+std::vector<std::filesystem::path> files_on_media(const std::filesystem::path& directory,
+                                                  const std::string& suffix);
+
+}  // namespace fleetroot::ca

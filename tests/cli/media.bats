@@ -1,0 +1,382 @@
+#!/usr/bin/env bats
+# No network at all: requests and answers travel on a stick (docs/formats.md, "Media bundles").
+load factory
+
+# queue TOKEN DEVICE-ID [OPTION…]: provision over media
+queue() {
+  provision "$@" --ca media:queue
+}
+export_to() {
+  fleetroot-station media export --home "${2:-st}" --queue queue --out "$1"
+}
+process() {
+  fleetroot-ca media process --home ca "$1"
+}
+import_from() {
+  fleetroot-station media import --home st --queue queue "$1"
+}
+# content BUNDLE: what openssl finds in it. A station's bundle does not carry the certificate of the CA above it.
+content() {
+  cat ca/fleet-root.pem ca/issuing-ca.pem >trust.pem
+  openssl cms -verify -binary -inform DER -in "$1" -CAfile trust.pem -purpose any 2>/dev/null
+}
+# one_device: D-1 is queued, and its bundle is on the stick
+one_device() {
+  make_factory D-1 D-2 D-3
+  make_token D-1
+  queue D-1 D-1
+  export_to stick
+}
+confirmation() {
+  fleetroot-ca cert show --home ca --device-id "$1" --json | jq -r .confirmation
+}
+
+@test "out, answered, back, written, and the receipt with the next" {
+  make_factory D-1 D-2
+  make_token D-1 D-2
+
+  run -0 queue D-1 D-1 --json
+  [[ $(tail -n 1 <<<"$output" | jq -r .result) == queued ]]
+  run -0 queue D-2 D-2
+  [[ $output == "WAIT D-2 "* ]]
+  [[ $(find queue -type f | sort | xargs) == "queue/PO-1/D-1.p10cr queue/PO-1/D-2.p10cr" ]]
+  [[ $(certificates_in_ledger) == 0 ]]
+
+  run -0 export_to stick
+  [[ $output == *"bundle 1, order PO-1: 2 requests, 0 receipts"* ]]
+  run -0 process stick
+  [[ $output == *"2 certificates, 0 refused"* ]]
+  [[ $(confirmation D-1) == none ]]
+  run -0 import_from stick
+  [[ $output == *"2 certificates, 0 refused"* ]]
+  [[ -z $(find queue -type f) ]]
+
+  for device in D-1 D-2; do
+    run -0 queue "$device" "$device" --json
+    [[ $(tail -n 1 <<<"$output" | jq -r .result) == pass ]]
+    on_token "$device" fleetroot-station verify --home st --device-id "$device" --token "$(token_uri "$device")"
+  done
+  run -0 queue D-1 D-1 --json
+  [[ $(tail -n 1 <<<"$output" | jq -r .result) == already ]]
+
+  run -0 export_to stick
+  [[ $output == *"bundle 2, order PO-1: 0 requests, 2 receipts"* ]]
+  run -0 process stick
+  [[ $output == *"the same answer again"* && $output == *"0 certificates, 0 refused, 2 receipts"* ]]
+  [[ $(confirmation D-1) == accepted && $(confirmation D-2) == accepted ]]
+  import_from stick
+  run -0 export_to stick
+  [[ $output == "nothing waits to be exported" ]]
+  fleetroot-ca ledger verify --home ca
+}
+
+@test "before the answer: it still waits, and nothing changes" {
+  one_device
+  before=$(objects_in D-1; sha256sum queue/PO-1/*)
+
+  run -0 queue D-1 D-1 --json
+
+  [[ $(tail -n 1 <<<"$output" | jq -r .result) == queued ]]
+  [[ $before == "$(objects_in D-1; sha256sum queue/PO-1/*)" ]]
+}
+
+@test "a lost stick: the same bytes again, and the same answer" {
+  one_device
+  process stick
+  cp -r stick first
+  rm -r stick
+
+  export_to stick
+  process stick
+
+  diff -r first stick
+  [[ $(fleetroot-ca order show --home ca --id PO-1 --json | jq .used) == 1 ]]
+}
+
+@test "openssl verifies a bundle and its answer, and jq reads them" {
+  one_device
+  process stick
+
+  content stick/st-01.000001.request >request.json
+  jq -e '.format == "fleetroot-request-bundle/1" and .station == "st-01" and .sequence == 1 and .order == "PO-1"
+    and .previous == "0" * 64 and (.requests | length) == 1 and .requests[0].device_id == "D-1"' request.json
+  [[ $(jq -r .ca request.json) == "$(openssl x509 -in ca/issuing-ca.pem -outform DER | sha256sum | cut -d ' ' -f 1)" ]]
+  jq -r '.requests[0].pkimessage' request.json | base64 -d >message.der
+  [[ $(jq -r '.requests[0].sha256' request.json) == "$(sha256sum <message.der | cut -d ' ' -f 1)" ]]
+  content stick/st-01.000001.response >response.json
+  [[ $(jq -r .request_bundle response.json) == "$(sha256sum <stick/st-01.000001.request | cut -d ' ' -f 1)" ]]
+  jq -r '.answers[0].certificate' response.json | base64 -d | openssl x509 -inform DER -out device.pem
+  openssl verify -x509_strict -purpose sslclient -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem device.pem
+  run -0 openssl x509 -in device.pem -noout -subject
+  [[ $output == *"CN = D-1" ]]
+  [[ $(jq -r '.chain[0]' response.json | base64 -d | sha256sum) == \
+    "$(openssl x509 -in ca/issuing-ca.pem -outform DER | sha256sum)" ]]
+  [[ $(jq -r .checkpoint.digest response.json) =~ ^[0-9a-f]{64}$ ]]
+}
+
+# A station of somebody else's making: openssl and jq, by docs/formats.md alone.
+make_foreign_station() {
+  openssl ecparam -name prime256v1 -genkey -noout -out st-x.key
+  openssl req -new -key st-x.key -subj /CN=st-x -out st-x.csr
+  fleetroot-ca station enroll --home ca --name st-x --request st-x.csr --out st-x.pem
+}
+# request_of DEVICE-ID KEY: the p10cr that openssl's client would send, in DEVICE-ID.der. Nobody answers it.
+request_of() {
+  openssl req -new -key "$2" -subj "/CN=$1" -out "$1.csr"
+  openssl cmp -cmd p10cr -csr "$1.csr" -server 127.0.0.1:9 -cert st-x.pem -key st-x.key -srvcert ca/issuing-ca.pem \
+    -reqout "$1.der" -msg_timeout 1 2>/dev/null || true
+  [[ -s $1.der ]]
+}
+# sign_bundle FILE <JSON
+sign_bundle() {
+  openssl cms -sign -binary -nodetach -nosmimecap -keyid -md sha256 -signer st-x.pem -inkey st-x.key -outform DER \
+    -out "$1"
+}
+bundle_of() {
+  jq -n --arg ca "$(openssl x509 -in ca/issuing-ca.pem -outform DER | sha256sum | cut -d ' ' -f 1)" \
+    --arg sha "$(sha256sum <"$1.der" | cut -d ' ' -f 1)" --arg message "$(base64 -w 0 "$1.der")" --arg device "$1" '{
+      format: "fleetroot-request-bundle/1", ca: $ca, station: "st-x", sequence: 1, previous: ("0" * 64),
+      order: "PO-1", created: (now | todate), expires: (now + 86400 | todate),
+      requests: [{device_id: $device, sha256: $sha, pkimessage: $message}], receipts: []}'
+}
+
+@test "a bundle made with openssl and jq alone is accepted" {
+  make_factory D-1 D-2
+  make_foreign_station
+  openssl ecparam -name prime256v1 -genkey -noout -out device.key
+  request_of D-1 device.key
+  mkdir stick
+  bundle_of D-1 | sign_bundle stick/mine.request
+
+  run -0 process stick
+
+  [[ $output == *"1 certificates, 0 refused"* ]]
+  content stick/mine.response | jq -r '.answers[0].certificate' | base64 -d >device.der
+  [[ $(openssl x509 -inform DER -in device.der -noout -pubkey) == "$(openssl pkey -in device.key -pubout)" ]]
+}
+
+@test "a request that is not its device's, or another station's, is refused alone" {
+  make_factory D-1 D-2
+  make_token D-1
+  make_foreign_station
+  openssl ecparam -name prime256v1 -genkey -noout -out device.key
+  request_of D-2 device.key
+  queue D-1 D-1
+  cp queue/PO-1/D-1.p10cr D-1.der
+  mkdir stick
+  bundle_of D-2 | jq '.requests[0].device_id = "D-1"' | sign_bundle stick/1.request
+  first=$(sha256sum <stick/1.request | cut -d ' ' -f 1)
+  bundle_of D-1 | jq --arg previous "$first" '.sequence = 2 | .previous = $previous' | sign_bundle stick/2.request
+  remember
+
+  run -0 process stick
+
+  [[ $(grep -c "0 certificates, 1 refused" <<<"$output") == 2 ]]
+  nothing_changed
+  [[ $(content stick/1.response | jq -r '.answers[0].error.code') == bad_request ]]
+  [[ $(content stick/2.response | jq -r '.answers[0].error.code') == not_authorised ]]
+}
+
+@test "what is refused of one device, the station hears and says; the device leaves as it came" {
+  make_factory D-1
+  make_token wrong
+  queue wrong D-9
+  export_to stick
+  run -0 process stick
+  [[ $output == *"0 certificates, 1 refused"* ]]
+  import_from stick
+
+  refused 65 'D-9 is not on order PO-1' queue wrong D-9
+
+  [[ $(objects_on wrong) == 0 ]]
+  provision wrong D-1
+}
+
+@test "a mix of ways in one order stays exact; a station that was offline finishes by media" {
+  make_factory D-1 D-2 D-3
+  make_token D-1 D-2 D-3
+  refused 69 . provision D-1 D-1 --ca 'exec:false'
+  queue D-1 D-1
+  queue D-2 D-2
+  provision D-3 D-3
+  export_to stick
+  provision D-2 D-2 # finished by another way while its request is carried
+  process stick
+  import_from stick
+
+  for device in D-1 D-2 D-3; do queue "$device" "$device"; done
+
+  export_to stick
+  process stick
+  [[ $(fleetroot-ca order show --home ca --id PO-1 --json | jq -c '[.used, .issued, .confirmed]') == "[3,3,3]" ]]
+}
+
+@test "two orders are two bundles" {
+  make_factory D-1
+  make_order PO-2 E-1
+  make_token D-1 E-1
+  queue D-1 D-1
+  on_token E-1 fleetroot-station provision --home st --order PO-2 --device-id E-1 --token "$(token_uri E-1)" \
+    --ca media:queue
+
+  run -0 export_to stick
+
+  [[ ${#lines[@]} == 2 && ${lines[0]} == *"order PO-1: 1 requests"* && ${lines[1]} == *"order PO-2: 1 requests"* ]]
+  run -0 process stick
+  [[ $(grep -c "1 certificates" <<<"$output") == 2 ]]
+}
+
+# refused_whole CODE PATTERN: what is on the stick, by that name; nothing has changed, and nothing is answered
+refused_whole() {
+  refused "$1" "$2" process stick
+  nothing_changed
+  [[ -z $(find stick -name '*.response') ]]
+}
+
+@test "what is no bundle is refused whole, each by its name" {
+  one_device
+  good=stick/st-01.000001.request
+  mv $good good
+  remember
+
+  size=$(stat -c %s good)
+  head -c $((size / 2)) good >$good
+  refused_whole 65 'end of it is missing'
+  : >$good
+  refused_whole 65 'empty'
+  { head -c 300 good; printf X; tail -c +302 good; } >$good
+  refused_whole 65 'does not verify|not as|no signed'
+  { cat good; printf x; } >$good
+  refused_whole 65 'not cover'
+  truncate -s 2G $good
+  refused_whole 74 'larger than'
+  rm $good && ln -s ../good $good
+  refused_whole 74 'symbolic link'
+  rm $good && mkdir $good
+  refused_whole 74 'regular file'
+  rmdir $good && mkfifo $good
+  refused_whole 74 'regular file'
+  rm $good
+  refused_whole 74 'no bundle'
+  refused 74 'directory|bundle|open' process nowhere
+
+  mv good $good
+  process stick
+}
+
+@test "a gap, a fork, an expired bundle, another CA's and a stranger's: refused whole, each by its name" {
+  make_factory D-1 D-2 D-3
+  make_foreign_station
+  openssl ecparam -name prime256v1 -genkey -noout -out device.key
+  request_of D-1 device.key
+  mkdir stick
+  bundle_of D-1 >bundle.json
+  remember
+  try() { # try CODE JSON-CODE PATTERN FILTER
+    jq "$4" bundle.json | sign_bundle stick/x.request
+    refused_whole "$1" "$3"
+    run fleetroot-ca media process --home ca stick --json
+    [[ $(head -n 1 <<<"$output" | jq -r .error.code) == "$2" ]]
+  }
+
+  try 65 bundle_gap 'bundle 1 has not come' '.sequence = 2 | .previous = "1" * 64'
+  try 65 bundle_expired 'was good until' '.created = "2020-01-01T00:00:00Z" | .expires = "2020-01-02T00:00:00Z"'
+  try 65 bundle_foreign 'another CA' '.ca = "1" * 64'
+  try 65 bundle_foreign 'in the name of station st-01' '.station = "st-01"'
+  try 65 bundle_damaged 'format' '.format = "fleetroot-request-bundle/2"'
+  try 65 bundle_damaged 'more' '.more = 1'
+  try 65 bundle_damaged 'receipts: is missing' 'del(.receipts)'
+  try 65 bundle_damaged 'sequence' '.sequence = 1.5'
+  try 65 bundle_damaged 'sha256' '.requests[0].sha256 = "1" * 64'
+  try 65 bundle_damaged 'two for D-1' '.requests += .requests'
+  try 65 bundle_damaged 'not a time' '.expires = "tomorrow"'
+  try 65 bundle_damaged 'previous' '.previous = "1" * 64'
+
+  sed 's/"sequence"/"order": "PO-2", "sequence"/' bundle.json | sign_bundle stick/x.request
+  refused_whole 65 'order: is there twice'
+  printf 'no JSON' | sign_bundle stick/x.request
+  refused_whole 65 'not a JSON object'
+  openssl req -x509 -new -key device.key -subj /CN=st-x -days 9 -out stranger.pem
+  openssl cms -sign -binary -nodetach -keyid -md sha256 -signer stranger.pem -inkey device.key -outform DER \
+    -in bundle.json -out stick/x.request
+  refused_whole 77 'knows no station'
+  fleetroot-ca station revoke --home ca --name st-x
+  remember
+  sign_bundle stick/x.request <bundle.json
+  refused_whole 77 'st-x is revoked'
+}
+
+@test "a second bundle under the same number, or behind another one, is a fork" {
+  make_factory D-1 D-2
+  make_foreign_station
+  openssl ecparam -name prime256v1 -genkey -noout -out device.key
+  request_of D-1 device.key
+  mkdir stick
+  bundle_of D-1 >bundle.json
+  sign_bundle stick/1.request <bundle.json
+  process stick
+  rm stick/1.response
+  remember
+
+  sign_bundle stick/1.request <bundle.json # the same content, another signature
+  refused_whole 65 'bundle 1 of station st-x has been answered, and it was another one'
+  rm stick/*
+  jq '.sequence = 2 | .previous = "1" * 64' bundle.json | sign_bundle stick/2.request
+  refused_whole 65 'does not follow'
+}
+
+@test "answers that are not for this station, or were changed, are refused, and nothing changes" {
+  one_device
+  process stick
+  answer=stick/st-01.000001.response
+  mv $answer good
+
+  { head -c 300 good; printf X; tail -c +302 good; } >$answer
+  refused 65 'does not verify|not as|no signed' import_from stick
+  make_station st-2 st-02
+  make_token D-2
+  on_token D-2 fleetroot-station provision --home st-2 --order PO-1 --device-id D-2 --token "$(token_uri D-2)" \
+    --ca media:queue-2
+  fleetroot-station media export --home st-2 --queue queue-2 --out stick-2
+  process stick-2
+  cp stick-2/st-02.000001.response $answer
+  refused 65 'is for station st-02' import_from stick
+  cp stick/st-01.000001.request $answer
+  refused 65 'signed it whom we do not expect' import_from stick
+  [[ $(queue D-1 D-1 --json | tail -n 1 | jq -r .result) == queued ]]
+
+  mv good $answer
+  import_from stick
+  [[ $(queue D-1 D-1 --json | tail -n 1 | jq -r .result) == pass ]]
+}
+
+@test "inspect shows, and changes nothing" {
+  one_device
+  remember
+
+  run -0 fleetroot-ca media inspect --home ca stick --json
+  [[ $(jq -c '[.event, .standing, .station, .sequence, .requests[0].device_id]' <<<"$output") == \
+    '["request_bundle","to be answered","st-01",1,"D-1"]' ]]
+  run -0 fleetroot-ca media inspect --home ca stick
+  [[ $output == *"request  D-1"* ]]
+  nothing_changed
+
+  process stick
+  run -0 fleetroot-ca media inspect --home ca stick --json
+  [[ $output == *'"standing":"answered at '* && $output == *'"event":"response_bundle"'* ]]
+}
+
+@test "a station that was enrolled anew under its name counts from the beginning" {
+  one_device
+  process stick
+  fleetroot-ca station revoke --home ca --name st-01
+  rm -r st stick queue
+  make_station
+  make_token D-2
+  queue D-2 D-2
+  export_to stick
+
+  run -0 process stick
+
+  [[ $output == *"bundle 1 of st-01, order PO-1: 1 certificates"* ]]
+}

@@ -1,0 +1,123 @@
+// media export, media import
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tool/commands_cli.h"
+#include "tool/journal.h"
+#include "tool/media_exchange.h"
+
+namespace fleetroot::station {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct MediaOptions {
+  std::string home, queue, medium;
+  int days = 90;
+  bool json = false;
+};
+
+// All that an exchange refers to.
+struct OpenStation {
+  explicit OpenStation(const MediaOptions& options)
+      : home(options.home),
+        settings(home.settings()),
+        journal(home.file("journal.db")),
+        queue(options.queue, journal.media),
+        exchange(home, settings, journal.media, queue, clock) {}
+
+  SystemClock clock;
+  Home home;
+  Settings settings;
+  Journal journal;
+  MediaQueue queue;
+  MediaExchange exchange;
+};
+
+void print_line(const Json& members) {
+  Json line{{"schema", "fleetroot/1"}, {"event", "bundle"}};
+  line.update(members);
+  fmt::print("{}\n", line.dump());
+}
+
+int export_bundles(const MediaOptions& options) {
+  OpenStation station(options);
+  std::vector<ExportedBundle> bundles = station.exchange.export_to(options.medium, options.days);
+  for (const ExportedBundle& bundle : bundles) {
+    if (options.json) {
+      print_line({{"file", bundle.file.string()},
+                  {"result", bundle.is_old ? "again" : "exported"},
+                  {"sequence", bundle.sequence},
+                  {"order", bundle.order},
+                  {"requests", bundle.requests},
+                  {"receipts", bundle.receipts}});
+    } else {
+      fmt::print("{}: bundle {}, order {}: {} requests, {} receipts{}\n", bundle.file.string(),
+                 bundle.sequence, bundle.order, bundle.requests, bundle.receipts,
+                 bundle.is_old ? " (the same as before: no answer has come yet)" : "");
+    }
+  }
+  if (bundles.empty() && !options.json) fmt::print("nothing waits to be exported\n");
+  return 0;
+}
+
+int import_bundles(const MediaOptions& options) {
+  OpenStation station(options);
+  std::vector<ImportedBundle> bundles = station.exchange.import_from(options.medium);
+  for (const ImportedBundle& bundle : bundles) {
+    if (options.json) {
+      print_line({{"file", bundle.file.string()},
+                  {"result", "imported"},
+                  {"sequence", bundle.sequence},
+                  {"order", bundle.order},
+                  {"certificates", bundle.certificates},
+                  {"refused", bundle.refusals}});
+    } else {
+      fmt::print("{}: the answer to bundle {}, order {}: {} certificates, {} refused\n", bundle.file.string(),
+                 bundle.sequence, bundle.order, bundle.certificates, bundle.refusals);
+    }
+  }
+  if (bundles.empty() && !options.json) fmt::print("no answer for this station that it does not have yet\n");
+  return 0;
+}
+
+std::shared_ptr<MediaOptions> add_options(CLI::App& command) {
+  auto options = std::make_shared<MediaOptions>();
+  add_home_option(command, options->home);
+  command.add_option("--queue", options->queue, "the directory DIR of --ca media:DIR")->required();
+  command.add_flag("--json", options->json, "one JSON object a bundle");
+  return options;
+}
+
+}  // namespace
+
+void add_media_commands(CLI::App& program, Action& action) {
+  CLI::App* media = add_group(program, "media", "requests and answers on removable media",
+                              "  fleetroot-station media export --home st --queue queue --out /media/stick\n"
+                              "  fleetroot-station media import --home st --queue queue /media/stick\n");
+  CLI::App* export_command =
+      add_command(*media, "export", "write what waits in the queue to a medium, signed",
+                  "  fleetroot-station media export --home st --queue queue --out /media/stick\n"
+                  "  fleetroot-station media export --home st --queue queue --out /media/stick --json\n"
+                  "Until its answer has been imported, the same again writes the same bundle again.\n");
+  auto export_options = add_options(*export_command);
+  export_command->add_option("--out", export_options->medium, "the medium's directory")->required();
+  export_command->add_option("--days", export_options->days, "how long the CA may take a new bundle")
+      ->check(CLI::Range(1, 3650))
+      ->capture_default_str();
+  export_command->callback(
+      [export_options, &action] { action = [export_options] { return export_bundles(*export_options); }; });
+
+  CLI::App* import_command =
+      add_command(*media, "import", "take the CA's answers from a medium",
+                  "  fleetroot-station media import --home st --queue queue /media/stick\n"
+                  "  fleetroot-station media import --home st --queue queue /media/stick --json\n"
+                  "Then provision each device again: its certificate is written back.\n");
+  auto import_options = add_options(*import_command);
+  import_command->add_option("medium", import_options->medium, "the medium's directory")->required();
+  import_command->callback(
+      [import_options, &action] { action = [import_options] { return import_bundles(*import_options); }; });
+}
+
+}  // namespace fleetroot::station

@@ -1,0 +1,171 @@
+#include "tool/media_exchange.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "lib/media/signed_document.h"
+
+namespace fleetroot::station {
+namespace {
+
+namespace fs = std::filesystem;
+
+void make_directory(const fs::path& path) {
+  std::error_code error;
+  fs::create_directory(path, error);
+  if (error || !fs::is_directory(path)) {
+    throw Error(ErrorCode::cannot_create, fmt::format("cannot create the directory {}", path.string()),
+                "check that the medium is there and mounted", error.message());
+  }
+}
+
+// What one bundle takes of what waits.
+struct Load {
+  std::vector<media::CarriedRequest> requests;
+  std::vector<media::Receipt> receipts;
+};
+
+// By order, each as many loads as it needs.
+std::map<OrderId, std::vector<Load>> loads_of(MediaJournal& journal, const MediaQueue& queue) {
+  std::map<OrderId, std::vector<Load>> loads;
+  auto load_with_room = [&](const OrderId& order, auto member) -> Load& {
+    std::vector<Load>& list = loads[order];
+    if (list.empty() || (list.back().*member).size() == media::kMaximumItems) list.emplace_back();
+    return list.back();
+  };
+  for (const QueuedRequest& request : journal.requests_to_send()) {
+    std::optional<Bytes> message = queue.message(request);
+    if (!message) continue;  // it lies in another queue, or is just being put into this one
+    load_with_room(request.order, &Load::requests)
+        .requests.push_back({.device_id = request.device_id, .message = *std::move(message)});
+  }
+  for (const QueuedReceipt& receipt : journal.receipts_to_send())
+    load_with_room(receipt.order, &Load::receipts).receipts.push_back(receipt.receipt);
+  return loads;
+}
+
+}  // namespace
+
+MediaExchange::MediaExchange(const Home& home, const Settings& settings, MediaJournal& journal,
+                             const MediaQueue& queue, const Clock& clock)
+    : home_(home),
+      settings_(settings),
+      journal_(journal),
+      queue_(queue),
+      clock_(clock),
+      station_(home.station_certificate()),
+      ca_(home.issuing_certificates().front()),
+      lock_(lock_file(home.file("locks") / "media")) {
+  make_directory(home.file("media"));
+}
+
+std::vector<ExportedBundle> MediaExchange::export_to(const fs::path& medium, int days) {
+  std::optional<SentBundle> last_before = journal_.last_bundle();
+  write_new_bundles(days);
+  std::vector<ExportedBundle> exported;
+  for (const SentBundle& bundle : journal_.open_bundles()) {
+    std::string document;
+    media::RequestBundle content = read_bundle(bundle, document);
+    make_directory(medium);
+    exported.push_back({.file = on_medium(medium, bundle.sequence, media::kRequestSuffix),
+                        .sequence = bundle.sequence,
+                        .order = content.order.text(),
+                        .requests = content.requests.size(),
+                        .receipts = content.receipts.size(),
+                        .is_old = last_before && bundle.sequence <= last_before->sequence});
+    write_file(exported.back().file, document);
+  }
+  return exported;
+}
+
+void MediaExchange::write_new_bundles(int days) {
+  std::map<OrderId, std::vector<Load>> loads = loads_of(journal_, queue_);
+  if (loads.empty()) return;
+  pkcs11::SigningKey key = pkcs11::SigningKey::open(settings_.station_token, settings_.station_key_id);
+  Time now = clock_.now();
+  for (auto& [order, list] : loads) {
+    for (Load& load : list) {
+      std::optional<SentBundle> last = journal_.last_bundle();
+      write_bundle({.ca = ca_.fingerprint(),
+                    .station = settings_.name,
+                    .sequence = last ? last->sequence + 1 : 1,
+                    .previous = last ? last->digest : media::kNoBundle,
+                    .order = order,
+                    .created = now,
+                    .expires = now + std::chrono::hours(24 * days),
+                    .requests = std::move(load.requests),
+                    .receipts = std::move(load.receipts)},
+                   key.evp());
+    }
+  }
+}
+
+// On disk before it is on record, and on record before it leaves the station.
+void MediaExchange::write_bundle(const media::RequestBundle& bundle, EVP_PKEY* key) {
+  Bytes document = media::sign_document(as_bytes(bundle.to_json()), station_, key);
+  write_file(kept(bundle.sequence, media::kRequestSuffix), as_text(document));
+  journal_.send({.sequence = bundle.sequence, .digest = sha256_hex(document), .order = bundle.order}, bundle,
+                clock_.now());
+}
+
+media::RequestBundle MediaExchange::read_bundle(const SentBundle& bundle, std::string& document) const {
+  fs::path file = kept(bundle.sequence, media::kRequestSuffix);
+  document = read_file(file, media::kMaximumDocumentSize);
+  if (sha256_hex(as_bytes(document)) != bundle.digest) {
+    throw Error(ErrorCode::io, fmt::format("{} is not the bundle that was sent", file.string()),
+                "restore the file from a back-up, or from the medium that carried it");
+  }
+  return media::RequestBundle::parse(media::verify_document(as_bytes(document), {station_}));
+}
+
+std::vector<ImportedBundle> MediaExchange::import_from(const fs::path& medium) {
+  std::error_code error;
+  if (!fs::is_directory(medium, error)) {
+    throw Error(ErrorCode::io, fmt::format("cannot read the directory {}", medium.string()),
+                "check that the medium is there and mounted", error.message());
+  }
+  std::vector<ImportedBundle> imported;
+  for (const SentBundle& bundle : journal_.open_bundles()) {
+    fs::path file = on_medium(medium, bundle.sequence, media::kResponseSuffix);
+    if (!fs::exists(fs::symlink_status(file))) continue;
+    imported.push_back(take_answer(file, bundle));
+  }
+  return imported;
+}
+
+ImportedBundle MediaExchange::take_answer(const fs::path& file, const SentBundle& bundle) {
+  std::string document = read_foreign_file(file, media::kMaximumDocumentSize);
+  media::ResponseBundle response =
+      media::ResponseBundle::parse(media::verify_document(as_bytes(document), {ca_}));
+  if (response.station != settings_.name || response.ca != ca_.fingerprint()) {
+    throw Error(ErrorCode::bundle_foreign,
+                fmt::format("{} is for station {}, and this is {}", file.string(), response.station.text(),
+                            settings_.name.text()),
+                "take it to that station");
+  }
+  if (response.sequence != bundle.sequence || response.request_bundle != bundle.digest) {
+    throw Error(ErrorCode::bundle_forked,
+                fmt::format("{} answers another bundle than the one that this station sent as its number {}",
+                            file.string(), bundle.sequence),
+                "find out who else signs as this station: a copy of its home, or an old one");
+  }
+  write_file(kept(bundle.sequence, media::kResponseSuffix), document);
+  journal_.take(response, clock_.now());
+  ImportedBundle imported{.file = file, .sequence = bundle.sequence, .order = response.order.text()};
+  for (const media::Answer& answer : response.answers) {
+    ++(answer.certificate ? imported.certificates : imported.refusals);
+    queue_.remove(answer.device_id, response.order);
+  }
+  return imported;
+}
+
+fs::path MediaExchange::kept(long long sequence, const char* suffix) const {
+  return home_.file("media") / fmt::format("{:06}{}", sequence, suffix);
+}
+
+fs::path MediaExchange::on_medium(const fs::path& medium, long long sequence, const char* suffix) const {
+  return medium / fmt::format("{}.{:06}{}", settings_.name.text(), sequence, suffix);
+}
+
+}  // namespace fleetroot::station

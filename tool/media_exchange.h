@@ -1,0 +1,70 @@
+// The station's side of removable media: bundles go out, answers come in (docs/formats.md, "Media bundles").
+//
+//   HOME/media/000001.request    what was sent, to be given out again, byte for byte, until it is answered
+//   HOME/media/000001.response   the answer to it
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/base/files.h"
+#include "tool/home.h"
+#include "tool/journal_media.h"
+#include "tool/media_queue.h"
+
+namespace fleetroot::station {
+
+struct ExportedBundle {
+  std::filesystem::path file;
+  long long sequence = 0;
+  std::string order;
+  std::size_t requests = 0;
+  std::size_t receipts = 0;
+  // It was given out before, and is the same.
+  bool is_old = false;
+};
+
+struct ImportedBundle {
+  std::filesystem::path file;
+  long long sequence = 0;
+  std::string order;
+  std::size_t certificates = 0;
+  std::size_t refusals = 0;
+};
+
+// One at a time for a home: it holds a lock there. One thread. Refers to all, owns none.
+class MediaExchange {
+ public:
+  MediaExchange(const Home& home, const Settings& settings, MediaJournal& journal, const MediaQueue& queue,
+                const Clock& clock);
+
+  // Everything that waits goes into new bundles, one or more an order, good for `days`; these and all that
+  // have no answer yet are written to the medium. A crash at any moment, or a lost medium: the same again.
+  std::vector<ExportedBundle> export_to(const std::filesystem::path& medium, int days);
+
+  // Takes the answers that are for this station's open bundles. Error(bundle_damaged, bundle_foreign,
+  // bundle_forked, io) for one that is not what it should be; what was taken before it stays taken.
+  std::vector<ImportedBundle> import_from(const std::filesystem::path& medium);
+
+ private:
+  void write_new_bundles(int days);
+  void write_bundle(const media::RequestBundle& bundle, EVP_PKEY* key);
+  media::RequestBundle read_bundle(const SentBundle& bundle, std::string& document) const;
+  std::filesystem::path kept(long long sequence, const char* suffix) const;
+  std::filesystem::path on_medium(const std::filesystem::path& medium, long long sequence,
+                                  const char* suffix) const;
+  ImportedBundle take_answer(const std::filesystem::path& file, const SentBundle& bundle);
+
+  const Home& home_;
+  const Settings& settings_;
+  MediaJournal& journal_;
+  const MediaQueue& queue_;
+  const Clock& clock_;
+  Certificate station_;
+  Certificate ca_;
+  FileDescriptor lock_;
+};
+
+}  // namespace fleetroot::station

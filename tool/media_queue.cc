@@ -1,0 +1,72 @@
+#include "tool/media_queue.h"
+
+#include "lib/base/files.h"
+#include "lib/x509/openssl.h"
+
+namespace fleetroot::station {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMedia = "media:";
+
+void make_directories(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) {
+    throw Error(ErrorCode::cannot_create, "cannot create the directory " + path.string(),
+                "check the path and its permissions", error.message());
+  }
+}
+
+}  // namespace
+
+std::optional<fs::path> media_queue_of(const std::string& url) {
+  if (!url.starts_with(kMedia)) return std::nullopt;
+  if (url.size() == kMedia.size()) {
+    throw Error(ErrorCode::usage, "\"media:\" names no directory", "write it like media:queue");
+  }
+  return fs::path(url.substr(kMedia.size()));
+}
+
+std::optional<QueuedRequest> MediaQueue::find(const DeviceId& device_id, const OrderId& order,
+                                              const std::string& public_key) {
+  std::optional<QueuedRequest> request = journal_.request(device_id);
+  if (!request || request->order != order || request->public_key != public_key) return std::nullopt;
+  // The journal says so before the file is there.
+  bool is_somewhere = request->is_answered() || request->bundle > 0 || message(*request);
+  return is_somewhere ? request : std::nullopt;
+}
+
+void MediaQueue::put(const DeviceId& device_id, const OrderId& order, const std::string& public_key,
+                     BytesView message, Time now) {
+  fs::path path = file(device_id, order);
+  make_directories(path.parent_path());
+  journal_.queue({.device_id = device_id,
+                  .order = order,
+                  .digest = sha256_hex(message),
+                  .public_key = public_key,
+                  .bundle = 0,
+                  .certificate = {},
+                  .refusal = {}},
+                 now);
+  write_file(path, as_text(message));
+}
+
+std::optional<Bytes> MediaQueue::message(const QueuedRequest& request) const {
+  std::optional<std::string> message = read_file_if_present(file(request.device_id, request.order));
+  if (!message || sha256_hex(as_bytes(*message)) != request.digest) return std::nullopt;
+  return Bytes(message->begin(), message->end());
+}
+
+void MediaQueue::remove(const DeviceId& device_id, const OrderId& order) const {
+  // What stays is harmless: the journal knows that it is answered.
+  std::error_code ignored;
+  fs::remove(file(device_id, order), ignored);
+}
+
+fs::path MediaQueue::file(const DeviceId& device_id, const OrderId& order) const {
+  return directory_ / order.text() / (device_id.text() + ".p10cr");
+}
+
+}  // namespace fleetroot::station
