@@ -126,6 +126,20 @@ CertificatePlan station_plan(const std::string& station, const PublicKey& key, T
           .path_length = {}};
 }
 
+CertificatePlan server_plan(const std::string& common_name, const std::vector<std::string>& names,
+                            const PublicKey& key, Time now, Time not_after) {
+  return {.subject = {{NameAttributeType::common_name, common_name}},
+          .public_key = key,
+          .not_before = now,
+          .not_after = not_after,
+          .key_usage = kDigitalSignature,
+          .extended_key_usage = {kServerAuth},
+          .hardware_module = {},
+          .server_names = names,
+          .is_ca = false,
+          .path_length = {}};
+}
+
 Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
                     const CertificatePlan& plan, Time now) {
   LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);

@@ -28,6 +28,10 @@ CertificatePlan issuing_plan(const std::string& common_name, const PublicKey& ke
 // one.
 CertificatePlan station_plan(const std::string& station, const PublicKey& key, Time now, Time not_after);
 
+// serverAuth alone, for the names that stations call the server by.
+CertificatePlan server_plan(const std::string& common_name, const std::vector<std::string>& names,
+                            const PublicKey& key, Time now, Time not_after);
+
 // Reserve, sign, commit (docs/issuance-cycle.md, steps 6 to 9) for a subject that is no device. The same
 // subject with the same key gets the same certificate again. Error(device_has_certificate) if it has one for
 // another key, Error(key_reused) if the key belongs to another subject.

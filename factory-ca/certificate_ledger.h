@@ -15,7 +15,8 @@
 
 namespace fleetroot::ca {
 
-// What a certificate is for. Devices, stations and CAs live in name spaces of their own.
+// What a certificate is for. Devices, stations, and the CAs with the server that speaks for them live in name
+// spaces of their own.
 enum class SubjectKind { device, station, authority };
 std::string_view name_of(SubjectKind kind);
 

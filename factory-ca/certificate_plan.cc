@@ -1,5 +1,7 @@
 #include "factory-ca/certificate_plan.h"
 
+#include <arpa/inet.h>
+
 #include <map>
 
 #include "factory-ca/der.h"
@@ -43,6 +45,18 @@ Bytes hardware_module_name(const HardwareModuleName& module) {
   return der::sequence({der::explicit_tag(0, other_name)});
 }
 
+Bytes server_names(const std::vector<std::string>& names) {
+  constexpr std::uint8_t kDnsName = 0x82;
+  constexpr std::uint8_t kIpAddress = 0x87;
+  Bytes content;
+  for (const std::string& name : names) {
+    std::optional<Bytes> address = address_octets(name);
+    Bytes encoded = address ? der::tagged(kIpAddress, *address) : der::tagged(kDnsName, as_bytes(name));
+    content.insert(content.end(), encoded.begin(), encoded.end());
+  }
+  return der::tagged(0x30, content);
+}
+
 Bytes extensions(const CertificatePlan& plan, const IssuerFacts& issuer) {
   Bytes all = der::concatenated(
       {extension(kBasicConstraints, true, basic_constraints(plan)),
@@ -52,6 +66,8 @@ Bytes extensions(const CertificatePlan& plan, const IssuerFacts& issuer) {
            : extension(kExtendedKeyUsage, false, extended_key_usage(plan.extended_key_usage)),
        plan.hardware_module ? extension(kSubjectAltName, false, hardware_module_name(*plan.hardware_module))
                             : Bytes(),
+       plan.server_names.empty() ? Bytes()
+                                 : extension(kSubjectAltName, false, server_names(plan.server_names)),
        extension(kSubjectKeyIdentifier, false, der::octet_string(key_identifier_of(plan.public_key))),
        // A root's would only repeat its own identifier (RFC 5280 section 4.2.1.1 lets it be left out).
        issuer.is_subject_itself ? Bytes()
@@ -61,6 +77,14 @@ Bytes extensions(const CertificatePlan& plan, const IssuerFacts& issuer) {
 }
 
 }  // namespace
+
+std::optional<Bytes> address_octets(const std::string& name) {
+  Bytes v4(sizeof(in_addr));
+  if (inet_pton(AF_INET, name.c_str(), v4.data()) == 1) return v4;
+  Bytes v6(sizeof(in6_addr));
+  if (inet_pton(AF_INET6, name.c_str(), v6.data()) == 1) return v6;
+  return std::nullopt;
+}
 
 Bytes key_identifier_of(const PublicKey& key) {
   Bytes digest = sha256(key.key_octets());

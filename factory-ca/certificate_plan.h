@@ -32,6 +32,8 @@ struct CertificatePlan {
   // Dotted decimal.
   std::vector<std::string> extended_key_usage;
   std::optional<HardwareModuleName> hardware_module;
+  // DNS names and IP addresses of a TLS server; not together with a hardware module.
+  std::vector<std::string> server_names{};
   bool is_ca = false;
   std::optional<unsigned> path_length;
 };
@@ -56,6 +58,9 @@ struct IssuerFacts {
   // For a root: the issuer of `plan` is its own subject.
   static IssuerFacts self_signed(const CertificatePlan& plan);
 };
+
+// An IP address's octets, if the name is one (RFC 5280 section 4.2.1.6).
+std::optional<Bytes> address_octets(const std::string& name);
 
 // RFC 7093 section 2, method 1: the leftmost 160 bits of the SHA-256 of the key's BIT STRING.
 Bytes key_identifier_of(const PublicKey& key);

@@ -29,6 +29,7 @@ int run_command_line(int argc, char** argv) {
         add_certificate_commands(program, action);
         add_later_life_commands(program, action);
         add_media_commands(program, action);
+        add_serve_commands(program, action);
       });
 }
 

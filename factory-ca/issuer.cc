@@ -27,8 +27,18 @@ Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certifi
       responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {}
 
 // 1. Receive. The responder bounds the message, finds who signed it (2), and asks for the rest (3 to 9).
-Bytes Issuer::answer(BytesView message) {
+Bytes Issuer::answer(BytesView message, const std::optional<OrderId>& order) {
+  transport_order_ = order ? order : only_order_;
   return responder_.respond(message);
+}
+
+std::string Issuer::station_of(const Certificate& certificate) {
+  Bytes key_id = key_identifier_of(certificate.public_key());
+  cmp::Sender sender = authenticate(key_id);
+  if (sender.certificate == certificate) return sender.name;
+  throw Error(ErrorCode::not_authorised,
+              fmt::format("this is not the certificate that station {} has now", sender.name),
+              "present the certificate that the factory CA gave the station last");
 }
 
 // 2. Authenticate. The responder verifies the message's protection with the certificate that this returns,
@@ -298,7 +308,7 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
 
 cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
                           BytesView /*transaction_id*/) {
-  return {.certificate = issue({.sender = sender.name, .request = request, .order = only_order_}),
+  return {.certificate = issue({.sender = sender.name, .request = request, .order = transport_order_}),
           .chain = {issuing_certificate_}};
 }
 

@@ -29,9 +29,12 @@ class Issuer : private cmp::Authority {
   Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
          std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order = {});
 
-  // The answer to one PKIMessage, ready to be sent; a refusal is an answer. Error(protocol) for bytes that
-  // are no PKIMessage.
-  Bytes answer(BytesView message);
+  // The answer to one PKIMessage, ready to be sent; a refusal is an answer. `order`: the one that the
+  // transport names, if it does. Error(protocol) for bytes that are no PKIMessage.
+  Bytes answer(BytesView message, const std::optional<OrderId>& order = {});
+  // The enrolled station that this certificate belongs to. Error(not_authorised) if there is none, or if it
+  // is revoked or not valid now.
+  std::string station_of(const Certificate& certificate);
 
   // Steps 3 to 9. What is returned is in the ledger, durably. Throws Error to refuse; then nothing has
   // changed, but for the alarm that a reused key leaves in the log.
@@ -92,6 +95,7 @@ class Issuer : private cmp::Authority {
   std::filesystem::path profiles_;
   const Clock& clock_;
   std::optional<OrderId> only_order_;
+  std::optional<OrderId> transport_order_;  // of the message that is being answered
   cmp::Responder responder_;
 };
 

@@ -164,7 +164,8 @@ std::vector<PlannedExtension> planned_extensions(const LintCase& c) {
   std::vector<PlannedExtension> planned{
       {NID_basic_constraints, true}, {NID_key_usage, true}, {NID_subject_key_identifier, false}};
   if (!c.plan.extended_key_usage.empty()) planned.push_back({NID_ext_key_usage, false});
-  if (c.plan.hardware_module) planned.push_back({NID_subject_alt_name, false});
+  if (c.plan.hardware_module || !c.plan.server_names.empty())
+    planned.push_back({NID_subject_alt_name, false});
   if (!c.issuer.is_subject_itself) planned.push_back({NID_authority_key_identifier, false});
   return planned;
 }
@@ -266,8 +267,22 @@ std::optional<HardwareModuleName> hardware_module_in(const GENERAL_NAMES* names)
                             .serial = std::string(as_text(octets(serial->value.octet_string)))};
 }
 
+// RFC 5280 section 4.2.1.6: DNS names as IA5String, addresses as octets, in the plan's order.
+std::string server_names_are_as_planned(const LintCase& c, const GENERAL_NAMES* names) {
+  const std::vector<std::string>& planned = c.plan.server_names;
+  bool same = names != nullptr && static_cast<std::size_t>(sk_GENERAL_NAME_num(names)) == planned.size();
+  for (std::size_t i = 0; same && i < planned.size(); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, static_cast<int>(i));
+    std::optional<Bytes> address = address_octets(planned[i]);
+    same = address ? name->type == GEN_IPADD && equal(octets(name->d.iPAddress), *address)
+                   : name->type == GEN_DNS && equal(octets(name->d.dNSName), as_bytes(planned[i]));
+  }
+  return same ? "" : "the server's names are not as planned";
+}
+
 std::string alternative_name_is_as_planned(const LintCase& c) {
   auto names = decoded<GeneralNamesPtr>(c, NID_subject_alt_name);
+  if (!c.plan.server_names.empty()) return server_names_are_as_planned(c, names.get());
   std::optional<HardwareModuleName> found;
   if (names) {
     found = hardware_module_in(names.get());

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "lib/base/frame.h"
 #include "pkcs11/uri.h"
 
 namespace fleetroot::station {
@@ -17,37 +17,10 @@ using std::chrono::steady_clock;
 
 // A token that wants to be touched gets a minute.
 constexpr std::chrono::seconds kSignatureTimeout{60};
-constexpr std::uint32_t kMaximumFrame = 64 * 1024;
 
-// A frame: one byte of meaning, the length of the body as four bytes of this machine, the body.
-struct Frame {
-  std::uint8_t tag = 0;
-  Bytes body;
-};
 constexpr std::uint8_t kResult = 0;
 constexpr std::uint8_t kFailure = 1;
 constexpr std::uint8_t kSign = 2;
-
-bool write_frame(int fd, std::uint8_t tag, BytesView body) {
-  Bytes frame(5 + body.size());
-  frame[0] = tag;
-  auto size = static_cast<std::uint32_t>(body.size());
-  std::memcpy(&frame[1], &size, sizeof size);
-  std::copy(body.begin(), body.end(), frame.begin() + 5);
-  return write_fully(fd, frame);
-}
-
-// Nothing at the end of the stream, or when it breaks.
-std::optional<Frame> read_frame(int fd, steady_clock::time_point deadline) {
-  std::array<std::uint8_t, 5> header{};
-  if (read_fully(fd, header, deadline) != ReadResult::complete) return std::nullopt;
-  std::uint32_t size = 0;
-  std::memcpy(&size, &header[1], sizeof size);
-  if (size > kMaximumFrame) return std::nullopt;
-  Frame frame{header[0], Bytes(size)};
-  if (read_fully(fd, frame.body, deadline) != ReadResult::complete) return std::nullopt;
-  return frame;
-}
 
 Bytes encode_error(const Error& error) {
   std::string json =

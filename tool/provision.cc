@@ -73,7 +73,7 @@ Provisioning::Provisioning(const Home& home, const Settings& settings, Provision
     : home_(home),
       settings_(settings),
       job_(std::move(job)),
-      companions_(settings, job_.ca),
+      companions_(home, settings, job_.ca, job_.order),
       trust_{.fleet_roots = home.fleet_roots(), .issuing = home.issuing_certificates()},
       clock_(clock),
       reporter_(reporter),

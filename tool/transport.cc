@@ -5,6 +5,7 @@
 #include "lib/base/error.h"
 #include "lib/base/process.h"
 #include "lib/cmp/message.h"
+#include "tool/http_transport.h"
 #include "tool/media_queue.h"
 
 namespace fleetroot::station {
@@ -17,7 +18,7 @@ std::vector<std::string> command_of(const std::string& url) {
   if (url.starts_with(kExec)) words = split_command(std::string_view(url).substr(kExec.size()));
   if (words.empty()) {
     throw Error(ErrorCode::usage, fmt::format("\"{}\" names no CA", url),
-                "write it like 'exec:fleetroot-ca respond --home DIR'");
+                "write it like 'exec:fleetroot-ca respond --home DIR', or https://host:port");
   }
   return words;
 }
@@ -60,10 +61,17 @@ class ExecTransport : public Transport {
 }  // namespace
 
 void refuse_unless_ca_url(const std::string& url) {
-  if (!media_queue_of(url)) command_of(url);
+  if (media_queue_of(url)) return;
+  if (is_http_ca(url)) {
+    parse_http_ca(url);
+  } else {
+    command_of(url);
+  }
 }
 
-std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds) {
+std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds,
+                                          std::function<Caller()> caller) {
+  if (is_http_ca(url)) return open_http_transport(url, timeout_seconds, std::move(caller));
   return std::make_unique<ExecTransport>(command_of(url), timeout_seconds);
 }
 

@@ -1,13 +1,16 @@
 // How a PKIMessage reaches the CA. Named by a URL: exec:COMMAND starts a child process that speaks DER on its
-// stdin and stdout.
+// stdin and stdout; https://host:port and cmp+http://host:port are in http_transport.h.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "lib/base/bytes.h"
 
 namespace fleetroot::station {
+
+struct Caller;
 
 class Transport {
  public:
@@ -23,6 +26,8 @@ class Transport {
 void refuse_unless_ca_url(const std::string& url);
 
 // Opens it; an exec: child starts at once, and gets ready while other things happen.
-std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds);
+// `caller` is asked once, before the first message, by those that say in TLS who calls.
+std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds,
+                                          std::function<Caller()> caller);
 
 }  // namespace fleetroot::station

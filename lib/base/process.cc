@@ -14,6 +14,7 @@ extern "C" {  // glibc 2.36's header does not say so itself
 #include <sys/pidfd.h>
 }
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -23,8 +24,6 @@ namespace fleetroot {
 namespace {
 
 using std::chrono::steady_clock;
-
-constexpr std::chrono::seconds kGraceForChild{5};
 
 int remaining_milliseconds(steady_clock::time_point deadline) {
   auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now()).count();
@@ -41,6 +40,18 @@ std::pair<FileDescriptor, FileDescriptor> make_pipe() {
     throw system_error(ErrorCode::internal, "cannot make a pipe", "close some programs and try again", errno);
   }
   return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
+}
+
+// Of those above stderr.
+bool close_all_but(std::vector<int> kept) {
+  std::sort(kept.begin(), kept.end());
+  auto next = static_cast<unsigned>(STDERR_FILENO + 1);
+  for (int fd : kept) {
+    auto number = static_cast<unsigned>(fd);
+    if (number > next && close_range(next, number - 1, 0) != 0) return false;
+    next = number + 1;
+  }
+  return close_range(next, ~0U, 0) == 0;
 }
 
 }  // namespace
@@ -73,7 +84,7 @@ ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {
   stdout_ = std::move(our_stdout);
 }
 
-ChildProcess::ChildProcess(const std::function<int()>& body) {
+ChildProcess::ChildProcess(const std::function<int()>& body, std::vector<int> kept) {
   auto [child_stdin, our_stdin] = make_pipe();
   auto [our_stdout, child_stdout] = make_pipe();
   pid_ = fork();
@@ -83,7 +94,7 @@ ChildProcess::ChildProcess(const std::function<int()>& body) {
   }
   if (pid_ == 0) {
     bool ready = dup2(child_stdin.get(), STDIN_FILENO) >= 0 && dup2(child_stdout.get(), STDOUT_FILENO) >= 0 &&
-                 close_range(STDERR_FILENO + 1, ~0U, 0) == 0;
+                 close_all_but(std::move(kept));
     _exit(ready ? body() : exit_code(ErrorCode::internal));
   }
   stdin_ = std::move(our_stdin);
@@ -99,12 +110,12 @@ ChildProcess::~ChildProcess() {
   if (pid_ >= 0) wait();
 }
 
-int ChildProcess::wait() {
+int ChildProcess::wait(std::chrono::seconds grace) {
   stdin_ = {};
   // Not the end of its output, which a child may close long before it leaves, if it ever does.
   FileDescriptor process(pidfd_open(pid_, 0));
   pollfd end{process.get(), POLLIN, 0};
-  auto deadline = steady_clock::now() + kGraceForChild;
+  auto deadline = steady_clock::now() + grace;
   while (poll(&end, 1, remaining_milliseconds(deadline)) < 0 && errno == EINTR) {
   }
   if ((end.revents & POLLIN) == 0) kill(pid_, SIGKILL);

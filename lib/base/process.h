@@ -24,9 +24,10 @@ class ChildProcess {
   // Looked up in PATH if the program's name has no slash. Error(configuration) if it cannot be started.
   explicit ChildProcess(const std::vector<std::string>& arguments);
   // This program, going on with `body` in a process of its own, which ends with what it returns. Of our files
-  // it has its pipes and stderr, and our secrets are zeros to it. Only while there is one thread and no
-  // PKCS#11 module: a forked module is undefined. Error(internal) if the system has no room for a process.
-  explicit ChildProcess(const std::function<int()>& body);
+  // it has its pipes, stderr and those in `kept`, and our secrets are zeros to it. Only while there is one
+  // thread and no PKCS#11 module: a forked module is undefined. Error(internal) if the system has no room for
+  // a process.
+  explicit ChildProcess(const std::function<int()>& body, std::vector<int> kept = {});
   ChildProcess(ChildProcess&&) noexcept;
   ChildProcess& operator=(ChildProcess&&) = delete;
   ~ChildProcess();
@@ -36,9 +37,9 @@ class ChildProcess {
 
   // The child reads the end of its input, and may leave while we do other things.
   void close_input() { stdin_ = {}; }
-  // Closes its stdin, gives the child five seconds to leave by itself, and kills it if it does not. Returns
+  // Closes its stdin, gives the child some time to leave by itself, and kills it if it does not. Returns
   // its exit code, 128 + N after signal N.
-  int wait();
+  int wait(std::chrono::seconds grace = std::chrono::seconds(5));
 
  private:
   pid_t pid_ = -1;

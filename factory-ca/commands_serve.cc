@@ -1,0 +1,52 @@
+// serve
+#include <fmt/format.h>
+
+#include "factory-ca/commands_cli.h"
+#include "factory-ca/serve.h"
+
+namespace fleetroot::ca {
+namespace {
+
+struct Options {
+  std::string home;
+  ServeOptions serve;
+  bool without_client_certificate = false;
+};
+
+int run_serve(const Options& options) {
+  ServeOptions wanted = options.serve;
+  wanted.front.wants_station_certificate = !options.without_client_certificate;
+  return serve(Home(options.home), wanted, [](const std::string& address) {
+    fmt::print("listening on https://{}\n", address);
+    std::fflush(stdout);
+  });
+}
+
+}  // namespace
+
+void add_serve_commands(CLI::App& program, Action& action) {
+  auto options = std::make_shared<Options>();
+  http::Limits& limits = options->serve.front.limits;
+  limits.body = 64 * 1024;
+  CLI::App* command = add_command(
+      program, "serve", "answer stations on the network",
+      "  fleetroot-ca serve --home ca --listen 127.0.0.1:0     # says: listening on https://127.0.0.1:41233\n"
+      "  fleetroot-ca serve --home ca --listen 0.0.0.0:8443 --name ca.factory.example\n"
+      "  fleetroot-station provision ... --ca https://ca.factory.example:8443\n");
+  add_home_option(*command, options->home);
+  command->add_option("--listen", options->serve.listen, "ADDRESS:PORT; port 0 lets the system choose")
+      ->required();
+  command->add_option(
+      "--name", options->serve.names,
+      "a name or address that stations call this server by, besides those that it listens on");
+  command->add_flag("--no-client-certificate", options->without_client_certificate,
+                    "let anybody connect; the messages are signed all the same");
+  command->add_option("--max-connections", limits.connections, "at once")->capture_default_str();
+  command->add_option("--max-connections-per-address", limits.connections_per_address, "at once")
+      ->capture_default_str();
+  command->add_option("--max-requests-per-second", limits.requests_per_second_per_address,
+                      "from one address (default: no limit)");
+  command->callback([options, &action] { action = [options] { return run_serve(*options); }; });
+}
+
+}  // namespace fleetroot::ca

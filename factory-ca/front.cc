@@ -1,0 +1,163 @@
+#include "factory-ca/front.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <cerrno>
+
+#include "factory-ca/front_identity.h"
+#include "factory-ca/work_queue.h"
+#include "lib/cmp/message.h"
+#include "lib/x509/chain.h"
+
+namespace fleetroot::ca {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kSignerPatience{60};
+constexpr std::chrono::seconds kGrace{30};
+constexpr std::string_view kCmpPath = "/.well-known/cmp";
+constexpr const char* kPkixCmp = "application/pkixcmp";
+constexpr const char* kRegistrationAuthority = "1.3.6.1.5.5.7.3.28";
+
+bool is_station_certificate(const Certificate& certificate) {
+  Asn1ObjectPtr usage(OBJ_txt2obj(kRegistrationAuthority, 1));
+  using UsagesPtr = std::unique_ptr<EXTENDED_KEY_USAGE, FreeWith<EXTENDED_KEY_USAGE_free>>;
+  UsagesPtr usages(static_cast<EXTENDED_KEY_USAGE*>(
+      X509_get_ext_d2i(certificate.x509(), NID_ext_key_usage, nullptr, nullptr)));
+  for (int i = 0; i < sk_ASN1_OBJECT_num(usages.get()); ++i) {
+    if (OBJ_cmp(sk_ASN1_OBJECT_value(usages.get(), i), usage.get()) == 0) return true;
+  }
+  return false;
+}
+
+// What a path below /.well-known/cmp names (RFC 9811 section 3.2, RFC 9483 section 6.1): an order as
+// /p/ORDER, and p10 as the operation, which the message says as well. Nothing for any other path.
+struct CmpPath {
+  std::optional<OrderId> order;
+};
+
+std::optional<CmpPath> parse_cmp_path(std::string_view path) {
+  if (!path.starts_with(kCmpPath)) return std::nullopt;
+  path.remove_prefix(kCmpPath.size());
+  if (path.ends_with('/')) path.remove_suffix(1);
+  CmpPath result;
+  if (path.starts_with("/p/")) {
+    path.remove_prefix(3);
+    std::string_view order = path.substr(0, path.find('/'));
+    path.remove_prefix(order.size());
+    try {
+      result.order = OrderId::parse(order);
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  }
+  if (!path.empty() && path != "/p10") return std::nullopt;
+  return result;
+}
+
+http::Response response_to(const Error& error) {
+  unsigned status = 500;
+  if (error.code() == ErrorCode::busy) status = 503;
+  if (error.code() == ErrorCode::protocol || error.code() == ErrorCode::bad_request) status = 400;
+  if (error.code() == ErrorCode::not_authorised) status = 403;
+  return http::Response::text(status, fmt::format("{}. {}\n", error.message(), error.hint()));
+}
+
+class Front {
+ public:
+  Front(const Home& home, const FrontSettings& settings)
+      : settings_(settings),
+        identity_(home),
+        fleet_root_(home.fleet_root()),
+        issuing_(home.issuing_certificate()),
+        link_(home.file("signer.sock")) {}
+
+  http::ServerTls tls() {
+    http::ServerTls tls{.identity = {.chain = identity_.chain(), .key = identity_.key()}};
+    if (settings_.wants_station_certificate) {
+      tls.client_certificate = http::ClientCertificate::required;
+      tls.check = [this](const http::Peer& peer) { refuse_unless_station(peer); };
+    }
+    return tls;
+  }
+
+  void take(http::Request request, http::Reply reply) {
+    std::optional<CmpPath> path = parse_cmp_path(request.path);
+    if (!path) return reply(http::Response::text(404, "nothing is here; CMP is at /.well-known/cmp\n"));
+    if (request.method != "POST") {
+      http::Response response = http::Response::text(405, "CMP messages are posted\n");
+      response.headers.push_back({"Allow", "POST"});
+      return reply(std::move(response));
+    }
+    if (request.content_type() != kPkixCmp) {
+      return reply(http::Response::text(415, "CMP messages are of the type application/pkixcmp\n"));
+    }
+    Inquiry inquiry{.question = Question::answer, .order = path->order, .message = std::move(request.body)};
+    work_.add([this, inquiry = std::move(inquiry), reply = std::make_shared<http::Reply>(std::move(reply))] {
+      (*reply)(answer(inquiry));
+    });
+  }
+
+ private:
+  // In the handshake: one of this CA's stations, in time, enrolled and not revoked.
+  void refuse_unless_station(const http::Peer& peer) {
+    try {
+      const Certificate& certificate = *peer.certificate;
+      verify_chain(certificate, {.roots = {fleet_root_},
+                                 .intermediates = {issuing_},
+                                 .purpose = ChainPurpose::any,
+                                 .time = SystemClock().now()});
+      if (!is_station_certificate(certificate)) {
+        throw Error(ErrorCode::not_authorised,
+                    fmt::format("{} is no certificate of a station", certificate.subject()),
+                    "connect with a station's certificate");
+      }
+      link_.ask({.question = Question::station, .certificate = certificate.der()},
+                steady_clock::now() + kSignerPatience);
+    } catch (const Error& error) {
+      fmt::print(stderr, "fleetroot-ca: refused {}: {}\n", peer.address, error.what());
+      throw;
+    }
+  }
+
+  http::Response answer(const Inquiry& inquiry) {
+    try {
+      return {.status = 200,
+              .content_type = kPkixCmp,
+              .body = link_.ask(inquiry, steady_clock::now() + kSignerPatience)};
+    } catch (const Error& error) {
+      return response_to(error);
+    }
+  }
+
+  const FrontSettings settings_;
+  FrontIdentity identity_;
+  Certificate fleet_root_;
+  Certificate issuing_;
+  SignerLink link_;
+  WorkQueue work_;
+};
+
+void wait_for_end(int lifeline) {
+  pollfd end{lifeline, POLLIN, 0};
+  while (poll(&end, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace
+
+void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
+               int lifeline, const std::function<void()>& ready) {
+  Front front(home, settings);
+  http::Server server({.listeners = std::move(listeners), .tls = front.tls(), .limits = settings.limits},
+                      [&front](http::Request request, http::Reply reply) {
+                        front.take(std::move(request), std::move(reply));
+                      });
+  ready();
+  wait_for_end(lifeline);
+  server.stop(kGrace);
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,23 @@
+// The front: what of the CA speaks HTTP. It has no key of the CA and no PIN, decides nothing about
+// certificates, and asks the signer.
+#pragma once
+
+#include "factory-ca/home.h"
+#include "factory-ca/signer_link.h"
+#include "lib/base/clock.h"
+#include "lib/http/server.h"
+
+namespace fleetroot::ca {
+
+struct FrontSettings {
+  // Otherwise anybody may connect, and only what the messages themselves prove counts.
+  bool wants_station_certificate = true;
+  http::Limits limits{};
+};
+
+// Serves on the listeners until `lifeline` ends; then finishes what was accepted. Calls `ready` when it
+// serves.
+void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
+               int lifeline, const std::function<void()>& ready);
+
+}  // namespace fleetroot::ca

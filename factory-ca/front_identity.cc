@@ -1,0 +1,119 @@
+#include "factory-ca/front_identity.h"
+
+#include "lib/base/files.h"
+#include "lib/x509/certificate_request.h"
+#include "pkcs11/signing_key.h"
+
+namespace fleetroot::ca {
+namespace {
+
+namespace fs = std::filesystem;
+
+const pkcs11::KeyName kFrontKey{pkcs11::KeyId::parse("01"), "fleetroot-front"};
+constexpr const char* kTokenLabel = "front";
+constexpr std::chrono::days kLife{3 * 365};
+
+struct Place {
+  explicit Place(const Home& home)
+      : directory(home.file("front")),
+        softhsm(directory / "softhsm"),
+        uri(directory / "token.uri"),
+        request(directory / "front.csr"),
+        certificate(directory / "front.pem") {}
+  fs::path directory, softhsm, uri, request, certificate;
+};
+
+std::string common_name(const Settings& settings) {
+  return settings.name + " front";
+}
+
+// As they stand in the certificate, one a line.
+std::string names_in(const Certificate& certificate) {
+  using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, FreeWith<GENERAL_NAMES_free>>;
+  GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate.x509(), NID_subject_alt_name, nullptr, nullptr)));
+  std::string text;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    const ASN1_STRING* value = name->type == GEN_IPADD ? name->d.iPAddress : name->d.dNSName;
+    BytesView octets(ASN1_STRING_get0_data(value), static_cast<std::size_t>(ASN1_STRING_length(value)));
+    text += (name->type == GEN_IPADD ? to_hex(octets) : std::string(as_text(octets))) + "\n";
+  }
+  return text;
+}
+
+std::string names_in(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    std::optional<Bytes> address = address_octets(name);
+    text += (address ? to_hex(*address) : name) + "\n";
+  }
+  return text;
+}
+
+bool is_good(const Home& home, const Place& place, const std::vector<std::string>& names, Time now) {
+  std::optional<std::string> pem = read_file_if_present(place.certificate);
+  if (!pem) return false;
+  Certificate certificate = Certificate::from_pem(*pem);
+  bool is_ours = X509_check_issued(home.issuing_certificate().x509(), certificate.x509()) == X509_V_OK;
+  return is_ours && names_in(certificate) == names_in(names) && now >= certificate.not_before() &&
+         certificate.not_after() - now > kLife / 3;
+}
+
+pkcs11::TokenSettings token_settings(const Place& place) {
+  return {.uri = read_file(place.uri),
+          .home = place.directory,
+          .softhsm_directory = place.softhsm,
+          .init_args = {}};
+}
+
+}  // namespace
+
+void prepare_front_key(const Home& home, const std::vector<std::string>& names, Time now) {
+  Place place(home);
+  if (is_good(home, place, names, now)) return;
+  fs::remove_all(place.directory);
+  make_private_directory(place.directory);
+  pkcs11::TokenSettings token = pkcs11::create_softhsm_token(place.directory, place.softhsm, kTokenLabel,
+                                                             place.directory / "front.pin");
+  pkcs11::SigningKey key = pkcs11::SigningKey::generate(token, KeyAlgorithm::p256, kFrontKey);
+  write_file(place.uri, token.uri);
+  write_file(place.request,
+             CertificateRequest::create(common_name(home.settings()), key.public_key(), key.evp()).pem());
+}
+
+void certify_front(const Home& home, const Signer& signer, Ledger& ledger,
+                   const std::vector<std::string>& names, const Clock& clock) {
+  Place place(home);
+  std::optional<std::string> pem = read_file_if_present(place.request);
+  if (!pem) return;
+  CertificateRequest request = CertificateRequest::from_pem(*pem);
+  request.refuse_unless_sound();
+  std::string subject = common_name(home.settings());
+  Time now = ledger.time_of_issue(clock);
+  {
+    WriteTransaction transaction = ledger.write();
+    std::optional<CertificateRecord> before = ledger.certificates.live(SubjectKind::authority, subject);
+    if (before && before->state == CertificateState::issued &&
+        before->public_key != request.public_key().fingerprint()) {
+      ledger.certificates.revoke(before->serial, now);
+      ledger.log.append("front.replaced", now, {{"subject", subject}, {"serial", before->serial}});
+      transaction.commit();
+    }
+  }
+  Time not_after = std::min(Time(now + kLife), signer.facts.not_after);
+  Certificate certificate = certify(ledger, signer, SubjectKind::authority, subject,
+                                    server_plan(subject, names, request.public_key(), now, not_after), now);
+  write_file(place.certificate, certificate.pem());
+  fs::remove(place.request);
+}
+
+FrontIdentity::FrontIdentity(const Home& home)
+    : token_(token_settings(Place(home))), key_(token_.key(kFrontKey.id).evp()) {
+  chain_.push_back(Certificate::from_pem(read_file(Place(home).certificate)));
+  Certificate issuing = home.issuing_certificate();
+  // The root is known to everybody who believes it.
+  if (issuing != home.fleet_root()) chain_.push_back(std::move(issuing));
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,236 @@
+#include "factory-ca/serve.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+
+#include "factory-ca/ca_key.h"
+#include "factory-ca/front_identity.h"
+#include "factory-ca/issuer.h"
+#include "lib/base/process.h"
+#include "lib/base/program.h"
+#include "lib/base/secret.h"
+#include "pkcs11/uri.h"
+
+namespace fleetroot::ca {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::uint8_t kReady = 'r';
+// What was accepted may take so long to be finished.
+constexpr std::chrono::seconds kStopGrace{40};
+// One that dies as soon as it has started is started again after this long.
+constexpr std::chrono::milliseconds kPause{500};
+
+std::string host_of(const std::string& address) {
+  std::string host = address.substr(0, address.rfind(':'));
+  return host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
+}
+
+bool is_every_address(const std::string& host) {
+  return host == "0.0.0.0" || host == "::";
+}
+
+std::vector<std::string> server_names(const ServeOptions& options,
+                                      const std::vector<http::Listener>& listeners) {
+  std::vector<std::string> names = options.names;
+  auto add = [&](const std::string& name) {
+    if (!is_every_address(name) && std::find(names.begin(), names.end(), name) == names.end())
+      names.push_back(name);
+  };
+  for (const http::Listener& listener : listeners) add(host_of(listener.address()));
+  for (const std::string& address : options.listen) add(host_of(address));
+  if (names.empty()) {
+    throw Error(ErrorCode::usage, "no name is known that stations call this server by",
+                "give its name or address: --name ca.factory.example");
+  }
+  return names;
+}
+
+// The URI's pin-source may be a variable, which nobody but the signer may have.
+void forget_pin_variable(const Settings& settings) {
+  if (!settings.issuing) return;
+  std::optional<std::string> source = pkcs11::Uri::parse(settings.issuing->token.uri).pin_source;
+  if (!source || !source->starts_with("env:")) return;
+  const char* name = source->c_str() + 4;
+  if (char* value = std::getenv(name)) wipe(value, std::strlen(value));
+  unsetenv(name);
+}
+
+// For whoever looks at the processes of this machine: at most 15 characters.
+void call_process(const char* name) {
+  prctl(PR_SET_NAME, name);
+}
+
+// A child's life: what it throws goes to stderr, as it would from a command.
+int run_child(const std::function<void()>& body) {
+  try {
+    body();
+    return 0;
+  } catch (const Error& error) {
+    print_error("fleetroot-ca", error);
+    return exit_code(error.code());
+  } catch (const std::exception& error) {
+    Error bug(ErrorCode::internal, "this is a bug in Fleetroot", "keep this message and report it",
+              error.what());
+    print_error("fleetroot-ca", bug);
+    return exit_code(bug.code());
+  }
+}
+
+void say_ready() {
+  write_fully(STDOUT_FILENO, BytesView(&kReady, 1));
+}
+
+// One question after the other, from however many connections they come.
+Bytes answer(Issuer& issuer, const Inquiry& inquiry) {
+  switch (inquiry.question) {
+    case Question::answer:
+      return issuer.answer(inquiry.message, inquiry.order);
+    case Question::station: {
+      std::string name = issuer.station_of(Certificate::from_der(inquiry.certificate));
+      return {name.begin(), name.end()};
+    }
+    case Question::enroll: {
+      CertificateRequest request = CertificateRequest::from_der(inquiry.message);
+      return issuer
+          .issue({.sender = issuer.station_of(Certificate::from_der(inquiry.certificate)),
+                  .request = request,
+                  .order = inquiry.order})
+          .der();
+    }
+  }
+  throw Error(ErrorCode::internal, "the front asked what the signer does not know", "report this");
+}
+
+void run_signer(const Home& home, const std::vector<std::string>& names, int listener) {
+  call_process("ca-signer");
+  Settings settings = home.settings();
+  SystemClock clock;
+  Ledger ledger(home.ledger());
+  CaKey key(issuing_key_of(settings), home.issuing_certificate());
+  certify_front(home, key.signer(), ledger, names, clock);
+  Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock);
+  std::mutex turn;
+  say_ready();
+  answer_front(listener, STDIN_FILENO, [&](const Inquiry& inquiry) {
+    std::lock_guard lock(turn);
+    return answer(issuer, inquiry);
+  });
+}
+
+// The signals that end the program, as something to poll. Blocked from here on, in the children too: those
+// end with their stdin, in the order that loses nothing.
+FileDescriptor watch_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return FileDescriptor(signalfd(-1, &signals, SFD_CLOEXEC));
+}
+
+// A child that is started again when it dies.
+class Worker {
+ public:
+  Worker(std::string name, std::function<int()> body, std::vector<int> kept)
+      : name_(std::move(name)), body_(std::move(body)), kept_(std::move(kept)) {}
+
+  // False if it ended before it was ready; wait() has its exit code then.
+  bool start() {
+    started_ = steady_clock::now();
+    child_.emplace(body_, kept_);
+    std::uint8_t said = 0;
+    return read_fully(child_->stdout_fd(), {&said, 1}, steady_clock::time_point::max()) ==
+               ReadResult::complete &&
+           said == kReady;
+  }
+  int fd() const { return child_->stdout_fd(); }
+  int wait() { return std::exchange(child_, std::nullopt)->wait(kStopGrace); }
+  // It has died by itself.
+  void restart() {
+    int status = wait();
+    fmt::print(stderr, "fleetroot-ca: the {} ended (exit code {}) and is started again\n", name_, status);
+    while (steady_clock::now() - started_ < kPause) poll(nullptr, 0, static_cast<int>(kPause.count()));
+    if (start()) return;
+    throw Error(ErrorCode::internal, fmt::format("the {} does not start again", name_),
+                "read what it said above, put it right and start the server again",
+                fmt::format("exit code {}", wait()));
+  }
+
+ private:
+  std::string name_;
+  std::function<int()> body_;
+  std::vector<int> kept_;
+  std::optional<ChildProcess> child_;
+  steady_clock::time_point started_;
+};
+
+void supervise(Worker& front, Worker& signer, int signals) {
+  for (;;) {
+    pollfd events[3] = {{signals, POLLIN, 0}, {front.fd(), 0, 0}, {signer.fd(), 0, 0}};
+    if (poll(events, 3, -1) < 0 && errno != EINTR) return;
+    if (events[0].revents != 0) return;
+    if (events[1].revents != 0) front.restart();
+    if (events[2].revents != 0) signer.restart();
+  }
+}
+
+int prepare(const Home& home, const std::vector<std::string>& names) {
+  ChildProcess child([&] { return run_child([&] { prepare_front_key(home, names, SystemClock().now()); }); });
+  return child.wait(kStopGrace);
+}
+
+}  // namespace
+
+int serve(const Home& home, const ServeOptions& options,
+          const std::function<void(const std::string& address)>& announce) {
+  Settings settings = home.settings();
+  issuing_key_of(settings);
+  std::optional<FileDescriptor> lock = try_lock_file(home.file("serve.lock"));
+  if (!lock) {
+    throw Error(ErrorCode::busy, fmt::format("{} is being served already", home.path().string()),
+                "stop the other server first");
+  }
+  std::vector<http::Listener> listeners;
+  for (const std::string& address : options.listen) listeners.push_back(http::Listener::bind(address));
+  std::vector<std::string> names = server_names(options, listeners);
+  FileDescriptor socket = listen_for_front(home.file("signer.sock"));
+  FileDescriptor signals = watch_signals();
+
+  if (int status = prepare(home, names); status != 0) return status;
+  Worker signer("signer", [&] { return run_child([&] { run_signer(home, names, socket.get()); }); },
+                {socket.get()});
+  std::vector<int> kept;
+  for (const http::Listener& listener : listeners) kept.push_back(listener.fd());
+  Worker front(
+      "front",
+      [&] {
+        call_process("ca-front");
+        forget_pin_variable(settings);
+        return run_child(
+            [&] { run_front(home, options.front, std::move(listeners), STDIN_FILENO, say_ready); });
+      },
+      kept);
+  if (!signer.start()) return signer.wait();
+  if (!front.start()) return front.wait();
+  for (const http::Listener& listener : listeners) announce(listener.address());
+  supervise(front, signer, signals.get());
+  // The front first: what it has accepted the signer still answers.
+  front.wait();
+  signer.wait();
+  unlink(home.file("signer.sock").c_str());
+  return 0;
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,67 @@
+// What front and signer say to each other over the Unix socket in the home (docs/threat-model.md): the front
+// asks, the signer answers, and everything that arrives at the CA goes through here.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "lib/base/bytes.h"
+#include "lib/base/error.h"
+#include "lib/base/files.h"
+#include "lib/base/names.h"
+
+namespace fleetroot::ca {
+
+// What the front wants to know.
+enum class Question : std::uint8_t {
+  // The answer to `message`, a PKIMessage.
+  answer = 1,
+  // Whose certificate `certificate` is: the name of an enrolled station.
+  station = 2,
+  // A certificate for `message`, a PKCS#10 that came from the station that has proven in TLS that it holds
+  // the
+  // key of `certificate`; DER.
+  enroll = 3
+};
+
+struct Inquiry {
+  Question question;
+  std::optional<OrderId> order{};
+  Bytes certificate{};
+  Bytes message{};
+};
+
+// The signer's side. Throws Error to refuse.
+using Answer = std::function<Bytes(const Inquiry&)>;
+
+// Binds the socket in the home, for this user alone. Replaces one that a killed process has left: the caller
+// holds the home's serve.lock.
+FileDescriptor listen_for_front(const std::filesystem::path& socket);
+
+// Answers on every connection, each in a thread of its own, until `lifeline` ends; then until the connections
+// end. `answer` is called from several threads at once.
+void answer_front(int listener, int lifeline, const Answer& answer);
+
+// The front's side. Any thread.
+class SignerLink {
+ public:
+  explicit SignerLink(std::filesystem::path socket) : socket_(std::move(socket)) {}
+
+  // The signer's answer; throws the Error that it refused with. Asks once more where the signer was replaced
+  // in the middle. Error(busy) if no answer comes before the deadline.
+  Bytes ask(const Inquiry& inquiry, std::chrono::steady_clock::time_point deadline);
+
+ private:
+  FileDescriptor take();
+  void give_back(FileDescriptor connection);
+
+  const std::filesystem::path socket_;
+  std::mutex mutex_;
+  std::vector<FileDescriptor> idle_;
+};
+
+}  // namespace fleetroot::ca

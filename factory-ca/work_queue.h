@@ -1,0 +1,38 @@
+// Threads that do what is waiting, in its order: for the front, whose connections' threads must not wait for
+// the signer.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace fleetroot::ca {
+
+class WorkQueue {
+ public:
+  using Work = std::function<void()>;
+  // As many as a signer may decide about together.
+  static constexpr unsigned kThreads = 64;
+
+  WorkQueue();
+  // Does what is waiting first.
+  ~WorkQueue();
+  WorkQueue(const WorkQueue&) = delete;
+  WorkQueue& operator=(const WorkQueue&) = delete;
+
+  void add(Work work);
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Work> waiting_;
+  bool is_ending_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,42 @@
+# A served CA for one test; what a test leaves running is ended by its own process ID.
+
+# begin_serving [OPTION…]: sets `url`, `address` (host:port) and `server` (process ID)
+begin_serving() {
+  fleetroot-ca serve --home ca --listen 127.0.0.1:0 "$@" >serve.out 2>serve.err 3>&- &
+  server=$!
+  wait_for_line serve.out || {
+    cat serve.err
+    return 1
+  }
+  local line
+  IFS= read -r line <serve.out
+  [[ $line == 'listening on https://127.0.0.1:'* ]]
+  url=${line#listening on }
+  address=${url#https://}
+}
+
+# wait_for_line FILE: until there is one, or the server has gone
+wait_for_line() {
+  while ! grep -q . "$1"; do
+    kill -0 "$server" 2>/dev/null || return 1
+    read -r -t 0.05 <> <(:) || true
+  done
+}
+
+# end_serving: as a service manager would; fails unless it ends well
+end_serving() {
+  kill -TERM "$server"
+  wait "$server"
+}
+
+teardown() {
+  if [[ -n ${server:-} ]] && kill -0 "$server" 2>/dev/null; then
+    kill -TERM "$server"
+    wait "$server" || true
+  fi
+}
+
+# child front|signer: its process ID
+child() {
+  pgrep -P "$server" -x "ca-$1"
+}
