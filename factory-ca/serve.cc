@@ -226,6 +226,7 @@ int serve(const Home& home, const ServeOptions& options,
   if (!front.start()) return front.wait();
   for (const http::Listener& listener : listeners) announce(listener.address());
   supervise(front, signer, signals.get());
+  listeners.clear();  // ours too, or clients would be let in to wait for nobody
   // The front first: what it has accepted the signer still answers.
   front.wait();
   signer.wait();

@@ -15,9 +15,9 @@ begin_serving() {
   address=${url#https://}
 }
 
-# wait_for_line FILE: until there is one, or the server has gone
+# wait_for_line FILE [PATTERN]: until there is one, or the server has gone
 wait_for_line() {
-  while ! grep -q . "$1"; do
+  while ! grep -qs -- "${2:-.}" "$1"; do
     kill -0 "$server" 2>/dev/null || return 1
     read -r -t 0.05 <> <(:) || true
   done

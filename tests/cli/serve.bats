@@ -1,0 +1,198 @@
+#!/usr/bin/env bats
+# The factory LAN: `fleetroot-ca serve` and stations that reach it by https.
+load factory
+load serve
+
+# post PATH [CURL-OPTION…]: the status of a POST by curl, from whoever it is
+post() {
+  curl --silent --show-error --cacert ca/fleet-root.pem --output body --write-out '%{http_code}' "${@:2}" "$url$1"
+}
+
+make_request() {
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -subj "/CN=$1" -out "$1.csr" 2>/dev/null
+}
+
+@test "a station gets its certificate over https, and confirms it" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_serving
+  provision DEV-1 DEV-1 --ca "$url"
+  [[ $(fleetroot-ca cert show --home ca --device-id DEV-1 --json | jq -r .confirmation) == accepted ]]
+  run -0 provision DEV-1 DEV-1 --ca "$url"
+  end_serving
+}
+
+@test "an enrolled station needs no --ca" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_serving
+  fleetroot-station enroll --home st --certificate st-01.pem --ca-certificate ca/issuing-ca.pem \
+    --fleet-root ca/fleet-root.pem --ca "$url"
+  provision DEV-1 DEV-1
+}
+
+@test "who has no station's certificate does not get past the handshake" {
+  make_factory DEV-1
+  make_request DEV-1
+  fleetroot-ca cert issue --home ca --order PO-1 --device-id DEV-1 --request DEV-1.csr --out DEV-1.pem
+  make_request stranger
+  openssl x509 -req -in stranger.csr -signkey stranger.key -out stranger.pem 2>/dev/null
+  begin_serving
+  run ! post /.well-known/cmp
+  run ! post /.well-known/cmp --cert DEV-1.pem --key DEV-1.key
+  run ! post /.well-known/cmp --cert stranger.pem --key stranger.key
+  grep 'refused 127.0.0.1: .*is no certificate of a station' serve.err
+  # the same with one that is
+  make_request st-02
+  fleetroot-ca station enroll --home ca --name st-02 --request st-02.csr --out st-02.pem
+  [[ $(post /.well-known/cmp --cert st-02.pem --key st-02.key --header 'Content-Type: application/pkixcmp' \
+    --data-binary nonsense) == 400 ]]
+}
+
+@test "a station's revocation is there at once" {
+  make_factory DEV-1 DEV-2
+  make_token DEV-1 DEV-2
+  begin_serving
+  provision DEV-1 DEV-1 --ca "$url"
+  fleetroot-ca station revoke --home ca --name st-01
+  refused 77 'refuses our certificate' provision DEV-2 DEV-2 --ca "$url"
+  grep 'station st-01 is revoked' serve.err
+  end_serving
+  # and where TLS does not ask, the message itself is refused
+  begin_serving --no-client-certificate
+  refused 77 'st-01 is revoked' provision DEV-2 DEV-2 --ca "$url"
+  [[ $(certificates_in_ledger) == 1 ]]
+}
+
+@test "the path's order must be the request's" {
+  make_factory DEV-1
+  make_order PO-2 DEV-1
+  make_token DEV-1
+  begin_serving
+  refused 65 'for order PO-1, and came in for PO-2' provision DEV-1 DEV-1 --ca "$url/.well-known/cmp/p/PO-2"
+  provision DEV-1 DEV-1 --ca "$url/.well-known/cmp"
+}
+
+@test "what is no CMP is refused in HTTP's words" {
+  make_factory DEV-1
+  begin_serving --no-client-certificate
+  cmp=(--header 'Content-Type: application/pkixcmp')
+  [[ $(post / "${cmp[@]}" --data x) == 404 ]]
+  [[ $(post /.well-known/cmp/p/a/b "${cmp[@]}" --data x) == 404 ]]
+  [[ $(post /.well-known/cmp/p/..%2f "${cmp[@]}" --data x) == 404 ]]
+  [[ $(post /.well-known/cmp --request GET) == 405 ]]
+  [[ $(post /.well-known/cmp --data x) == 415 ]]
+  [[ $(post /.well-known/cmp/p/PO-1/p10 "${cmp[@]}" --data x) == 400 ]]
+  head -c 100000 /dev/zero >big
+  [[ $(post /.well-known/cmp "${cmp[@]}" --data-binary @big) == 413 ]]
+  [[ $(post /.well-known/cmp --header "X: $(head -c 9000 /dev/zero | tr '\0' x)" --data x) == 431 ]]
+  end_serving
+}
+
+@test "requests beyond the rate are refused, and the station comes again" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_serving --max-requests-per-second 1
+  provision DEV-1 DEV-1 --ca "$url"
+}
+
+@test "several addresses are tried in turn; none is 69" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_serving
+  provision DEV-1 DEV-1 --ca "https://127.0.0.1:1,$url"
+  end_serving
+  sed -i 's/^ca_timeout_seconds.*//' st/station.toml
+  sed -i '1i ca_timeout_seconds = 1' st/station.toml
+  make_token DEV-2
+  refused 69 'cannot be reached' provision DEV-2 DEV-2 --ca "$url"
+}
+
+@test "a server that is not the pinned root's is not believed" {
+  make_factory DEV-1
+  make_token DEV-1
+  mv ca own-ca
+  make_ca
+  begin_serving --no-client-certificate
+  refused 65 'not one to believe' provision DEV-1 DEV-1 --ca "$url"
+  end_serving
+}
+
+@test "plain http is no way to a CA, unless one says so" {
+  make_factory DEV-1
+  make_token DEV-1
+  refused 64 'is no way to a CA' provision DEV-1 DEV-1 --ca http://127.0.0.1:1
+  refused 64 'no URL' provision DEV-1 DEV-1 --ca https://
+}
+
+@test "the front's certificate stays, and is another one for another name" {
+  make_factory DEV-1
+  begin_serving
+  end_serving
+  cp ca/front/front.pem first.pem
+  begin_serving
+  end_serving
+  cmp ca/front/front.pem first.pem
+  begin_serving --name ca.factory.example
+  end_serving
+  openssl x509 -in ca/front/front.pem -noout -ext subjectAltName | grep 'DNS:ca.factory.example, IP Address:127.0.0.1'
+  openssl verify -purpose sslserver -x509_strict -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem ca/front/front.pem
+}
+
+@test "a home is served once, on an address that is free" {
+  make_factory DEV-1
+  begin_serving
+  refused 75 'is being served already' fleetroot-ca serve --home ca --listen 127.0.0.1:0
+  fleetroot-ca init --home other --name Other
+  refused 78 'cannot listen on' fleetroot-ca serve --home other --listen "$address"
+  refused 64 'no name is known' fleetroot-ca serve --home other --listen 0.0.0.0:0
+}
+
+@test "a signer that cannot start says why, and nothing is served" {
+  make_factory DEV-1
+  mv ca/issuing-ca.pin elsewhere
+  refused 77 'PIN' fleetroot-ca serve --home ca --listen 127.0.0.1:0
+}
+
+@test "the front has no PIN and no file of the CA's token; the signer has no network" {
+  make_factory DEV-1
+  make_token DEV-1
+  CA_PIN=$(<ca/issuing-ca.pin)
+  sed -i '/^\[issuing\]/,/^\[/ s/pin-source=file:[^"&?]*/pin-source=env:CA_PIN/' ca/ca.toml
+  grep env:CA_PIN ca/ca.toml
+  export CA_PIN
+  begin_serving
+  provision DEV-1 DEV-1 --ca "$url"
+  run ! grep --text --quiet -- "$CA_PIN" "/proc/$(child front)/environ"
+  run ! grep -- 'ca/softhsm\|ledger' <(ls -l "/proc/$(child front)/fd")
+  network=$(ls -l "/proc/$(child signer)/fd" | sed -n 's/.*socket:\[\(.*\)\]/\1/p' | grep -F -x -f - <(
+    awk 'FNR > 1 { print $10 }' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6) || true)
+  [[ -z $network ]]
+}
+
+@test "what was accepted is finished when the server is asked to stop" {
+  make_factory DEV-1
+  begin_serving --no-client-certificate
+  cat >half.py <<'EOF'
+import os, signal, socket, ssl, sys
+context = ssl.create_default_context(cafile='ca/fleet-root.pem')
+host, port = sys.argv[1].split(':')
+client = context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
+client.sendall(b'POST /.well-known/cmp HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n'
+               b'Content-Type: application/pkixcmp\r\nContent-Length: 8\r\n\r\n')
+assert client.recv(100).startswith(b'HTTP/1.1 100')
+os.kill(int(sys.argv[2]), signal.SIGTERM)
+while True:  # until nobody is let in any more
+    try:
+        socket.create_connection((host, int(port))).close()
+    except ConnectionRefusedError:
+        break
+client.sendall(b'nonsense')
+answer = client.recv(1000)
+assert answer.startswith(b'HTTP/1.1 400'), answer
+assert b'Connection: close' in answer, answer
+EOF
+  python3 half.py "$address" "$server"
+  wait "$server"
+  [[ ! -e ca/signer.sock ]]
+}
