@@ -8,7 +8,7 @@ namespace fleetroot::ca {
 namespace {
 
 struct Options {
-  std::string home;
+  std::string home, order;
   ServeOptions serve;
   bool without_client_certificate = false;
 };
@@ -16,6 +16,7 @@ struct Options {
 int run_serve(const Options& options) {
   ServeOptions wanted = options.serve;
   wanted.front.wants_station_certificate = !options.without_client_certificate;
+  if (!options.order.empty()) wanted.order = OrderId::parse(options.order);
   return serve(Home(options.home), wanted, [](const std::string& address) {
     fmt::print("listening on https://{}\n", address);
     std::fflush(stdout);
@@ -39,8 +40,12 @@ void add_serve_commands(CLI::App& program, Action& action) {
   command->add_option(
       "--name", options->serve.names,
       "a name or address that stations call this server by, besides those that it listens on");
+  command->add_option("--order", options->order, "answer for this order only");
   command->add_flag("--no-client-certificate", options->without_client_certificate,
                     "let anybody connect; the messages are signed all the same");
+  command->add_flag(
+      "--est", options->serve.front.speaks_est,
+      "speak EST too, at /.well-known/est/ORDER/simpleenroll; anybody may ask for the CA certificates");
   command->add_option("--max-connections", limits.connections, "at once")->capture_default_str();
   command->add_option("--max-connections-per-address", limits.connections_per_address, "at once")
       ->capture_default_str();

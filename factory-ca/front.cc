@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "factory-ca/est.h"
 #include "factory-ca/front_identity.h"
 #include "factory-ca/work_queue.h"
 #include "lib/cmp/message.h"
@@ -19,6 +20,9 @@ constexpr std::chrono::seconds kSignerPatience{60};
 constexpr std::chrono::seconds kGrace{30};
 constexpr std::string_view kCmpPath = "/.well-known/cmp";
 constexpr const char* kPkixCmp = "application/pkixcmp";
+constexpr const char* kPkcs10 = "application/pkcs10";
+constexpr const char* kCertsOnly = "application/pkcs7-mime; smime-type=certs-only";
+constexpr const char* kCsrAttributes = "application/csrattrs";
 constexpr const char* kRegistrationAuthority = "1.3.6.1.5.5.7.3.28";
 
 bool is_station_certificate(const Certificate& certificate) {
@@ -65,6 +69,31 @@ http::Response response_to(const Error& error) {
   return http::Response::text(status, fmt::format("{}. {}\n", error.message(), error.hint()));
 }
 
+http::Response in_base64(const char* content_type, Bytes body) {
+  return {.status = 200,
+          .content_type = content_type,
+          .body = std::move(body),
+          .headers = {{"Content-Transfer-Encoding", "base64"}}};
+}
+
+// What HTTP has against a request; nothing if it is good.
+std::optional<http::Response> reason_against(const http::Request& request, const char* method,
+                                             std::string_view content_type) {
+  if (request.method != method) {
+    http::Response response = http::Response::text(405, fmt::format("this takes {}\n", method));
+    response.headers.push_back({"Allow", method});
+    return response;
+  }
+  if (request.content_type() == content_type) return std::nullopt;
+  return http::Response::text(415, fmt::format("this takes {}\n", content_type));
+}
+
+// Whoever has presented a certificate has been found a station in the handshake.
+std::optional<http::Response> reason_against(const http::Peer& peer) {
+  if (peer.certificate) return std::nullopt;
+  return http::Response::text(403, "this takes a station's certificate\n");
+}
+
 class Front {
  public:
   Front(const Home& home, const FrontSettings& settings)
@@ -77,26 +106,24 @@ class Front {
   http::ServerTls tls() {
     http::ServerTls tls{.identity = {.chain = identity_.chain(), .key = identity_.key()}};
     if (settings_.wants_station_certificate) {
-      tls.client_certificate = http::ClientCertificate::required;
+      tls.client_certificate =
+          settings_.speaks_est ? http::ClientCertificate::optional : http::ClientCertificate::required;
       tls.check = [this](const http::Peer& peer) { refuse_unless_station(peer); };
     }
     return tls;
   }
 
   void take(http::Request request, http::Reply reply) {
+    std::optional<EstPath> est = settings_.speaks_est ? parse_est_path(request.path) : std::nullopt;
+    if (est) return take_est(*est, std::move(request), std::move(reply));
     std::optional<CmpPath> path = parse_cmp_path(request.path);
     if (!path) return reply(http::Response::text(404, "nothing is here; CMP is at /.well-known/cmp\n"));
-    if (request.method != "POST") {
-      http::Response response = http::Response::text(405, "CMP messages are posted\n");
-      response.headers.push_back({"Allow", "POST"});
-      return reply(std::move(response));
-    }
-    if (request.content_type() != kPkixCmp) {
-      return reply(http::Response::text(415, "CMP messages are of the type application/pkixcmp\n"));
-    }
+    std::optional<http::Response> refusal = reason_against(request, "POST", kPkixCmp);
+    if (!refusal && settings_.wants_station_certificate) refusal = reason_against(request.peer);
+    if (refusal) return reply(std::move(*refusal));
     Inquiry inquiry{.question = Question::answer, .order = path->order, .message = std::move(request.body)};
-    work_.add([this, inquiry = std::move(inquiry), reply = std::make_shared<http::Reply>(std::move(reply))] {
-      (*reply)(answer(inquiry));
+    answer_later(std::move(reply), [this, inquiry = std::move(inquiry)] {
+      return http::Response{.status = 200, .content_type = kPkixCmp, .body = ask(inquiry)};
     });
   }
 
@@ -122,15 +149,41 @@ class Front {
     }
   }
 
-  http::Response answer(const Inquiry& inquiry) {
-    try {
-      return {.status = 200,
-              .content_type = kPkixCmp,
-              .body = link_.ask(inquiry, steady_clock::now() + kSignerPatience)};
-    } catch (const Error& error) {
-      return response_to(error);
+  void take_est(const EstPath& path, http::Request request, http::Reply reply) {
+    bool enrolls = path.operation == EstOperation::enroll;
+    std::optional<http::Response> refusal =
+        enrolls ? reason_against(request, "POST", kPkcs10) : reason_against(request, "GET", {});
+    if (!refusal && path.operation != EstOperation::cacerts) refusal = reason_against(request.peer);
+    if (refusal) return reply(std::move(*refusal));
+    if (path.operation == EstOperation::cacerts) {
+      std::vector<Certificate> certificates{fleet_root_};
+      if (issuing_ != fleet_root_) certificates.push_back(issuing_);
+      return reply(in_base64(kCertsOnly, encode_certs_only(certificates)));
     }
+    if (!enrolls) return reply(in_base64(kCsrAttributes, csr_attributes()));
+    answer_later(std::move(reply), [this, path, request = std::move(request)] {
+      Bytes certificate = ask({.question = Question::enroll,
+                               .order = path.order,
+                               .certificate = request.peer.certificate->der(),
+                               .message = decode_base64(request.body)});
+      return in_base64(kCertsOnly, encode_certs_only({Certificate::from_der(certificate)}));
+    });
   }
+
+  // Away from the connections' threads, which must not wait for the signer.
+  template <typename Body>
+  void answer_later(http::Reply reply, Body body) {
+    auto shared = std::make_shared<http::Reply>(std::move(reply));  // a std::function wants to be copied
+    work_.add([shared, body = std::move(body)] {
+      try {
+        (*shared)(body());
+      } catch (const Error& error) {
+        (*shared)(response_to(error));
+      }
+    });
+  }
+
+  Bytes ask(const Inquiry& inquiry) { return link_.ask(inquiry, steady_clock::now() + kSignerPatience); }
 
   const FrontSettings settings_;
   FrontIdentity identity_;

@@ -12,6 +12,9 @@ namespace fleetroot::ca {
 struct FrontSettings {
   // Otherwise anybody may connect, and only what the messages themselves prove counts.
   bool wants_station_certificate = true;
+  // EST too. Then anybody may connect to ask for the CA's certificates, as RFC 7030 section 4.1.1 has it, and
+  // for nothing else.
+  bool speaks_est = false;
   http::Limits limits{};
 };
 

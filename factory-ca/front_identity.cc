@@ -96,7 +96,7 @@ void certify_front(const Home& home, const Signer& signer, Ledger& ledger,
     std::optional<CertificateRecord> before = ledger.certificates.live(SubjectKind::authority, subject);
     if (before && before->state == CertificateState::issued &&
         before->public_key != request.public_key().fingerprint()) {
-      ledger.certificates.revoke(before->serial, now);
+      ledger.certificates.revoke(before->serial, RevocationReason::superseded, now);
       ledger.log.append("front.replaced", now, {{"subject", subject}, {"serial", before->serial}});
       transaction.commit();
     }

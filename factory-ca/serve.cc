@@ -112,17 +112,30 @@ Bytes answer(Issuer& issuer, const Inquiry& inquiry) {
   throw Error(ErrorCode::internal, "the front asked what the signer does not know", "report this");
 }
 
-void run_signer(const Home& home, const std::vector<std::string>& names, int listener) {
+// A front that was taken over gets no more than the server was started for.
+void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
+  if (inquiry.question == Question::enroll && !options.front.speaks_est) {
+    throw Error(ErrorCode::not_authorised, "this server does not speak EST", "start it with --est");
+  }
+  const std::optional<OrderId>& order = options.order;
+  if (!order || !inquiry.order || *order == *inquiry.order) return;
+  throw Error(ErrorCode::bad_request, fmt::format("this server answers for order {} only", order->text()),
+              "ask whoever runs it for the right address");
+}
+
+void run_signer(const Home& home, const ServeOptions& options, const std::vector<std::string>& names,
+                int listener) {
   call_process("ca-signer");
   Settings settings = home.settings();
   SystemClock clock;
   Ledger ledger(home.ledger());
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
   certify_front(home, key.signer(), ledger, names, clock);
-  Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock);
+  Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock, options.order);
   std::mutex turn;
   say_ready();
   answer_front(listener, STDIN_FILENO, [&](const Inquiry& inquiry) {
+    refuse_unless_wanted(options, inquiry);
     std::lock_guard lock(turn);
     return answer(issuer, inquiry);
   });
@@ -209,7 +222,7 @@ int serve(const Home& home, const ServeOptions& options,
   FileDescriptor signals = watch_signals();
 
   if (int status = prepare(home, names); status != 0) return status;
-  Worker signer("signer", [&] { return run_child([&] { run_signer(home, names, socket.get()); }); },
+  Worker signer("signer", [&] { return run_child([&] { run_signer(home, options, names, socket.get()); }); },
                 {socket.get()});
   std::vector<int> kept;
   for (const http::Listener& listener : listeners) kept.push_back(listener.fd());

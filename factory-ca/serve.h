@@ -20,7 +20,9 @@ struct ServeOptions {
   std::vector<std::string> listen;
   // Names and addresses that stations call this server by, besides those it listens on.
   std::vector<std::string> names;
-  FrontSettings front;
+  // The only one that may be issued for, if set.
+  std::optional<OrderId> order{};
+  FrontSettings front{};
 };
 
 // Serves until SIGTERM or SIGINT; then finishes what was accepted. `announce` is called once it serves, with
