@@ -75,7 +75,7 @@ Bytes decode_base64(BytesView text) {
     throw Error(ErrorCode::bad_request, "the request is not in base64",
                 "send it as RFC 7030 section 4.2.1 says");
   }
-  bytes.resize(static_cast<std::size_t>(size + rest));
+  bytes.resize(static_cast<std::size_t>(size) + static_cast<std::size_t>(rest));
   return bytes;
 }
 

@@ -63,7 +63,8 @@ class HttpTransport : public Transport {
       std::optional<Error> obstacle;
       for (std::size_t i = 0; i < urls_.size(); ++i) {
         try {
-          return post(message, std::min(deadline, steady_clock::now() + timeout_ / static_cast<int>(urls_.size())));
+          return post(message,
+                      std::min(deadline, steady_clock::now() + timeout_ / static_cast<int>(urls_.size())));
         } catch (const Error& error) {
           obstacle = error;
           client_.reset();
@@ -72,11 +73,11 @@ class HttpTransport : public Transport {
         // Refused is refused, by whichever of them.
         if (obstacle->code() != ErrorCode::ca_unreachable &&
             obstacle->code() != ErrorCode::certificate_rejected) {
-          throw *obstacle;
+          throw Error(*obstacle);
         }
       }
       bool is_hopeless = obstacle->code() == ErrorCode::certificate_rejected;
-      if (is_hopeless || steady_clock::now() + pause >= deadline) throw *obstacle;
+      if (is_hopeless || steady_clock::now() + pause >= deadline) throw Error(*obstacle);
       std::this_thread::sleep_for(pause);
       pause = std::min(2 * pause, kLongestPause);
     }

@@ -165,8 +165,9 @@ make_request() {
   provision DEV-1 DEV-1 --ca "$url"
   run ! grep --text --quiet -- "$CA_PIN" "/proc/$(child front)/environ"
   run ! grep -- 'ca/softhsm\|ledger' <(ls -l "/proc/$(child front)/fd")
-  network=$(ls -l "/proc/$(child signer)/fd" | sed -n 's/.*socket:\[\(.*\)\]/\1/p' | grep -F -x -f - <(
-    awk 'FNR > 1 { print $10 }' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6) || true)
+  find "/proc/$(child signer)/fd" -lname 'socket:*' -printf '%l\n' | tr -dc '0-9\n' >sockets
+  network=$(awk 'FNR > 1 { print $10 }' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | grep -F -x -f sockets || true)
+  [[ -s sockets ]]
   [[ -z $network ]]
 }
 
