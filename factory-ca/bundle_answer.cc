@@ -31,13 +31,15 @@ void count(const std::vector<media::Answer>& answers, AnsweredBundle& answered) 
 }  // namespace
 
 BundleAnswers::BundleAnswers(const Home& home, Ledger& ledger, const Signer& signer,
-                             const Certificate& issuing, Issuer& issuer, const Clock& clock)
+                             const Certificate& issuing, Issuer& issuer, const Clock& clock,
+                             bool accept_expired)
     : home_(home),
       ledger_(ledger),
       signer_(signer),
       issuing_(issuing),
       issuer_(issuer),
       clock_(clock),
+      accept_expired_(accept_expired),
       lock_(lock_file(media_directory(home) / "lock")) {}
 
 AnsweredBundle BundleAnswers::answer(BytesView document, const Progress& progress) {
@@ -50,7 +52,8 @@ AnsweredBundle BundleAnswers::answer(BytesView document, const Progress& progres
     count(media::ResponseBundle::parse(json).answers, answered);
     return answered;
   }
-  refuse_unless_next(bundle, ledger_, clock_.now());
+  refuse_unless_next(bundle, ledger_);
+  if (!accept_expired_) refuse_if_expired(bundle, clock_.now());
   std::vector<media::Answer> answers;
   for (const media::CarriedRequest& request : bundle.content.requests) {
     answers.push_back(decide(request, bundle));

@@ -30,12 +30,12 @@ struct AnsweredBundle {
 class BundleAnswers {
  public:
   BundleAnswers(const Home& home, Ledger& ledger, const Signer& signer, const Certificate& issuing,
-                Issuer& issuer, const Clock& clock);
+                Issuer& issuer, const Clock& clock, bool accept_expired = false);
 
   // A bundle that was answered before gets the same bytes again. Throws Error to refuse the whole bundle,
-  // with nothing changed: as receive_bundle() and refuse_unless_next() say, and Error(io) if an earlier reply
-  // is no longer there. After a crash at any moment the same call goes on: what the ledger holds is not
-  // decided again, and no reply is ever handed out that is not on record.
+  // with nothing changed: as receive_bundle() and refuse_unless_next() and refuse_if_expired() say, and
+  // Error(io) if an earlier reply is no longer there. After a crash at any moment the same call goes on: what
+  // the ledger holds is not decided again, and no reply is ever handed out that is not on record.
   AnsweredBundle answer(BytesView document, const Progress& progress);
 
  private:
@@ -51,6 +51,7 @@ class BundleAnswers {
   Certificate issuing_;
   Issuer& issuer_;
   const Clock& clock_;
+  bool accept_expired_;
   FileDescriptor lock_;
 };
 

@@ -31,7 +31,7 @@ ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certific
   return {.content = std::move(content), .digest = sha256_hex(document), .station = *std::move(station)};
 }
 
-void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger, Time now) {
+void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger) {
   const media::RequestBundle& content = bundle.content;
   const std::string& station = content.station.text();
   std::optional<BundleRecord> last = ledger.bundles.last(station);
@@ -56,12 +56,15 @@ void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger, Time now) 
                             content.sequence, station, last->sequence),
                 "find out who else signs as this station: a copy of its home, or an old one");
   }
-  if (now > content.expires) {
-    throw Error(ErrorCode::bundle_expired,
-                fmt::format("bundle {} of station {} was good until {}", content.sequence, station,
-                            format_time(content.expires)),
-                "have the station export it anew: fleetroot-station media export --renew");
-  }
+}
+
+void refuse_if_expired(const ReceivedBundle& bundle, Time now) {
+  const media::RequestBundle& content = bundle.content;
+  if (now <= content.expires) return;
+  throw Error(ErrorCode::bundle_expired,
+              fmt::format("bundle {} of station {} was good until {}", content.sequence,
+                          content.station.text(), format_time(content.expires)),
+              "find out where it has been for so long; if nothing is wrong with it, add --accept-expired");
 }
 
 std::vector<std::filesystem::path> files_on_media(const std::filesystem::path& directory,

@@ -21,8 +21,10 @@ struct ReceivedBundle {
 // Error(bundle_damaged, bundle_foreign, not_authorised) otherwise.
 ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certificate& issuing, Time now);
 
-// Error(bundle_expired, bundle_gap, bundle_forked) unless this is the next of its station, in time.
-void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger, Time now);
+// Error(bundle_gap, bundle_forked) unless this is the next of its station.
+void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger);
+// Error(bundle_expired).
+void refuse_if_expired(const ReceivedBundle& bundle, Time now);
 
 // The files of a directory whose names end with `suffix`, by name; whatever they are.
 std::vector<std::filesystem::path> files_on_media(const std::filesystem::path& directory,

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 struct MediaOptions {
   std::string home, path;
-  bool json = false;
+  bool json = false, accept_expired = false;
 };
 
 // A directory's bundles, or the one file that is named.
@@ -110,7 +110,7 @@ int process(const MediaOptions& options) {
   Ledger ledger(home.ledger());
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock);
-  BundleAnswers answers(home, ledger, key.signer(), key.certificate(), issuer, clock);
+  BundleAnswers answers(home, ledger, key.signer(), key.certificate(), issuer, clock, options.accept_expired);
   std::optional<Error> first;
   for (const fs::path& file : files) {
     try {
@@ -130,7 +130,8 @@ std::string standing_of(const ReceivedBundle& bundle, Ledger& ledger, Time now) 
   if (std::optional<BundleRecord> before = ledger.bundles.with_digest(bundle.digest))
     return fmt::format("answered at {}", before->answered_at);
   try {
-    refuse_unless_next(bundle, ledger, now);
+    refuse_unless_next(bundle, ledger);
+    refuse_if_expired(bundle, now);
   } catch (const Error& error) {
     return fmt::format("to be refused: {}", error.message());
   }
@@ -221,14 +222,12 @@ int inspect(const MediaOptions& options) {
   return 0;
 }
 
-void add(CLI::App& group, Action& action, const char* name, const char* summary, const char* examples,
-         int (*run)(const MediaOptions&)) {
+std::shared_ptr<MediaOptions> add_options(CLI::App& command) {
   auto options = std::make_shared<MediaOptions>();
-  CLI::App* command = add_command(group, name, summary, examples);
-  add_home_option(*command, options->home);
-  command->add_option("path", options->path, "the medium's directory, or one bundle")->required();
-  command->add_flag("--json", options->json, "one JSON object a bundle");
-  command->callback([options, run, &action] { action = [options, run] { return run(*options); }; });
+  add_home_option(command, options->home);
+  command.add_option("path", options->path, "the medium's directory, or one bundle")->required();
+  command.add_flag("--json", options->json, "one JSON object a bundle");
+  return options;
 }
 
 }  // namespace
@@ -237,15 +236,24 @@ void add_media_commands(CLI::App& program, Action& action) {
   CLI::App* media = add_group(program, "media", "requests and answers on removable media",
                               "  fleetroot-ca media process --home ca /media/stick\n"
                               "  fleetroot-ca media inspect --home ca /media/stick\n");
-  add(*media, action, "process", "answer every request bundle on a medium",
-      "  fleetroot-ca media process --home ca /media/stick\n"
-      "  fleetroot-ca media process --home ca /media/stick --json\n"
-      "The same again gives the same answers; so it is right after any failure.\n",
-      process);
-  add(*media, action, "inspect", "show what the bundles on a medium hold, and change nothing",
-      "  fleetroot-ca media inspect --home ca /media/stick\n"
-      "  fleetroot-ca media inspect --home ca /media/stick/st-01.000001.request --json\n",
-      inspect);
+  CLI::App* process_command =
+      add_command(*media, "process", "answer every request bundle on a medium",
+                  "  fleetroot-ca media process --home ca /media/stick\n"
+                  "  fleetroot-ca media process --home ca /media/stick --json\n"
+                  "The same again gives the same answers; so it is right after any failure.\n");
+  auto process_options = add_options(*process_command);
+  process_command->add_flag("--accept-expired", process_options->accept_expired,
+                            "answer bundles whose time is over too");
+  process_command->callback(
+      [process_options, &action] { action = [process_options] { return process(*process_options); }; });
+
+  CLI::App* inspect_command =
+      add_command(*media, "inspect", "show what the bundles on a medium hold, and change nothing",
+                  "  fleetroot-ca media inspect --home ca /media/stick\n"
+                  "  fleetroot-ca media inspect --home ca /media/stick/st-01.000001.request --json\n");
+  auto inspect_options = add_options(*inspect_command);
+  inspect_command->callback(
+      [inspect_options, &action] { action = [inspect_options] { return inspect(*inspect_options); }; });
 }
 
 }  // namespace fleetroot::ca

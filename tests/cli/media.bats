@@ -292,6 +292,13 @@ refused_whole() {
   try 65 bundle_damaged 'not a time' '.expires = "tomorrow"'
   try 65 bundle_damaged 'previous' '.previous = "1" * 64'
 
+  jq '.created = "2020-01-01T00:00:00Z" | .expires = "2020-01-02T00:00:00Z" | .requests = []' bundle.json |
+    sign_bundle stick/x.request
+  cp -r ca ca-before
+  run -0 fleetroot-ca media process --home ca stick --accept-expired
+  [[ $output == *"0 certificates, 0 refused"* ]]
+  rm -r ca stick/* && mv ca-before ca
+
   sed 's/"sequence"/"order": "PO-2", "sequence"/' bundle.json | sign_bundle stick/x.request
   refused_whole 65 'order: is there twice'
   printf 'no JSON' | sign_bundle stick/x.request
