@@ -2,6 +2,7 @@
 
 # begin_serving [OPTION…]: sets `url`, `address` (host:port) and `server` (process ID)
 begin_serving() {
+  rm -f serve.out # of one before
   fleetroot-ca serve --home ca --listen 127.0.0.1:0 "$@" >serve.out 2>serve.err 3>&- &
   server=$!
   wait_for_line serve.out || {
