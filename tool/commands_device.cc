@@ -38,7 +38,7 @@ struct TokenOptions {
 struct ProvisionOptions {
   std::string home, device_id, device_id_file, order, bay = "1", ca, preset, algorithm;
   TokenOptions token;
-  bool json = false, placeholder = false, retry_pin = false;
+  bool json = false, placeholder = false, retry_pin = false, rework = false;
 };
 
 // A scan as a file or a pipe gives it: without the one line end that scanners append.
@@ -79,6 +79,7 @@ int provision(const ProvisionOptions& options) {
                                                             : parse_key_algorithm(options.algorithm),
                      .placeholder = options.placeholder || settings.placeholder,
                      .retry_pin = options.retry_pin,
+                     .rework = options.rework,
                      .ca = ca};
     SystemClock clock;
     Provisioning provisioning(home, settings, std::move(job), clock, reporter);
@@ -124,6 +125,8 @@ void add_provision(CLI::App& program, Action& action) {
   command->add_option("--bay", options->bay, "the bay's name, for the statement")->capture_default_str();
   command->add_flag("--placeholder", options->placeholder,
                     "a self-signed certificate until the real one arrives");
+  command->add_flag("--rework", options->rework,
+                    "the token was initialised anew, and the CA has authorised a rework of the device");
   command->add_flag("--retry-pin", options->retry_pin, "try the PIN again although it was wrong before");
   command->add_flag("--json", options->json, "one JSON object a line");
   command->callback([options, id, id_file, &action] {

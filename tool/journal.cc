@@ -9,7 +9,7 @@
 namespace fleetroot::station {
 namespace {
 
-constexpr std::array<std::string_view, 2> kMigrations{
+constexpr std::array<std::string_view, 3> kMigrations{
     R"sql(
 CREATE TABLE devices (
   device_id   TEXT PRIMARY KEY,
@@ -49,10 +49,46 @@ CREATE TABLE media_bundles (
   order_id    TEXT NOT NULL,
   sent_at     TEXT NOT NULL,
   answered_at TEXT NOT NULL DEFAULT '');
+)sql",
+    // A device may have been on several tokens.
+    R"sql(
+ALTER TABLE devices RENAME TO devices_1;
+CREATE TABLE devices (
+  token       TEXT PRIMARY KEY,
+  device_id   TEXT NOT NULL,
+  order_id    TEXT NOT NULL,
+  state       TEXT NOT NULL CHECK (state IN ('planned', 'provisioned', 'replaced')),
+  preset      TEXT NOT NULL,
+  algorithm   TEXT NOT NULL,
+  inventory   TEXT NOT NULL,
+  certificate TEXT NOT NULL DEFAULT '',
+  chain       TEXT NOT NULL DEFAULT '',
+  planned_at  TEXT NOT NULL,
+  finished_at TEXT NOT NULL DEFAULT '');
+INSERT INTO devices SELECT token, device_id, order_id, state, preset, algorithm, inventory, certificate, chain,
+  planned_at, finished_at FROM devices_1;
+DROP TABLE devices_1;
+CREATE INDEX tokens_by_device ON devices (device_id);
+CREATE UNIQUE INDEX one_token_a_device ON devices (device_id) WHERE state = 'provisioned';
 )sql"};
 
 std::string_view name_of(DeviceState state) {
-  return state == DeviceState::provisioned ? "provisioned" : "planned";
+  switch (state) {
+    case DeviceState::planned:
+      return "planned";
+    case DeviceState::provisioned:
+      return "provisioned";
+    case DeviceState::replaced:
+      return "replaced";
+  }
+  return "";
+}
+
+DeviceState device_state_of(const std::string& name) {
+  for (DeviceState state : {DeviceState::provisioned, DeviceState::replaced}) {
+    if (name_of(state) == name) return state;
+  }
+  return DeviceState::planned;
 }
 
 std::string to_json(const std::vector<pkcs11::ObjectIdentity>& inventory) {
@@ -85,13 +121,13 @@ std::optional<DeviceRecord> read_device(soci::session& sql, std::string_view col
   sql << fmt::format(
       "SELECT device_id, token, order_id, state, preset, algorithm, inventory, certificate, chain FROM "
       "devices "
-      "WHERE {} = :value",
+      "WHERE {} = :value ORDER BY CASE state WHEN 'provisioned' THEN 0 ELSE 1 END, planned_at DESC LIMIT 1",
       column),
       soci::use(value), soci::into(record.device_id), soci::into(record.token), soci::into(record.order),
       soci::into(state), soci::into(record.preset), soci::into(record.algorithm), soci::into(inventory),
       soci::into(certificate), soci::into(record.chain);
   if (!sql.got_data()) return std::nullopt;
-  record.state = state == "provisioned" ? DeviceState::provisioned : DeviceState::planned;
+  record.state = device_state_of(state);
   record.inventory = inventory_from_json(inventory);
   record.certificate = from_hex(certificate).value_or(Bytes{});
   return record;
@@ -106,7 +142,7 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
          "chain, "
          "planned_at, finished_at) VALUES (:device, :token, :order, :state, :preset, :algorithm, :inventory, "
          ":certificate, :chain, :planned, :finished) "
-         "ON CONFLICT (device_id) DO UPDATE SET token = excluded.token, order_id = excluded.order_id, "
+         "ON CONFLICT (token) DO UPDATE SET device_id = excluded.device_id, order_id = excluded.order_id, "
          "state = excluded.state, preset = excluded.preset, algorithm = excluded.algorithm, "
          "inventory = excluded.inventory, certificate = excluded.certificate, chain = excluded.chain, "
          "finished_at = excluded.finished_at",
@@ -148,13 +184,18 @@ void Journal::plan(const DeviceRecord& record, Time now) {
 }
 
 void Journal::finish(const DeviceRecord& record, Time now) {
-  guarded([&] { write_device(database_.sql(), record, format_time(now), format_time(now)); });
+  guarded([&] {
+    WriteTransaction transaction(database_);
+    database_.sql() << "UPDATE devices SET state = 'replaced' WHERE device_id = :device AND token <> :token",
+        soci::use(record.device_id), soci::use(record.token);
+    write_device(database_.sql(), record, format_time(now), format_time(now));
+    transaction.commit();
+  });
 }
 
-void Journal::forget_plan(const DeviceId& device_id) {
+void Journal::forget_plan(const std::string& token) {
   guarded([&] {
-    database_.sql() << "DELETE FROM devices WHERE device_id = :device AND state = 'planned'",
-        soci::use(device_id.text());
+    database_.sql() << "DELETE FROM devices WHERE token = :token AND state = 'planned'", soci::use(token);
   });
 }
 

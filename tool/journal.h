@@ -19,8 +19,10 @@ namespace fleetroot::station {
 // A token's identity across slots and replugging: manufacturer, model and serial number, "/" between.
 std::string token_identity(const pkcs11::TokenInfo& token);
 
-enum class DeviceState { planned, provisioned };
+// replaced: the device has its identity on another token by now.
+enum class DeviceState { planned, provisioned, replaced };
 
+// A device on a token. A device whose token was replaced has several, one of them provisioned at most.
 struct DeviceRecord {
   std::string device_id;
   std::string token;
@@ -39,14 +41,16 @@ class Journal {
  public:
   explicit Journal(const std::filesystem::path& file);
 
+  // The provisioned one, or else the one that was begun last.
   std::optional<DeviceRecord> device(const DeviceId& device_id);
   // The device that this token was begun or finished for.
   std::optional<DeviceRecord> device_on_token(const std::string& token);
 
   void plan(const DeviceRecord& record, Time now);
+  // What this device has on other tokens counts as replaced from now on.
   void finish(const DeviceRecord& record, Time now);
   // The attempt was undone: nothing of it is left on the token.
-  void forget_plan(const DeviceId& device_id);
+  void forget_plan(const std::string& token);
 
   unsigned wrong_pins(const std::string& token);
   void count_wrong_pin(const std::string& token);

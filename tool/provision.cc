@@ -164,10 +164,17 @@ void Provisioning::open_token() {
     pkcs11::refuse_unless_supported(token_->session(), spec.algorithm);
 }
 
-// 3. What the journal knows against what lies on the token.
+// 3. What the journal knows against what lies on the token. Whether a device may have a new key on another
+// token is the CA's to say.
 Provisioning::Finding Provisioning::inspect() {
   std::string identity = token_identity(token_->info());
   std::optional<DeviceRecord> holder = journal_.device_on_token(identity);
+  if (holder && (job_.rework || holder->state == DeviceState::replaced)) {
+    // Nothing of it may be left: a rework needs a new key.
+    refuse_foreign_objects(pkcs11::inventory(token_->session()),
+                           fmt::format("is of device {} before its rework", holder->device_id));
+    holder.reset();
+  }
   if (holder && holder->device_id != device_id_->text()) {
     throw Error(
         ErrorCode::token_foreign_object,
@@ -176,16 +183,8 @@ Provisioning::Finding Provisioning::inspect() {
                     holder->state == DeviceState::provisioned ? "provisioned" : "begun and not finished"),
         "scan the label of the device that this token is in");
   }
-  std::optional<DeviceRecord> known = journal_.device(*device_id_);
-  if (known && known->token != identity && known->state == DeviceState::provisioned) {
-    throw Error(
-        ErrorCode::device_has_certificate,
-        fmt::format("device {} has its identity on another token ({})", device_id_->text(), known->token),
-        "scan the label again; a device keeps the identity that it has, so if its token was replaced, hold "
-        "it");
-  }
-  if (known && known->token == identity) {
-    record_ = *std::move(known);
+  if (holder) {
+    record_ = *std::move(holder);
     policy_ = pkcs11::KeyPolicy::preset(record_.preset, parse_key_algorithm(record_.algorithm));
     policy_.self_signed_placeholder = job_.placeholder;
     resumes_ = record_.state == DeviceState::planned;
@@ -194,6 +193,7 @@ Provisioning::Finding Provisioning::inspect() {
     return Finding::provisioned;
   }
 
+  std::optional<DeviceRecord> known = journal_.device(*device_id_);
   std::vector<TokenObject> objects = pkcs11::inventory(token_->session());
   record_ = {.device_id = device_id_->text(),
              .token = identity,
@@ -209,10 +209,11 @@ Provisioning::Finding Provisioning::inspect() {
     record_.state = DeviceState::provisioned;
     record_.certificate =
         pkcs11::read_certificates(token_->session(), policy_.identity().certificate->id).front();
+    refuse_older_identity(known);
     journal_.finish(record_, clock_.now());
     return Finding::provisioned;
   }
-  refuse_foreign_objects(objects);
+  refuse_foreign_objects(objects, "this station did not make");
   return Finding::fresh;
 }
 
@@ -230,7 +231,21 @@ bool Provisioning::is_provisioned_by_somebody(const std::vector<TokenObject>& ob
                      [](const station::Finding& finding) { return finding.passed; });
 }
 
-void Provisioning::refuse_foreign_objects(const std::vector<TokenObject>& objects) const {
+// Of two tokens that both pass for this device, the one with the older certificate was replaced.
+void Provisioning::refuse_older_identity(const std::optional<DeviceRecord>& known) const {
+  if (!known || known->state != DeviceState::provisioned) return;
+  if (Certificate::from_der(known->certificate).not_before() <
+      Certificate::from_der(record_.certificate).not_before()) {
+    return;
+  }
+  throw Error(
+      ErrorCode::device_has_certificate,
+      fmt::format("device {} has its identity on another token ({})", device_id_->text(), known->token),
+      "scan the label again; if this token was replaced, it is out of use: hold it");
+}
+
+void Provisioning::refuse_foreign_objects(const std::vector<TokenObject>& objects,
+                                          std::string_view why) const {
   auto collides = [](const TokenObject& object, const pkcs11::KeyName& name) {
     return object.identity.id_hex == name.id.hex() || object.identity.label == name.label;
   };
@@ -239,11 +254,9 @@ void Provisioning::refuse_foreign_objects(const std::vector<TokenObject>& object
       if (!collides(object, spec.key) && !(spec.certificate && collides(object, *spec.certificate))) continue;
       throw Error(
           ErrorCode::token_foreign_object,
-          fmt::format(
-              "the token {} already holds a {} with the ID \"{}\" and the label \"{}\" that this station "
-              "did not make",
-              token_->info().describe(), name_of(object.identity.object_class), object.identity.id_hex,
-              object.identity.label),
+          fmt::format("the token {} already holds a {} with the ID \"{}\" and the label \"{}\" that {}",
+                      token_->info().describe(), name_of(object.identity.object_class),
+                      object.identity.id_hex, object.identity.label, why),
           "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
           "(--preset)");
     }
@@ -456,7 +469,7 @@ void Provisioning::undo() noexcept {
     std::vector<TokenObject> ours =
         pkcs11::objects_not_in(pkcs11::inventory(token_->session()), record_.inventory);
     token_->destroy(ours);
-    journal_.forget_plan(*device_id_);
+    journal_.forget_plan(record_.token);
   } catch (const std::exception&) {
     // The plan is still in the journal, so the next run sweeps; the refusal is what the operator must hear
     // about.

@@ -37,6 +37,8 @@ struct ProvisionJob {
   bool placeholder = false;
   // Try the PIN even if it has been wrong before.
   bool retry_pin = false;
+  // The token was initialised anew: what the journal knows of it is history.
+  bool rework = false;
   std::string ca;
 };
 
@@ -73,7 +75,8 @@ class Provisioning {
   template <typename Step>
   auto step(int number, std::string_view name, const Step& body);
   bool is_provisioned_by_somebody(const std::vector<pkcs11::TokenObject>& objects) const;
-  void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects) const;
+  void refuse_older_identity(const std::optional<DeviceRecord>& known) const;
+  void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects, std::string_view why) const;
   void confirm_provisioned() const;
   void sweep() const;
   void undo() noexcept;
