@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "factory-ca/issuing_key.h"
+#include "factory-ca/later_life.h"
 #include "lib/x509/chain.h"
 
 namespace fleetroot::ca {
@@ -160,6 +161,46 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
   }
   ledger.log.append(fmt::format("{}.certified", name_of(kind)), now,
                     {{"subject", subject}, {"serial", serial}, {"certificate", certificate.fingerprint()}});
+  transaction.commit();
+  return certificate;
+}
+
+Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
+                          const PublicKey& key, Time now) {
+  Standing standing = ledger.certificates.standing(SubjectKind::station, station);
+  const std::optional<CertificateRecord>& current = standing.issued;
+  if (!current || current->public_key != key.fingerprint()) {
+    throw Error(ErrorCode::not_authorised, fmt::format("station {} has no certificate for this key", station),
+                "a station renews with the key that it has; enroll a new key: fleetroot-ca station enroll");
+  }
+  Time::duration life = current->not_after - current->not_before;
+  if (now < current->not_before + life / 2) return Certificate::from_der(current->certificate);
+
+  CertificatePlan plan = station_plan(station, key, now, std::min(now + life, signer.facts.not_after));
+  LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
+  CertificateRecord next = record_of(linted, signer, SubjectKind::station, station, plan, current);
+  next.renewal = current->renewal + 1;
+  Error overtaken(ErrorCode::busy, fmt::format("station {} is being renewed by another process", station),
+                  "run the same command again");
+  {
+    WriteTransaction transaction = ledger.write();
+    Standing still = ledger.certificates.standing(SubjectKind::station, station);
+    if (!still.issued || still.issued->serial != current->serial) throw overtaken;
+    if (still.reserved) ledger.certificates.abandon(still.reserved->serial);
+    ledger.certificates.reserve(next);
+    transaction.commit();
+  }
+  Certificate certificate = sign(std::move(linted), signer.key, signer.public_key);
+  WriteTransaction transaction = ledger.write();
+  Standing still = ledger.certificates.standing(SubjectKind::station, station);
+  if (!still.issued || still.issued->serial != current->serial) throw overtaken;
+  revoke_and_log(ledger, *current, RevocationReason::superseded, now);
+  if (!ledger.certificates.commit(next.serial, certificate, now)) throw overtaken;
+  ledger.log.append("station.renewed", now,
+                    {{"subject", station},
+                     {"serial", next.serial},
+                     {"supersedes", next.supersedes},
+                     {"certificate", certificate.fingerprint()}});
   transaction.commit();
   return certificate;
 }

@@ -38,6 +38,12 @@ CertificatePlan server_plan(const std::string& common_name, const std::vector<st
 Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
                     const CertificatePlan& plan, Time now);
 
+// A station's next certificate, for the key that it has, once half of the current one's life is over; before
+// that, and said twice, the current one. The old one is superseded in the transaction that commits the new.
+// Error(not_authorised) if it has none for this key.
+Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
+                          const PublicKey& key, Time now);
+
 // Whether these can be a factory's: both CAs, sound keys and signatures, in time, with the usages that the
 // work needs and none that OpenSSL refuses device certificates for. Error(certificate_rejected) says which of
 // it fails. The same certificate twice is a single tier.

@@ -202,6 +202,31 @@ void CertificateLedger::each(SubjectKind kind, const std::string& order,
   });
 }
 
+void CertificateLedger::each_revoked(const std::string& issuer_key_id,
+                                     const std::function<void(const RevokedCertificate&)>& look) {
+  with_store_errors([&] {
+    RevokedCertificate revoked;
+    std::string reason;
+    std::string date;
+    long long not_after = 0;
+    long long first_list = 0;
+    soci::statement rows =
+        (database_.sql().prepare << "SELECT serial, revocation_reason, revoked_at, not_after, "
+                                    "revocation_number FROM certificates WHERE state = 'revoked' AND "
+                                    "issuer_key_id = :issuer ORDER BY serial",
+         soci::use(issuer_key_id), soci::into(revoked.serial), soci::into(reason), soci::into(date),
+         soci::into(not_after), soci::into(first_list));
+    rows.execute();
+    while (rows.fetch()) {
+      revoked.reason = parse_revocation_reason(reason);
+      revoked.date = parse_time(date).value();
+      revoked.not_after = Time(std::chrono::seconds(not_after));
+      revoked.first_list = static_cast<std::uint64_t>(first_list);
+      look(revoked);
+    }
+  });
+}
+
 void CertificateLedger::reserve(const CertificateRecord& record) {
   std::string kind(name_of(record.kind));
   std::string tbs = to_hex(record.tbs);

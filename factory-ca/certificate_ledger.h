@@ -60,6 +60,15 @@ struct CertificateRecord {
   std::string revoked_at{};
 };
 
+// A revocation as a list has it.
+struct RevokedCertificate {
+  std::string serial;
+  RevocationReason reason = RevocationReason::unspecified;
+  Time date;
+  Time not_after;
+  std::uint64_t first_list = 0;  // the lowest number of a list that names it
+};
+
 // What the ledger holds of one subject; abandoned reservations left out.
 struct Standing {
   std::optional<CertificateRecord> issued;
@@ -86,6 +95,10 @@ class CertificateLedger {
   // Issued and revoked ones, oldest first; an empty order means all.
   void each(SubjectKind kind, const std::string& order,
             const std::function<void(const CertificateRecord&)>& look);
+
+  // Everything revoked that this key signed, by serial number.
+  void each_revoked(const std::string& issuer_key_id,
+                    const std::function<void(const RevokedCertificate&)>& look);
 
   void reserve(const CertificateRecord& record);
   void abandon(const std::string& serial);

@@ -30,6 +30,8 @@ int run_command_line(int argc, char** argv) {
         add_later_life_commands(program, action);
         add_media_commands(program, action);
         add_serve_commands(program, action);
+        add_crl_commands(program, action);
+        add_ledger_commands(program, action);
       });
 }
 

@@ -1,4 +1,4 @@
-// respond, cert issue, cert list, cert show, ledger verify
+// respond, cert issue, cert list, cert show
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -149,20 +149,6 @@ int show(const CertificateOptions& options) {
   return 0;
 }
 
-int verify_ledger(const CertificateOptions& options) {
-  Ledger ledger(Home(options.home).ledger());
-  Checkpoint checkpoint = ledger.log.verify();
-  if (options.json) {
-    print_json({{"event", "ledger"},
-                {"result", "pass"},
-                {"entries", checkpoint.sequence},
-                {"checkpoint", checkpoint.digest}});
-  } else {
-    fmt::print("the log is unbroken: {} entries\ncheckpoint {}\n", checkpoint.sequence, checkpoint.digest);
-  }
-  return 0;
-}
-
 std::shared_ptr<CertificateOptions> add_options(CLI::App* command, bool reports) {
   auto options = std::make_shared<CertificateOptions>();
   add_home_option(*command, options->home);
@@ -223,15 +209,6 @@ void add_certificate_commands(CLI::App& program, Action& action) {
       [show_options, &action] { action = [show_options] { return show(*show_options); }; });
 
   add_revoke_command(*certificates, action);
-
-  CLI::App* ledger =
-      add_group(program, "ledger", "the CA's memory", "  fleetroot-ca ledger verify --home ca\n");
-  CLI::App* verify_command = add_command(*ledger, "verify", "walk the log and print where it stands",
-                                         "  fleetroot-ca ledger verify --home ca\n"
-                                         "  fleetroot-ca ledger verify --home ca --json\n");
-  auto verify_options = add_options(verify_command, true);
-  verify_command->callback(
-      [verify_options, &action] { action = [verify_options] { return verify_ledger(*verify_options); }; });
 }
 
 }  // namespace fleetroot::ca

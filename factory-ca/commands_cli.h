@@ -22,6 +22,8 @@ void add_station_commands(CLI::App& program, Action& action);
 void add_order_commands(CLI::App& program, Action& action);
 void add_certificate_commands(CLI::App& program, Action& action);
 void add_serve_commands(CLI::App& program, Action& action);
+void add_crl_commands(CLI::App& program, Action& action);
+void add_ledger_commands(CLI::App& program, Action& action);
 void add_later_life_commands(CLI::App& program, Action& action);
 // One of `cert`.
 void add_revoke_command(CLI::App& certificates, Action& action);

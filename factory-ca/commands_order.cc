@@ -1,6 +1,8 @@
 // order create, order show, order list, order close
 #include <fmt/format.h>
 
+#include <map>
+
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/device_list.h"
 #include "factory-ca/home.h"
@@ -73,23 +75,29 @@ struct Progress {
   long long confirmed = 0;
 };
 
+// A device counts once, however often it was reworked, and by its last certificate.
 Progress progress_of(Ledger& ledger, const OrderId& id) {
-  Progress progress;
+  std::map<std::string, bool> confirmed;
   ledger.certificates.each(SubjectKind::device, id.text(), [&](const CertificateRecord& record) {
-    ++progress.issued;
-    if (record.confirmation == Confirmation::accepted) ++progress.confirmed;
+    confirmed[record.subject] = record.confirmation == Confirmation::accepted;
   });
+  Progress progress;
+  for (const auto& [device, is_confirmed] : confirmed) {
+    ++progress.issued;
+    if (is_confirmed) ++progress.confirmed;
+  }
   return progress;
 }
 
-// The devices of the list that have no certificate yet.
+// The devices of the list that have no certificate, and may get one.
 std::vector<std::string> missing_devices(Ledger& ledger, const OrderId& id) {
   std::vector<std::string> missing;
   std::vector<std::string> devices;
   ledger.orders.each_device(id, [&](const std::string& device) { devices.push_back(device); });
   for (const std::string& device : devices) {
     std::optional<CertificateRecord> live = ledger.certificates.live(SubjectKind::device, device);
-    if (!live || live->state != CertificateState::issued) missing.push_back(device);
+    bool is_done = live && live->state == CertificateState::issued;
+    if (!is_done && !ledger.scrapped.find(device)) missing.push_back(device);
   }
   return missing;
 }

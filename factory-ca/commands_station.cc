@@ -1,4 +1,4 @@
-// station enroll, station list, station revoke
+// station enroll, station bind, station list, station revoke
 #include <fmt/format.h>
 
 #include "factory-ca/commands_cli.h"
@@ -10,26 +10,64 @@ namespace {
 
 struct StationOptions {
   std::string home, name, request, out, reason = "unspecified";
-  bool json = false;
+  std::vector<std::string> orders;
+  bool any = false, json = false;
+
+  std::vector<OrderId> order_ids() const {
+    std::vector<OrderId> ids;
+    for (const std::string& order : orders) ids.push_back(OrderId::parse(order));
+    return ids;
+  }
 };
 
 void add_enroll(CLI::App& station, Action& action) {
   auto options = std::make_shared<StationOptions>();
   CLI::App* command = add_command(
       station, "enroll", "give a station its certificate",
-      "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem\n");
+      "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem\n"
+      "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem --order "
+      "PO-1\n");
   add_home_option(*command, options->home);
   command->add_option("--name", options->name, "the station's name")->required();
   command->add_option("--request", options->request, "its PKCS#10 request, PEM or DER")->required();
   command->add_option("--out", options->out, "where its certificate goes, PEM")->required();
+  command->add_option("--order", options->orders,
+                      "an order that it may work on, and no other; may be repeated");
   command->callback([options, &action] {
     action = [options] {
-      Certificate certificate =
-          enroll_station(Home(options->home), StationName::parse(options->name),
-                         CertificateRequest::from_pem(read_file(options->request)), SystemClock());
+      Certificate certificate = enroll_station(Home(options->home), StationName::parse(options->name),
+                                               CertificateRequest::from_pem(read_file(options->request)),
+                                               options->order_ids(), SystemClock());
       write_file(options->out, certificate.pem());
       fmt::print("station {} is enrolled until {}: {}\n", options->name, format_time(certificate.not_after()),
                  options->out);
+      return 0;
+    };
+  });
+}
+
+void add_bind(CLI::App& station, Action& action) {
+  auto options = std::make_shared<StationOptions>();
+  CLI::App* command =
+      add_command(station, "bind", "say which orders a station may work on",
+                  "  fleetroot-ca station bind --home ca --name st-01 --order PO-4711 --order PO-4712\n"
+                  "  fleetroot-ca station bind --home ca --name st-01 --any\n");
+  add_home_option(*command, options->home);
+  command->add_option("--name", options->name, "the station's name")->required();
+  CLI::Option* orders =
+      command->add_option("--order", options->orders, "these, and no others; may be repeated");
+  command->add_flag("--any", options->any, "every order")->excludes(orders);
+  command->callback([options, &action] {
+    action = [options] {
+      if (!options->any && options->orders.empty()) {
+        throw Error(ErrorCode::usage, "there is no order to bind the station to",
+                    "give --order ORDER, or --any");
+      }
+      Ledger ledger(Home(options->home).ledger());
+      bind_station(ledger, StationName::parse(options->name), options->order_ids(), SystemClock());
+      fmt::print(
+          "station {} may work on {}\n", options->name,
+          options->any ? "every order" : fmt::format("{} and no other", fmt::join(options->orders, ", ")));
       return 0;
     };
   });
@@ -54,7 +92,8 @@ void add_list(CLI::App& station, Action& action) {
                       {"serial", record.serial},
                       {"public_key", record.public_key},
                       {"enrolled_at", record.issued_at},
-                      {"not_after", format_time(record.not_after)}});
+                      {"not_after", format_time(record.not_after)},
+                      {"orders", ledger.station_orders.of(record.subject)}});
         } else {
           fmt::print("{:<24} {:<9} {:<21} {}\n", record.subject, state, format_time(record.not_after),
                      record.serial);
@@ -94,6 +133,7 @@ void add_station_commands(CLI::App& program, Action& action) {
       "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem\n"
       "  fleetroot-ca station list --home ca\n");
   add_enroll(*station, action);
+  add_bind(*station, action);
   add_list(*station, action);
   add_revoke(*station, action);
 }

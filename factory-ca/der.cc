@@ -56,6 +56,12 @@ Bytes small_integer(unsigned value) {
   return tagged(0x02, content);
 }
 
+Bytes integer(std::uint64_t value) {
+  Asn1IntegerPtr number(ASN1_INTEGER_new());
+  ASN1_INTEGER_set_uint64(number.get(), value);
+  return to_der(i2d_ASN1_INTEGER, static_cast<const ASN1_INTEGER*>(number.get()));
+}
+
 Bytes object_identifier(std::string_view dotted) {
   Asn1ObjectPtr object(OBJ_txt2obj(std::string(dotted).c_str(), 1));
   if (!object) {

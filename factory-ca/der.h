@@ -17,6 +17,7 @@ Bytes set(BytesView part);
 // [number] EXPLICIT
 Bytes explicit_tag(unsigned number, BytesView content);
 Bytes small_integer(unsigned value);
+Bytes integer(std::uint64_t value);
 // Dotted decimal. Error(configuration) if it is no object identifier.
 Bytes object_identifier(std::string_view dotted);
 Bytes octet_string(BytesView content);

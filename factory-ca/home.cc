@@ -34,6 +34,15 @@ std::optional<KeyLocation> read_key(ConfigFile& config, const fs::path& home, co
   }
 }
 
+// One that ends: "none" is for devices.
+Validity read_validity(ConfigFile& config, const char* key, const char* fallback) {
+  std::optional<Validity> validity = Validity::parse(config.string(key).value_or(fallback));
+  if (!validity || validity->end(Time()) == kNoExpiry) {
+    config.refuse(key, "is not valid", "write \"3 years\" or \"90 days\"");
+  }
+  return *validity;
+}
+
 std::string key_text(const char* section, const KeyLocation& key) {
   std::string text =
       fmt::format("\n[{}]\nuri = {}\nkey_id = \"{}\"\n", section, toml_string(key.token.uri), key.id.hex());
@@ -62,13 +71,12 @@ const KeyLocation& present(const std::optional<KeyLocation>& key, const char* me
 
 Settings Home::settings() const {
   ConfigFile config = ConfigFile::read(file("ca.toml"));
-  std::string validity_text = config.string("stations.validity").value_or("3 years");
-  std::optional<Validity> validity = Validity::parse(validity_text);
-  if (!validity) config.refuse("stations.validity", "is not valid", "write \"3 years\" or \"90 days\"");
   Settings settings{.name = config.required_string("name"),
                     .issuing = read_key(config, path_, "issuing"),
                     .root = read_key(config, path_, "root"),
-                    .station_validity = *validity};
+                    .station_validity = read_validity(config, "stations.validity", "3 years"),
+                    .list_validity = read_validity(config, "crl.validity", "30 days"),
+                    .delta_list_validity = read_validity(config, "crl.delta_validity", "7 days")};
   config.refuse_unknown_keys();
   return settings;
 }
@@ -108,7 +116,11 @@ std::string settings_text(const std::string& name, const std::optional<KeyLocati
                   toml_string(name));
   if (issuing) text += key_text("issuing", *issuing);
   if (root) text += key_text("root", *root);
-  if (issuing) text += "\n[stations]\n# of a station's certificate\nvalidity = \"3 years\"\n";
+  if (issuing)
+    text +=
+        "\n[stations]\n# of a station's certificate\nvalidity = \"3 years\"\n\n"
+        "[crl]\n# how long a revocation list holds, and a delta list\nvalidity = \"30 days\"\n"
+        "delta_validity = \"7 days\"\n";
   return text;
 }
 

@@ -5,6 +5,7 @@
 //   ledger.db         orders, certificates, log
 //   fleet-root.pem    the Fleet Root's certificate, for gateways and stations
 //   issuing-ca.pem    the certificate that devices' certificates are signed under, for stations
+//   crl.der, crl.pem  the last complete revocation list; delta-crl.der, delta-crl.pem the last delta
 //   softhsm/          the embedded token of the issuing key, unless ca.toml names another
 //   root/             the embedded token of the Fleet Root's key; to be carried to a safe
 //
@@ -33,6 +34,9 @@ struct Settings {
   std::optional<KeyLocation> issuing;
   std::optional<KeyLocation> root;
   Validity station_validity;
+  // From thisUpdate to nextUpdate.
+  Validity list_validity;
+  Validity delta_list_validity;
 };
 
 class Home {

@@ -14,6 +14,11 @@ std::string serial_of(const std::optional<CertificateRecord>& record) {
   return record ? record->serial : "";
 }
 
+// A station that asks in its own name, without a statement about a device, asks for itself.
+bool is_renewal(const cmp::Sender& sender, const CertificateRequest& request) {
+  return !request.statement_json() && request.common_name() == sender.name;
+}
+
 }  // namespace
 
 Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
@@ -101,8 +106,14 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
           .statement = json};
 }
 
-// 4. Authorise: the duplicate rules, then the order. Called again under the write lock by step 7.
+// 4. Authorise: the station's orders, the duplicate rules, then the order. Called again under the write lock
+// by step 7.
 Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
+  if (!ledger_.station_orders.allows(request.sender, request.order)) {
+    throw Error(ErrorCode::not_authorised,
+                fmt::format("station {} may not work on order {}", request.sender, request.order.text()),
+                "use another station, or have this one bound to the order (fleetroot-ca station bind)");
+  }
   Authorisation authorisation = find_duplicate(request);
   if (authorisation.certificate) return authorisation;
   std::optional<OrderId> place = authorisation.order_of_place();
@@ -308,6 +319,12 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
 
 cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
                           BytesView /*transaction_id*/) {
+  if (is_renewal(sender, request)) {
+    request.refuse_unless_sound();
+    Time now = ledger_.time_of_issue(clock_);
+    return {.certificate = renew_station(ledger_, signer_, sender.name, request.public_key(), now),
+            .chain = {issuing_certificate_}};
+  }
   return {.certificate = issue({.sender = sender.name, .request = request, .order = transport_order_}),
           .chain = {issuing_certificate_}};
 }
@@ -318,7 +335,8 @@ void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, 
   std::string serial = certificate.serial().hex();
   WriteTransaction transaction = ledger_.write();
   ledger_.certificates.confirm(serial, accepted ? Confirmation::accepted : Confirmation::rejected, now);
-  ledger_.log.append(accepted ? "device.confirmed" : "device.rejected", now,
+  std::string_view kind = certificate.common_name() == sender.name ? "station" : "device";
+  ledger_.log.append(fmt::format("{}.{}", kind, accepted ? "confirmed" : "rejected"), now,
                      {{"serial", serial}, {"sender", sender.name}});
   transaction.commit();
 }

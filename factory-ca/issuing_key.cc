@@ -32,4 +32,12 @@ Certificate sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& pub
       assemble_certificate(redeemed.tbs(), redeemed.signature_algorithm(), signature));
 }
 
+CertificateRevocationList sign_list(const Bytes& tbs, EVP_PKEY* key, const Certificate& issuer) {
+  KeyAlgorithm algorithm = issuer.public_key().algorithm();
+  CertificateRevocationList list = CertificateRevocationList::from_der(
+      assemble_certificate(tbs, algorithm, raw_signature(key, algorithm, tbs)));
+  list.verify(issuer);
+  return list;
+}
+
 }  // namespace fleetroot::ca

@@ -1,7 +1,9 @@
-// The one place where a CA's key signs a certificate: only what was linted, and only once.
+// The one place where a CA's key signs a certificate: only what was linted, and only once; and where it signs
+// revocation lists.
 #pragma once
 
 #include "factory-ca/lint.h"
+#include "lib/x509/crl.h"
 
 namespace fleetroot::ca {
 
@@ -9,5 +11,9 @@ namespace fleetroot::ca {
 // software before anybody sees it. Error(token_untrusted) if the token does not sign, or signs with another
 // key.
 Certificate sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key);
+
+// Signs a TBSCertList. What comes back was read strictly and verified with `issuer`. Error(token_untrusted)
+// as above, Error(certificate_rejected) for an issuer that may not sign lists.
+CertificateRevocationList sign_list(const Bytes& tbs, EVP_PKEY* key, const Certificate& issuer);
 
 }  // namespace fleetroot::ca

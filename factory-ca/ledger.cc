@@ -121,6 +121,8 @@ Ledger::Ledger(const std::filesystem::path& file)
       reworks(database_),
       scrapped(database_),
       bundles(database_),
+      crls(database_),
+      station_orders(database_),
       log(database_) {}
 
 Time Ledger::time_of_issue(const Clock& clock) {

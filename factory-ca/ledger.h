@@ -7,8 +7,10 @@
 #include "factory-ca/audit_log.h"
 #include "factory-ca/bundle_ledger.h"
 #include "factory-ca/certificate_ledger.h"
+#include "factory-ca/list_numbers.h"
 #include "factory-ca/reworks.h"
 #include "factory-ca/scrapped_devices.h"
+#include "factory-ca/station_orders.h"
 #include "factory-ca/work_orders.h"
 #include "lib/store/database.h"
 
@@ -36,6 +38,8 @@ class Ledger {
   Reworks reworks;
   ScrappedDevices scrapped;
   BundleLedger bundles;
+  ListNumbers crls;
+  StationOrders station_orders;
   AuditLog log;
 };
 

@@ -7,8 +7,30 @@
 
 namespace fleetroot::ca {
 
+namespace {
+
+CertificateRecord enrolled(Ledger& ledger, const StationName& name) {
+  std::optional<CertificateRecord> station =
+      ledger.certificates.standing(SubjectKind::station, name.text()).issued;
+  if (!station) {
+    throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
+                "fleetroot-ca station list shows the stations");
+  }
+  return *std::move(station);
+}
+
+// Inside a WriteTransaction.
+void bind_and_log(Ledger& ledger, const StationName& name, const std::vector<OrderId>& orders, Time now) {
+  std::vector<std::string> names;
+  for (const OrderId& order : orders) names.push_back(ledger.orders.get(order).id.text());
+  ledger.station_orders.bind(name.text(), orders);
+  ledger.log.append("station.bound", now, {{"subject", name.text()}, {"orders", names}});
+}
+
+}  // namespace
+
 Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
-                           const Clock& clock) {
+                           const std::vector<OrderId>& orders, const Clock& clock) {
   request.refuse_unless_sound();
   if (request.common_name() != name.text()) {
     throw Error(ErrorCode::bad_request,
@@ -20,6 +42,12 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
   Ledger ledger(home.ledger());
   CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
   Time now = ledger.time_of_issue(clock);
+  if (!orders.empty()) {
+    // Before it has a certificate: there is no moment at which it may do more.
+    WriteTransaction transaction = ledger.write();
+    bind_and_log(ledger, name, orders, now);
+    transaction.commit();
+  }
   Time not_after = std::min(settings.station_validity.end(now), issuing.certificate().not_after());
   return certify(ledger, issuing.signer(), SubjectKind::station, name.text(),
                  station_plan(name.text(), request.public_key(), now, not_after), now);
@@ -50,12 +78,17 @@ CertificateRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
 void revoke_station(Ledger& ledger, const StationName& name, RevocationReason reason, const Clock& clock) {
   Time now = clock.now();
   WriteTransaction transaction = ledger.write();
-  std::optional<CertificateRecord> station = ledger.certificates.live(SubjectKind::station, name.text());
-  if (!station || station->state != CertificateState::issued) {
-    throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
-                "fleetroot-ca station list shows the stations");
-  }
-  revoke_and_log(ledger, *station, reason, now);
+  CertificateRecord station = enrolled(ledger, name);
+  revoke_and_log(ledger, station, reason, now);
+  transaction.commit();
+}
+
+void bind_station(Ledger& ledger, const StationName& name, const std::vector<OrderId>& orders,
+                  const Clock& clock) {
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  (void)enrolled(ledger, name);
+  bind_and_log(ledger, name, orders, now);
   transaction.commit();
 }
 

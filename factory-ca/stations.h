@@ -8,10 +8,16 @@
 
 namespace fleetroot::ca {
 
-// The station's certificate; the same again for the same name and key. Error(bad_request) if the request is
+// The station's certificate; the same again for the same name and key. Bound to `orders`, unless there are
+// none. Error(bad_request) if the request is
 // not sound or is not in this name, Error(device_has_certificate, key_reused) as certify() says.
 Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
-                           const Clock& clock);
+                           const std::vector<OrderId>& orders, const Clock& clock);
+
+// Lets the station work on these orders alone; on all, if there are none. Error(order_unknown),
+// Error(configuration) if no such station is enrolled.
+void bind_station(Ledger& ledger, const StationName& name, const std::vector<OrderId>& orders,
+                  const Clock& clock);
 
 // The station whose certificate has this subject key identifier; Error(not_authorised) if it is unknown,
 // revoked, or not valid now.

@@ -1,4 +1,4 @@
-// init, enroll, config check
+// init, enroll, renew, config check
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -7,6 +7,7 @@
 #include "tool/commands_cli.h"
 #include "tool/enroll.h"
 #include "tool/home.h"
+#include "tool/renew.h"
 
 namespace fleetroot::station {
 namespace {
@@ -75,6 +76,29 @@ void add_enroll(CLI::App& program, Action& action) {
   });
 }
 
+struct RenewOptions {
+  std::string home, ca;
+};
+
+void add_renew(CLI::App& program, Action& action) {
+  auto options = std::make_shared<RenewOptions>();
+  CLI::App* command =
+      add_command(program, "renew", "have the station's certificate renewed before it ends",
+                  "  fleetroot-station renew --home st\n"
+                  "  fleetroot-station renew --home st --ca 'exec:fleetroot-ca respond --home ca'\n");
+  add_home_option(*command, options->home);
+  command->add_option("--ca", options->ca, "where to ask (default: as enrolled)")->envname("FLEETROOT_CA");
+  command->callback([options, &action] {
+    action = [options] {
+      Renewal renewal = renew(Home(options->home), options->ca, SystemClock());
+      fmt::print("{}; the station's certificate is valid until {}\n",
+                 renewal.is_new ? "renewed" : "nothing to renew yet",
+                 format_time(renewal.certificate.not_after()));
+      return 0;
+    };
+  });
+}
+
 struct CheckOptions {
   std::string home;
   bool json = false;
@@ -109,6 +133,7 @@ void add_config(CLI::App& program, Action& action) {
 void add_setup_commands(CLI::App& program, Action& action) {
   add_init(program, action);
   add_enroll(program, action);
+  add_renew(program, action);
   add_config(program, action);
 }
 

@@ -8,8 +8,6 @@
 #include "tool/transport.h"
 
 namespace fleetroot::station {
-namespace {
-
 void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,
                               const StationName& name, Time now) {
   auto refuse = [](std::string message, std::string hint) -> void {
@@ -29,8 +27,6 @@ void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& sta
                                         .purpose = ChainPurpose::any,
                                         .time = now});
 }
-
-}  // namespace
 
 void enroll(const Home& home, const Enrollment& enrollment, Time now) {
   Settings settings = home.settings();

@@ -17,6 +17,10 @@ struct Enrollment {
   std::string ca;
 };
 
+// The certificate is for this key and name, and chains to a Fleet Root now. Error(certificate_rejected).
+void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,
+                              const StationName& name, Time now);
+
 // Checks everything against everything (key, name, chain, validity, the CA's URL) before it writes anything.
 void enroll(const Home& home, const Enrollment& enrollment, Time now);
 

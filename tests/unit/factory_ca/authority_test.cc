@@ -76,6 +76,63 @@ TEST_F(Certify, StartsAnewOverAReservationThatNobodyFinished) {
   EXPECT_NO_THROW(station("st-01", software_public_key())) << "nothing could revoke what was never issued";
 }
 
+class Renew : public Certify {
+ protected:
+  Certificate renew() { return renew_station(ledger(), issuing.signer, "st-01", key_, clock.time); }
+  CertificateState state_of(const Certificate& certificate) {
+    return ledger().certificates.with_serial(certificate.serial().hex()).value().state;
+  }
+
+  Certificate first_ = station("st-01", key_);
+};
+
+TEST_F(Renew, GivesTheCurrentOneWhileHalfOfItsLifeIsLeft) {
+  clock.time += std::chrono::days(182);
+  EXPECT_EQ(renew().der(), first_.der());
+}
+
+TEST_F(Renew, GivesTheNextOneForTheSameKeyOnce) {
+  clock.time += std::chrono::days(183);
+  Certificate next = renew();
+  EXPECT_EQ(next.public_key(), key_);
+  EXPECT_EQ(next.not_after(), clock.time + std::chrono::days(365));
+  EXPECT_EQ(renew().der(), next.der()) << "the answer was lost";
+  EXPECT_EQ(state_of(first_), CertificateState::revoked);
+  EXPECT_EQ(state_of(next), CertificateState::issued);
+  EXPECT_EQ(ledger().certificates.with_key_id(SubjectKind::station, to_hex(key_identifier_of(key_)))->serial,
+            next.serial().hex());
+  clock.time += std::chrono::days(200);
+  EXPECT_NE(renew().der(), next.der()) << "again and again";
+  EXPECT_THAT(events("station.renewed"), SizeIs(2));
+}
+
+TEST_F(Renew, NeedsTheCurrentKeyAndALiveCertificate) {
+  clock.time += std::chrono::days(183);
+  auto refusal = [&](const char* name, const PublicKey& key) {
+    return code_of([&] { (void)renew_station(ledger(), issuing.signer, name, key, clock.time); });
+  };
+  EXPECT_EQ(refusal("st-01", software_public_key()), ErrorCode::not_authorised);
+  EXPECT_EQ(refusal("st-02", key_), ErrorCode::not_authorised);
+  revoke(first_);
+  EXPECT_EQ(refusal("st-01", key_), ErrorCode::not_authorised);
+}
+
+TEST_F(Renew, StartsAnewOverAReservationThatNobodyFinished) {
+  clock.time += std::chrono::days(183);
+  CertificateRecord left = ledger().certificates.with_serial(first_.serial().hex()).value();
+  left.serial = "01";
+  left.tbs = {1};
+  left.renewal = 1;
+  {
+    WriteTransaction transaction = ledger().write();
+    ledger().certificates.reserve(left);
+    transaction.commit();
+  }
+  Certificate next = renew();
+  EXPECT_EQ(state_of(next), CertificateState::issued);
+  EXPECT_EQ(ledger().certificates.with_serial("01").value().state, CertificateState::abandoned);
+}
+
 // A CA certificate made by OpenSSL, as somebody might bring it along.
 struct Brought {
   ExtensionTexts extensions{{"basicConstraints", "critical,CA:TRUE"},

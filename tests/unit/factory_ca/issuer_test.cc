@@ -190,6 +190,26 @@ TEST_F(IssuerTest, TakesTheOrderFromTheStatementAndKeepsIt) {
   EXPECT_EQ(live("dev-1").value().sender, "st-01");
 }
 
+TEST_F(IssuerTest, RefusesAStationThatIsBoundToOtherOrders) {
+  open_order("PO-2", 3);
+  auto bind = [&](const std::vector<OrderId>& orders) {
+    WriteTransaction transaction = ledger().write();
+    ledger().station_orders.bind("st-01", orders);
+    transaction.commit();
+  };
+  auto issue_at = [&](const char* station) { (void)process.issue(request_, "PO-1", station); };
+  bind({OrderId::parse("PO-2")});
+  EXPECT_EQ(code_of([&] { issue_at("st-01"); }), ErrorCode::not_authorised);
+  EXPECT_EQ(used(), 0);
+  bind({OrderId::parse("PO-1"), OrderId::parse("PO-2")});
+  EXPECT_NO_THROW(issue_at("st-01"));
+  bind({OrderId::parse("PO-2")});
+  EXPECT_EQ(code_of([&] { issue_at("st-01"); }), ErrorCode::not_authorised) << "nor what there is already";
+  EXPECT_NO_THROW(issue_at("st-02"));
+  bind({});
+  EXPECT_NO_THROW(issue_at("st-01"));
+}
+
 TEST_F(IssuerTest, RefusesAStatementForAnotherOrder) {
   CertificateRequest request = request_for("dev-1", key_, statement("PO-2", "operator"));
   Error error = refusal_of(request, "PO-1");

@@ -1,0 +1,77 @@
+// crl publish
+#include <fmt/format.h>
+
+#include "factory-ca/ca_key.h"
+#include "factory-ca/commands_cli.h"
+#include "factory-ca/revocation_lists.h"
+#include "lib/base/files.h"
+
+namespace fleetroot::ca {
+namespace {
+
+struct CrlOptions {
+  std::string home, out;
+  bool delta = false, root = false, json = false;
+};
+
+// "crl", "delta-crl", "fleet-root-crl", "fleet-root-delta-crl"
+std::string file_name(const CrlOptions& options) {
+  return fmt::format("{}{}crl", options.root ? "fleet-root-" : "", options.delta ? "delta-" : "");
+}
+
+void write_list(const std::filesystem::path& directory, const std::string& name,
+                const CertificateRevocationList& list) {
+  write_file(directory / (name + ".der"), as_text(list.der()));
+  write_file(directory / (name + ".pem"), list.pem());
+}
+
+int publish(const CrlOptions& options) {
+  Home home(options.home);
+  Settings settings = home.settings();
+  Ledger ledger(home.ledger());
+  const KeyLocation& location = options.root ? root_key_of(settings) : issuing_key_of(settings);
+  CaKey key(location, options.root ? home.fleet_root() : home.issuing_certificate());
+  FileDescriptor alone = lock_file(home.file("crl.lock"));
+  Time now = SystemClock().now();
+  const Validity& validity = options.delta ? settings.delta_list_validity : settings.list_validity;
+  CertificateRevocationList list = publish_list(
+      ledger, key.signer(), key.certificate(), options.delta ? ListKind::delta : ListKind::complete, now,
+      validity.end(now), [&](const CertificateRevocationList& made) {
+        if (!options.out.empty()) write_list(options.out, file_name(options), made);
+        write_list(home.path(), file_name(options), made);
+      });
+  if (options.json) {
+    print_json({{"event", "crl"},
+                {"issuer", list.issuer()},
+                {"number", list.number()},
+                {"base", list.delta_base() ? nlohmann::ordered_json(*list.delta_base()) : nullptr},
+                {"entries", list.entries().size()},
+                {"this_update", format_time(list.this_update())},
+                {"next_update", format_time(list.next_update())},
+                {"sha256", list.fingerprint()}});
+  } else {
+    fmt::print("revocation list {} with {} certificates{}, until {}: {}/{}.der\n", list.number(),
+               list.entries().size(),
+               list.delta_base() ? fmt::format(", new since list {}", *list.delta_base()) : "",
+               format_time(list.next_update()), options.home, file_name(options));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_crl_commands(CLI::App& program, Action& action) {
+  CLI::App* crl = add_group(program, "crl", "revocation lists", "  fleetroot-ca crl publish --home ca\n");
+  auto options = std::make_shared<CrlOptions>();
+  CLI::App* command = add_command(*crl, "publish", "sign the list of what is revoked",
+                                  "  fleetroot-ca crl publish --home ca\n"
+                                  "  fleetroot-ca crl publish --home ca --delta --out stick\n");
+  add_home_option(*command, options->home);
+  command->add_option("--out", options->out, "a directory for copies, beside the ones in the home");
+  command->add_flag("--delta", options->delta, "only what was revoked since the last complete list");
+  command->add_flag("--root", options->root, "the Fleet Root's list, of issuing CAs; needs the root's key");
+  command->add_flag("--json", options->json, "one JSON object");
+  command->callback([options, &action] { action = [options] { return publish(*options); }; });
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,37 @@
+// The numbers of revocation lists, and which of them were published.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "lib/base/clock.h"
+#include "lib/store/database.h"
+
+namespace fleetroot::ca {
+
+struct PublishedList {
+  std::uint64_t number = 0;
+  Time this_update;
+};
+
+// Calls that change something belong into a WriteTransaction. Each issuer's numbers only rise, and complete
+// and delta lists share them; one that was reserved and never published leaves a gap, which is allowed.
+class ListNumbers {
+ public:
+  explicit ListNumbers(Database& database) : database_(database) {}
+
+  std::uint64_t next_number(const std::string& issuer_key_id);
+  // The last that was published: complete ones only, or of both kinds.
+  std::optional<PublishedList> last_complete(const std::string& issuer_key_id);
+  std::optional<PublishedList> last(const std::string& issuer_key_id);
+  void reserve(const std::string& issuer_key_id, std::uint64_t number, std::uint64_t base, Time this_update,
+               const std::string& tbs_digest);
+  void publish(const std::string& issuer_key_id, std::uint64_t number);
+
+ private:
+  std::optional<PublishedList> last_where(const std::string& issuer_key_id, const char* condition);
+  Database& database_;
+};
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,111 @@
+#include "factory-ca/revocation_lists.h"
+
+#include <fmt/format.h>
+
+#include "factory-ca/der.h"
+#include "factory-ca/issuing_key.h"
+#include "factory-ca/ledger.h"
+
+namespace fleetroot::ca {
+namespace {
+
+constexpr const char* kAuthorityKeyIdentifier = "2.5.29.35";
+constexpr const char* kCrlNumber = "2.5.29.20";
+constexpr const char* kDeltaCrlIndicator = "2.5.29.27";
+constexpr const char* kReasonCode = "2.5.29.21";
+
+Bytes extension(const char* oid, bool critical, const Bytes& value) {
+  return der::sequence(
+      {der::object_identifier(oid), critical ? der::boolean_true() : Bytes(), der::octet_string(value)});
+}
+
+// unspecified is what an absent reason means, and shall be absent (RFC 5280 section 5.3.1).
+Bytes entry_extensions(RevocationReason reason) {
+  if (reason == RevocationReason::unspecified) return {};
+  const std::uint8_t code[] = {static_cast<std::uint8_t>(reason)};
+  return der::sequence({extension(kReasonCode, false, der::tagged(0x0a, code))});
+}
+
+Bytes encode_entries(const std::vector<RevocationEntry>& entries) {
+  if (entries.empty()) return {};  // RFC 5280 section 5.1.2.6
+  Bytes content;
+  for (const RevocationEntry& entry : entries) {
+    Asn1IntegerPtr serial = SerialNumber::from_hex(entry.serial).asn1();
+    Bytes der = der::sequence(
+        {to_der(i2d_ASN1_INTEGER, serial.get()), der::time(entry.date), entry_extensions(entry.reason)});
+    content.insert(content.end(), der.begin(), der.end());
+  }
+  return der::tagged(0x30, content);
+}
+
+}  // namespace
+
+Bytes encode_list(const ListPlan& plan, const IssuerFacts& issuer) {
+  constexpr unsigned kVersion2 = 1;
+  Bytes extensions = der::sequence(
+      {extension(kAuthorityKeyIdentifier, false, der::sequence({der::tagged(0x80, issuer.key_identifier)})),
+       extension(kCrlNumber, false, der::integer(plan.number)),
+       plan.base == 0 ? Bytes() : extension(kDeltaCrlIndicator, true, der::integer(plan.base))});
+  return der::sequence({der::small_integer(kVersion2), signature_algorithm_of(issuer.algorithm), issuer.name,
+                        der::time(plan.this_update), der::time(plan.next_update),
+                        encode_entries(plan.entries), der::explicit_tag(0, extensions)});
+}
+
+ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind kind, Time now,
+                   Time next_update) {
+  std::optional<PublishedList> last = ledger.crls.last(issuer_key_id);
+  if (last && now < last->this_update) {
+    throw Error(ErrorCode::clock,
+                fmt::format("this machine's clock says {}, but a revocation list was published at {}",
+                            format_time(now), format_time(last->this_update)),
+                "set the clock right; no list is ever back-dated");
+  }
+  std::optional<PublishedList> base = ledger.crls.last_complete(issuer_key_id);
+  if (kind == ListKind::delta && !base) {
+    throw Error(ErrorCode::configuration, "there is no complete revocation list for a delta to go with",
+                "publish a complete one first: leave out --delta");
+  }
+  ListPlan plan{.number = ledger.crls.next_number(issuer_key_id),
+                .base = kind == ListKind::delta ? base->number : 0,
+                .this_update = now,
+                .next_update = next_update,
+                .entries = {}};
+  ledger.certificates.each_revoked(issuer_key_id, [&](const RevokedCertificate& revoked) {
+    bool is_news = !base || revoked.first_list > base->number;
+    bool has_stood_expired = !is_news && revoked.not_after < base->this_update;
+    if (has_stood_expired || (kind == ListKind::delta && !is_news)) return;
+    plan.entries.push_back({.serial = revoked.serial, .reason = revoked.reason, .date = revoked.date});
+  });
+  return plan;
+}
+
+CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, const Certificate& issuer,
+                                       ListKind kind, Time now, Time next_update,
+                                       const std::function<void(const CertificateRevocationList&)>& write) {
+  std::string issuer_key_id = to_hex(signer.facts.key_identifier);
+  ListPlan plan;
+  Bytes tbs;
+  {
+    // What is revoked from here on finds this number taken, and is news for the next list.
+    WriteTransaction transaction = ledger.write();
+    plan = plan_list(ledger, issuer_key_id, kind, now, next_update);
+    tbs = encode_list(plan, signer.facts);
+    ledger.crls.reserve(issuer_key_id, plan.number, plan.base, plan.this_update, sha256_hex(tbs));
+    transaction.commit();
+  }
+  CertificateRevocationList list = sign_list(tbs, signer.key, issuer);
+  write(list);
+  WriteTransaction transaction = ledger.write();
+  ledger.crls.publish(issuer_key_id, plan.number);
+  ledger.log.append("crl.published", now,
+                    {{"issuer", issuer.subject()},
+                     {"number", plan.number},
+                     {"base", plan.base},
+                     {"entries", plan.entries.size()},
+                     {"next_update", format_time(plan.next_update)},
+                     {"sha256", list.fingerprint()}});
+  transaction.commit();
+  return list;
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,47 @@
+// Revocation lists (RFC 5280 section 5): what goes into the next one, its bytes, and how it is published.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "factory-ca/authority.h"
+#include "lib/base/clock.h"
+#include "lib/x509/crl.h"
+
+namespace fleetroot::ca {
+
+struct RevocationEntry {
+  std::string serial;
+  RevocationReason reason = RevocationReason::unspecified;
+  Time date;
+};
+
+struct ListPlan {
+  std::uint64_t number = 0;
+  std::uint64_t base = 0;  // of a delta list; 0 for a complete one
+  Time this_update;
+  Time next_update;
+  std::vector<RevocationEntry> entries;
+};
+
+// The TBSCertList (RFC 5280 section 5.1.2), as DER.
+Bytes encode_list(const ListPlan& plan, const IssuerFacts& issuer);
+
+enum class ListKind { complete, delta };
+
+// What the next list must say: every certificate of this issuer that was revoked; for a delta list, since the
+// last complete one. An entry leaves after it has stood on a complete list that was made when its certificate
+// had expired already (RFC 5280 section 5). Inside a WriteTransaction. Error(clock) if a list was published
+// later than now, Error(configuration) for a delta list without a complete one before it.
+ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind kind, Time now,
+                   Time next_update);
+
+// Numbers, signs and judges a list, and has `write` put it where it belongs; published it is when that
+// returns. One process at a time, which the caller sees to, so that what is written last is the newest.
+CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, const Certificate& issuer,
+                                       ListKind kind, Time now, Time next_update,
+                                       const std::function<void(const CertificateRevocationList&)>& write);
+
+}  // namespace fleetroot::ca

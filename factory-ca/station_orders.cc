@@ -1,0 +1,35 @@
+#include "factory-ca/station_orders.h"
+
+#include <algorithm>
+
+namespace fleetroot::ca {
+
+bool StationOrders::allows(const std::string& station, const OrderId& order) {
+  std::vector<std::string> orders = of(station);
+  return orders.empty() || std::find(orders.begin(), orders.end(), order.text()) != orders.end();
+}
+
+std::vector<std::string> StationOrders::of(const std::string& station) {
+  return with_store_errors([&] {
+    std::vector<std::string> orders;
+    std::string order;
+    soci::statement rows = (database_.sql().prepare << "SELECT order_id FROM station_orders "
+                                                       "WHERE station = :station ORDER BY order_id",
+                            soci::use(station), soci::into(order));
+    rows.execute();
+    while (rows.fetch()) orders.push_back(order);
+    return orders;
+  });
+}
+
+void StationOrders::bind(const std::string& station, const std::vector<OrderId>& orders) {
+  with_store_errors([&] {
+    database_.sql() << "DELETE FROM station_orders WHERE station = :station", soci::use(station);
+    for (const OrderId& order : orders) {
+      database_.sql() << "INSERT INTO station_orders (station, order_id) VALUES (:station, :order)",
+          soci::use(station), soci::use(order.text());
+    }
+  });
+}
+
+}  // namespace fleetroot::ca

@@ -1,0 +1,241 @@
+#!/usr/bin/env bats
+# After the line: broken tokens, scrapped devices, revoked certificates.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1 DEV-2
+  make_token dev-1 dev-2
+}
+
+ca() {
+  fleetroot-ca "$1" "$2" --home ca "${@:3}"
+}
+
+# live_serials DEVICE-ID: of its certificates that are issued and not revoked
+live_serials() {
+  ca cert list --json | jq -r --arg id "$1" 'select(.device_id == $id and .state == "issued").serial'
+}
+
+# public_key_of DEVICE-ID: of its live certificate
+public_key_of() {
+  ca cert show --device-id "$1" --json | jq -r .public_key
+}
+
+@test "a broken token: refused, authorised, provisioned on a new one, and the old one is out" {
+  provision dev-1 DEV-1
+  old=$(live_serials DEV-1)
+  remember dev-1 dev-2
+  refused 65 'DEV-1' provision dev-2 DEV-1
+  nothing_changed
+  [[ $(error_code provision dev-2 DEV-1) == device_has_certificate ]]
+
+  ca rework authorize --device-id DEV-1 --reason "token broken"
+  provision dev-2 DEV-1
+
+  new=$(live_serials DEV-1)
+  [[ $(wc -l <<<"$new") == 1 && $new != "$old" ]]
+  ca cert show --serial "$old" --json | jq -e '.state == "revoked" and .revocation_reason == "superseded"'
+  ca cert show --serial "$new" --json | jq -e --arg old "$old" '.supersedes == $old and .confirmation == "accepted"'
+  ca order show --id PO-1 --json | jq -e '.used == 1 and .issued == 1 and .confirmed == 1 and .missing == ["DEV-2"]'
+  ca rework list --json | jq -e --arg new "$new" '.state == "used" and .serial == $new and .reason == "token broken"'
+  on_token dev-2 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri dev-2)"
+  run -0 provision dev-2 DEV-1 # already done
+  refused 65 'before its rework' provision dev-1 DEV-1
+  refused 65 'before its rework' provision dev-1 DEV-2
+}
+
+@test "at another station, which never saw the old token" {
+  provision dev-1 DEV-1
+  make_station st2 st-02
+  ca rework authorize --device-id DEV-1
+
+  on_token dev-2 fleetroot-station provision --home st2 --order PO-1 --device-id DEV-1 --token "$(token_uri dev-2)"
+
+  [[ $(live_serials DEV-1 | wc -l) == 1 ]]
+  # and the old token, which is whole, is no longer taken for the device's
+  remember dev-1 dev-2
+  refused 65 'another token' on_token dev-1 fleetroot-station provision --home st2 --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)"
+  nothing_changed
+}
+
+@test "a token that was initialised anew" {
+  provision dev-1 DEV-1
+  stranger dev-1 --delete-object --type privkey --id 01
+  stranger dev-1 --delete-object --type pubkey --id 01
+  stranger dev-1 --delete-object --type cert --id 01
+  refused 65 'no longer whole' provision dev-1 DEV-1
+  refused 65 'DEV-1' provision dev-1 DEV-1 --rework
+  [[ $(objects_on dev-1) == 0 ]]
+
+  ca rework authorize --device-id DEV-1
+  provision dev-1 DEV-1 --rework
+
+  [[ $(live_serials DEV-1 | wc -l) == 1 ]]
+  [[ $(objects_on dev-1 Certificate) == 1 ]]
+}
+
+@test "a rework is used once, and taken back before that" {
+  make_token dev-3
+  provision dev-1 DEV-1
+  ca rework authorize --device-id DEV-1
+  ca rework authorize --device-id DEV-1 # said twice is one
+  ca rework withdraw --device-id DEV-1
+  refused 65 'DEV-1' provision dev-2 DEV-1
+  refused 65 'no rework' ca rework withdraw --device-id DEV-1
+  ca rework authorize --device-id DEV-1
+  provision dev-2 DEV-1
+  refused 65 'DEV-1' provision dev-3 DEV-1
+  [[ $(objects_on dev-3) == 0 ]]
+  [[ $(ca rework list --json | jq -r .state | sort | uniq -c | xargs) == "1 used 1 withdrawn" ]]
+}
+
+@test "the CA killed in the middle of a rework: one live certificate, one re-run" {
+  provision dev-1 DEV-1
+  old=$(public_key_of DEV-1)
+  ca rework authorize --device-id DEV-1
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout new.key -subj /CN=DEV-1 -out new.csr
+  issue() {
+    ca cert issue --order PO-1 --device-id DEV-1 --request new.csr --out new.pem
+  }
+  # at every moment at which something becomes durable, one after the other, until it gets through
+  for ((nth = 1; nth < 50; nth++)); do
+    rm -f new.pem
+    strace -f -qq -o /dev/null -e trace=fdatasync,fsync -e inject=fdatasync,fsync:signal=KILL:when="$nth" \
+      fleetroot-ca cert issue --home ca --order PO-1 --device-id DEV-1 --request new.csr --out new.pem && break
+    [[ $(live_serials DEV-1 | wc -l) == 1 ]]
+  done
+  ((nth > 2 && nth < 50))
+  issue
+  [[ $(live_serials DEV-1 | wc -l) == 1 ]]
+  [[ $(public_key_of DEV-1) != "$old" ]]
+  openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem new.pem
+  ca ledger verify
+  ca order show --id PO-1 --json | jq -e '.used == 1'
+  [[ $(ca rework list --json | jq -r .state) == used ]]
+}
+
+@test "a scrapped device: revoked, and refused by name" {
+  provision dev-1 DEV-1
+  remember dev-1 dev-2
+  run -0 ca_scrap --dry-run
+  [[ $output == *"nothing has changed"* ]]
+  nothing_changed
+
+  ca_scrap
+  ca_scrap # said twice
+
+  [[ -z $(live_serials DEV-1) ]]
+  ca order show --id PO-1 --json | jq -e '.missing == ["DEV-2"]'
+  [[ $(error_code provision dev-2 DEV-1) == device_scrapped ]]
+  refused 65 'scrapped' ca rework authorize --device-id DEV-1
+  refused 64 'no cause' fleetroot-ca scrap --home ca --device-id DEV-1 --cause bored
+  refused 65 'no order' fleetroot-ca scrap --home ca --device-id DEV-9 --cause damaged
+  provision dev-2 DEV-2
+}
+
+ca_scrap() {
+  fleetroot-ca scrap --home ca --device-id DEV-1 --cause damaged "$@"
+}
+
+@test "a revoked certificate, by device and by serial number" {
+  provision dev-1 DEV-1
+  provision dev-2 DEV-2
+  ca cert revoke --device-id DEV-1 --reason keyCompromise --dry-run
+  [[ -n $(live_serials DEV-1) ]]
+  ca cert revoke --device-id DEV-1 --reason keyCompromise
+  ca cert revoke --serial "$(live_serials DEV-2)" --reason cessationOfOperation
+  [[ -z $(live_serials DEV-1)$(live_serials DEV-2) ]]
+  run -0 ca cert revoke --device-id DEV-1 --reason superseded
+  [[ $output == *keyCompromise* ]]
+  refused 64 'certificateHold' ca cert revoke --device-id DEV-2 --reason certificateHold
+  refused 64 'device or a serial' ca cert revoke --reason superseded
+  refused 65 'no certificate' ca cert revoke --serial 0102 --reason superseded
+}
+
+# publish_list [OPTION…]: the JSON of it
+publish_list() {
+  fleetroot-ca crl publish --home ca --json "$@"
+}
+
+# openssl_verifies PEM: with the published list
+openssl_verifies() {
+  openssl verify -x509_strict -purpose sslclient -crl_check -CRLfile ca/crl.pem -CAfile ca/fleet-root.pem \
+    -untrusted ca/issuing-ca.pem "$1"
+}
+
+@test "revocation lists, judged by OpenSSL and GnuTLS" {
+  provision dev-1 DEV-1
+  provision dev-2 DEV-2
+  ca cert show --device-id DEV-1 --pem >one.pem
+  ca cert show --device-id DEV-2 --pem >two.pem
+  publish_list | jq -e '.number == 1 and .entries == 0 and .base == null'
+  openssl_verifies one.pem
+
+  ca cert revoke --device-id DEV-1 --reason keyCompromise
+  fleetroot-ca station revoke --home ca --name st-01 --reason privilegeWithdrawn
+  publish_list | jq -e '.number == 2 and .entries == 2'
+
+  run ! openssl_verifies one.pem
+  [[ $output == *"certificate revoked"* ]]
+  openssl_verifies two.pem
+  openssl crl -in ca/crl.pem -CAfile ca/issuing-ca.pem -noout
+  openssl crl -inform DER -in ca/crl.der -noout -text >text
+  grep -q 'Key Compromise' text && grep -q 'Privilege Withdrawn' text && grep -A1 'CRL Number' text | grep -qx ' *2'
+  certtool --verify-crl --infile ca/crl.pem --load-ca-certificate ca/issuing-ca.pem
+  cmp <(openssl crl -in ca/crl.pem -outform DER) ca/crl.der
+}
+
+@test "delta lists, copies, the root's list" {
+  mkdir stick
+  refused 78 'complete' fleetroot-ca crl publish --home ca --delta
+  publish_list --out stick
+  cmp ca/crl.der stick/crl.der
+  provision dev-1 DEV-1
+  ca cert revoke --device-id DEV-1 --reason superseded
+  publish_list --delta --out stick | jq -e '.number == 2 and .base == 1 and .entries == 1'
+  openssl crl -inform DER -in stick/delta-crl.der -noout -text >text
+  grep -q 'X509v3 Delta CRL Indicator: critical' text
+  openssl crl -in ca/delta-crl.pem -CAfile ca/issuing-ca.pem -noout
+  publish_list --root | jq -e '.number == 1 and .entries == 0'
+  # both together are what nginx wants of a whole chain
+  cat ca/crl.pem ca/fleet-root-crl.pem >lists.pem
+  ca cert show --serial "$(ca cert list --json | jq -r .serial)" --pem >one.pem
+  openssl verify -x509_strict -crl_check_all -CRLfile lists.pem -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem one.pem
+}
+
+@test "no list is written that cannot be, and none is back-dated" {
+  publish_list
+  cp ca/crl.der before
+  refused 73 'nowhere' fleetroot-ca crl publish --home ca --out nowhere
+  cmp before ca/crl.der
+  refused 78 'clock' faketime '2020-01-01' fleetroot-ca crl publish --home ca
+  sed -i 's/^validity = "30 days"/validity = "none"/' ca/ca.toml
+  refused 78 'crl.validity' fleetroot-ca crl publish --home ca
+  openssl crl -inform DER -in ca/crl.der -noout
+}
+
+@test "a manifest of an order, signed, judged by OpenSSL, read with jq" {
+  provision dev-1 DEV-1
+  ca rework authorize --device-id DEV-1
+  provision dev-2 DEV-1
+  fleetroot-ca ledger export --home ca --order PO-1 --out PO-1.manifest
+
+  openssl cms -verify -inform DER -in PO-1.manifest -CAfile ca/fleet-root.pem -purpose any -out manifest.json
+  jq -e '.format == "fleetroot-manifest/1" and .order == "PO-1" and (.devices | length) == 2' manifest.json
+  [[ $(jq -r '.devices[] | select(.status == "issued").serial' manifest.json) == "$(live_serials DEV-1)" ]]
+  jq -e '.devices[0].serial == .devices[1].supersedes and .devices[0].superseded_by == .devices[1].serial' manifest.json
+  ca cert show --device-id DEV-1 --pem >one.pem
+  jq -e --arg sha "$(openssl x509 -in one.pem -outform DER | sha256sum | cut -d' ' -f1)" \
+    --arg key "$(openssl x509 -in one.pem -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d' ' -f1)" \
+    '.devices[1] | .certificate_sha256 == $sha and .public_key_sha256 == $key and .station == "st-01"' manifest.json
+  # a changed one is not the CA's
+  sed 's/DEV-1/DEV-9/' PO-1.manifest >changed
+  run ! openssl cms -verify -inform DER -in changed -CAfile ca/fleet-root.pem -purpose any -out /dev/null
+
+  ca ledger export --order PO-1 --format json | jq -e '.devices | length == 2'
+  [[ $(ca ledger export --order PO-1 --format csv | tr -d '\r' | cut -d, -f1 | xargs) == "device_id DEV-1 DEV-1" ]]
+  refused 65 'PO-9' ca ledger export --order PO-9
+  refused 64 'xml' ca ledger export --order PO-1 --format xml
+}

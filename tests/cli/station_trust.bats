@@ -1,0 +1,64 @@
+#!/usr/bin/env bats
+# Stations: bound to orders, renewed before they end, revoked at once.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1
+  make_token dev-1
+}
+
+serial_of() {
+  openssl x509 -in "$1" -noout -serial | cut -d= -f2 | tr A-F a-f
+}
+
+@test "a station bound to an order works on no other" {
+  make_order PO-2 DEV-2
+  remember dev-1
+  fleetroot-ca station bind --home ca --name st-01 --order PO-2
+  refused 77 'st-01 may not work on order PO-1' provision dev-1 DEV-1
+  nothing_changed
+  [[ $(error_code provision dev-1 DEV-1) == not_authorised ]]
+  fleetroot-ca station list --home ca --json | jq -e '.orders == ["PO-2"]'
+
+  fleetroot-ca station bind --home ca --name st-01 --any
+  provision dev-1 DEV-1
+  refused 65 'PO-9' fleetroot-ca station bind --home ca --name st-01 --order PO-9
+  refused 64 'no order' fleetroot-ca station bind --home ca --name st-01
+  refused 78 'st-09' fleetroot-ca station bind --home ca --name st-09 --any
+}
+
+@test "a station is bound as it is enrolled" {
+  fleetroot-station init --home st2 --name st-02
+  fleetroot-ca station enroll --home ca --name st-02 --request st2/station.csr --out st-02.pem --order PO-1
+  fleetroot-ca station list --home ca --json | jq -e 'select(.station == "st-02").orders == ["PO-1"]'
+}
+
+@test "a certificate is renewed in the second half of its life, and not before" {
+  first=$(serial_of st/station.pem)
+  run -0 fleetroot-station renew --home st
+  [[ $output == *"nothing to renew"* && $(serial_of st/station.pem) == "$first" ]]
+
+  run -0 faketime '+2 years' fleetroot-station renew --home st
+  [[ $output == renewed* ]]
+  second=$(serial_of st/station.pem)
+  [[ $second != "$first" ]]
+  openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem -attime "$(date -d '+4 years' +%s)" st/station.pem
+  [[ $(fleetroot-ca station list --home ca --json | jq -r '.state' | xargs) == "revoked enrolled" ]]
+
+  # the station that lost the answer asks again, with the old certificate
+  cp st-01.pem st/station.pem
+  faketime '+2 years' fleetroot-station renew --home st
+  [[ $(serial_of st/station.pem) == "$second" ]]
+  on_token dev-1 faketime '+2 years' fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)"
+}
+
+@test "a revoked station is not renewed, and stands on the list" {
+  fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise
+  refused 77 'revoked' faketime '+2 years' fleetroot-station renew --home st
+  fleetroot-ca crl publish --home ca
+  run ! openssl verify -crl_check -CRLfile ca/crl.pem -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem st-01.pem
+  [[ $output == *"certificate revoked"* ]]
+  refused 77 'revoked' provision dev-1 DEV-1
+}

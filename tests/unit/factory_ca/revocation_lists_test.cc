@@ -1,0 +1,173 @@
+// What goes into a revocation list, when it leaves again, and that a stranger agrees.
+#include "factory-ca/revocation_lists.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "factory-ca/later_life.h"
+#include "tests/judge.h"
+#include "tests/unit/factory_ca/factory.h"
+
+namespace fleetroot::ca {
+namespace {
+
+using testing::HasSubstr;
+using testing::SizeIs;
+
+class RevocationListsTest : public Factory {
+ protected:
+  RevocationListsTest() { open_order("PO-1", 100); }
+
+  Certificate make(const std::string& device) { return process.issue(request_for(device, software_key())); }
+  void revoke_it(const Certificate& certificate, RevocationReason reason = RevocationReason::key_compromise) {
+    (void)revoke_certificate(ledger(), certificate.serial(), reason, clock, Commitment::for_real);
+  }
+  CertificateRevocationList publish(ListKind kind = ListKind::complete) {
+    return publish_list(
+        ledger(), issuing.signer, issuing.certificate, kind, clock.time, clock.time + std::chrono::hours(24),
+        [&](const CertificateRevocationList& list) { write_file(directory / "crl.pem", list.pem()); });
+  }
+  // OpenSSL and GnuTLS, about the list that was published last.
+  void expect_judges_agree() {
+    write_file(directory / "ca.pem", issuing.certificate.pem());
+    std::string list = directory / "crl.pem";
+    EXPECT_TRUE(judge({"openssl", "crl", "-in", list, "-CAfile", directory / "ca.pem", "-noout"}).accepted());
+    EXPECT_TRUE(
+        judge({"certtool", "--verify-crl", "--infile", list, "--load-ca-certificate", directory / "ca.pem"})
+            .accepted());
+  }
+  CertificateRevocationList publish_delta() { return publish(ListKind::delta); }
+};
+
+TEST_F(RevocationListsTest, NamesWhatIsRevokedAndWhy) {
+  Certificate good = make("dev-1");
+  Certificate bad = make("dev-2");
+  Certificate unspecified = make("dev-3");
+  revoke_it(bad, RevocationReason::privilege_withdrawn);
+  revoke_it(unspecified, RevocationReason::unspecified);
+  CertificateRevocationList list = publish();
+  EXPECT_THAT(list.entries(), SizeIs(2));
+  EXPECT_FALSE(list.is_revoked(good.serial()));
+  EXPECT_EQ(list.find(bad.serial()).value().reason, RevocationReason::privilege_withdrawn);
+  EXPECT_EQ(list.find(bad.serial()).value().date, clock.time);
+  EXPECT_EQ(list.find(unspecified.serial()).value().reason, RevocationReason::unspecified);
+  EXPECT_EQ(list.this_update(), clock.time);
+  EXPECT_EQ(list.delta_base(), std::nullopt);
+  EXPECT_NO_THROW(list.verify(issuing.certificate));
+  expect_judges_agree();
+  ASSERT_THAT(events("crl.published"), SizeIs(1));
+  EXPECT_EQ(events("crl.published")[0]["sha256"], list.fingerprint());
+}
+
+TEST_F(RevocationListsTest, NumbersOnlyRise) {
+  EXPECT_EQ(publish().number(), 1U);
+  EXPECT_EQ(publish().number(), 2U);
+  EXPECT_EQ(publish_delta().number(), 3U);
+  EXPECT_EQ(publish().number(), 4U);
+}
+
+TEST_F(RevocationListsTest, ADeltaTellsWhatIsNewSinceTheLastCompleteOne) {
+  Certificate first = make("dev-1");
+  Certificate second = make("dev-2");
+  Certificate third = make("dev-3");
+  revoke_it(first);
+  publish();
+  revoke_it(second);
+  CertificateRevocationList delta = publish_delta();
+  EXPECT_EQ(delta.delta_base(), 1U);
+  EXPECT_THAT(delta.entries(), SizeIs(1));
+  EXPECT_TRUE(delta.is_revoked(second.serial()));
+  revoke_it(third);
+  EXPECT_THAT(publish_delta().entries(), SizeIs(2)) << "since the base, not since the last delta";
+  EXPECT_THAT(publish().entries(), SizeIs(3));
+  EXPECT_THAT(publish_delta().entries(), SizeIs(0));
+}
+
+TEST_F(RevocationListsTest, ADeltaNeedsACompleteOneBeforeIt) {
+  EXPECT_EQ(code_of([&] { publish_delta(); }), ErrorCode::configuration);
+}
+
+TEST_F(RevocationListsTest, AnExpiredCertificateLeavesAfterItHasStoodThereOnceExpired) {
+  Certificate bad = make("dev-1");
+  revoke_it(bad);
+  EXPECT_THAT(publish().entries(), SizeIs(1));
+  clock.time = bad.not_after() + std::chrono::seconds(1);
+  EXPECT_THAT(publish().entries(), SizeIs(1)) << "RFC 5280 section 5";
+  EXPECT_THAT(publish().entries(), SizeIs(0));
+}
+
+TEST_F(RevocationListsTest, WhatWasRevokedAfterItExpiredStandsThereOnce) {
+  Certificate bad = make("dev-1");
+  clock.time = bad.not_after() + std::chrono::seconds(1);
+  publish();
+  revoke_it(bad);
+  EXPECT_THAT(publish().entries(), SizeIs(1));
+  EXPECT_THAT(publish().entries(), SizeIs(0));
+}
+
+TEST_F(RevocationListsTest, AListThatWasNeverWrittenCountsForNothingButItsNumber) {
+  Certificate bad = make("dev-1");
+  publish();
+  revoke_it(bad);
+  struct Death {};
+  EXPECT_THROW((void)publish_list(ledger(), issuing.signer, issuing.certificate, ListKind::complete,
+                                  clock.time, clock.time + std::chrono::hours(1),
+                                  [](const CertificateRevocationList&) { throw Death(); }),
+               Death);
+  CertificateRevocationList delta = publish_delta();
+  EXPECT_EQ(delta.number(), 3U);
+  EXPECT_EQ(delta.delta_base(), 1U);
+  EXPECT_TRUE(delta.is_revoked(bad.serial()));
+}
+
+TEST_F(RevocationListsTest, IsNeverBackDated) {
+  publish();
+  clock.time -= std::chrono::seconds(1);
+  EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock);
+}
+
+TEST_F(RevocationListsTest, KeepsTheCertificatesOfOtherIssuersOut) {
+  revoke_it(make("dev-1"));
+  Identity other = fleetroot::issue({.common_name = "Another CA", .extensions = kCaExtensions});
+  Signer signer{.key = other.key.get(),
+                .public_key = other.certificate.public_key(),
+                .facts = IssuerFacts::of(other.certificate)};
+  CertificateRevocationList list =
+      publish_list(ledger(), signer, other.certificate, ListKind::complete, clock.time,
+                   clock.time + std::chrono::hours(1), [](const CertificateRevocationList&) {});
+  EXPECT_THAT(list.entries(), SizeIs(0));
+  EXPECT_EQ(list.number(), 1U) << "a sequence of its own";
+}
+
+TEST_F(RevocationListsTest, StationsAreOnItToo) {
+  Certificate station =
+      certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
+              station_plan("st-01", software_public_key(), clock.time, clock.time + std::chrono::days(30)),
+              clock.time);
+  revoke_it(station);
+  EXPECT_TRUE(publish().is_revoked(station.serial()));
+}
+
+TEST_F(RevocationListsTest, AHundredThousandEntries) {
+  // Made by the database alone: what is measured is the list.
+  Certificate one = make("dev-1");
+  revoke_it(one);
+  Database raw(directory / "ledger.db", std::vector<std::string_view>(3, ""));
+  raw.sql() << "CREATE TEMP TABLE all_columns AS SELECT * FROM certificates";
+  raw.sql()
+      << "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) "
+         "INSERT INTO certificates (serial, kind, subject, order_id, sender, profile, profile_digest, "
+         "issuer_key_id, public_key, key_algorithm, key_id, not_before, not_after, tbs, tbs_digest, "
+         "certificate, statement, state, revoked_at, revocation_reason) SELECT printf('5e%034x', i), kind, "
+         "'many-' || i, order_id, sender, profile, profile_digest, issuer_key_id, 'key-' || i, "
+         "key_algorithm, key_id, not_before, not_after, '', '', 'ff', '', 'revoked', revoked_at, "
+         "revocation_reason FROM n, all_columns";
+  CertificateRevocationList list = publish();
+  EXPECT_THAT(list.entries(), SizeIs(100'000));
+  EXPECT_TRUE(list.is_revoked(one.serial()));
+  EXPECT_TRUE(list.is_revoked(SerialNumber::from_hex("5e" + std::string(29, '0') + "1869f")));
+  expect_judges_agree();
+}
+
+}  // namespace
+}  // namespace fleetroot::ca

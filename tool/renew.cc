@@ -1,0 +1,43 @@
+#include "tool/renew.h"
+
+#include "lib/base/files.h"
+#include "lib/cmp/client.h"
+#include "lib/x509/certificate_request.h"
+#include "tool/companions.h"
+#include "tool/enroll.h"
+#include "tool/media_queue.h"
+
+namespace fleetroot::station {
+
+Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
+  Settings settings = home.settings();
+  Certificate current = home.station_certificate();
+  std::vector<Certificate> issuing = home.issuing_certificates();
+  std::vector<Certificate> fleet_roots = home.fleet_roots();
+  CertificateRequest request = CertificateRequest::from_pem(read_file(home.file("station.csr")));
+  const std::string& url = ca.empty() ? settings.ca : ca;
+  if (media_queue_of(url)) {
+    throw Error(ErrorCode::usage, "a station is not renewed by removable media",
+                "name another way to the CA with --ca, or enroll the station anew");
+  }
+  // For no order; a label in the CA's path is all that this is.
+  Companions companions(home, settings, url, OrderId::parse("renewal"));
+  companions.refuse_unless_started();
+  companions.station_key().wait_until_ready(current);
+  cmp::Client client({.certificate = current, .chain = {}, .key = companions.station_key().evp()},
+                     issuing.front(),
+                     [&](BytesView message) { return companions.transport().exchange(message); });
+  cmp::Enrolled answer = client.enroll(request, [&](const cmp::Enrolled& enrolled) {
+    refuse_unless_consistent({.certificate = enrolled.certificate,
+                              .issuing = issuing,
+                              .fleet_roots = fleet_roots,
+                              .ca = settings.ca},
+                             current.public_key(), settings.name, clock.now());
+    // On disk before the CA hears that it is.
+    write_file(home.file("station.pem"), enrolled.certificate.pem());
+  });
+  companions.finish();
+  return {.certificate = answer.certificate, .is_new = !(answer.certificate == current)};
+}
+
+}  // namespace fleetroot::station

@@ -1,0 +1,19 @@
+// A station's own certificate, renewed before it ends.
+#pragma once
+
+#include "lib/base/clock.h"
+#include "tool/home.h"
+
+namespace fleetroot::station {
+
+struct Renewal {
+  Certificate certificate;
+  bool is_new = false;
+};
+
+// Asks the CA for the next certificate of the station's key, checks it as `enroll` does, and puts it in the
+// old one's place, atomically. The CA gives the current one again while more than half of its life is left.
+// `ca`: where to ask. Error as the CA and the transport say.
+Renewal renew(const Home& home, const std::string& ca, const Clock& clock);
+
+}  // namespace fleetroot::station
