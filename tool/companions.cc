@@ -6,7 +6,7 @@
 namespace fleetroot::station {
 
 Companions::Companions(const Home& home, const Settings& settings, const std::string& ca,
-                       const OrderId& order) {
+                       const std::optional<OrderId>& order) {
   try {
     station_key_ = std::make_unique<KeyProcess>(settings);
     if (media_queue_of(ca)) return;

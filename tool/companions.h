@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tool/home.h"
@@ -16,7 +17,8 @@ class Companions {
  public:
   // Before any module is loaded and any thread started. Never throws for what cannot be started: a device
   // that is done already needs neither. `home` must outlive this.
-  Companions(const Home& home, const Settings& settings, const std::string& ca, const OrderId& order);
+  Companions(const Home& home, const Settings& settings, const std::string& ca,
+             const std::optional<OrderId>& order);
 
   // Throws what kept one of them from starting. Before this has returned, the others may not be called.
   void refuse_unless_started() const;

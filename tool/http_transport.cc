@@ -49,6 +49,11 @@ Error refusal_of(const http::Url& url, const http::Response& response) {
   return error(ErrorCode::protocol, "check the CA's address: there is no CMP at this one");
 }
 
+std::string path_for(const std::optional<OrderId>& order) {
+  constexpr const char* kPath = "/.well-known/cmp";  // RFC 9811 section 3.2
+  return order ? fmt::format("{}/p/{}", kPath, order->text()) : kPath;
+}
+
 class HttpTransport : public Transport {
  public:
   HttpTransport(std::vector<http::Url> urls, std::chrono::seconds timeout, std::function<Caller()> caller)
@@ -89,7 +94,7 @@ class HttpTransport : public Transport {
   Bytes post(BytesView message, steady_clock::time_point deadline) {
     const http::Url& url = urls_[current_];
     if (!client_) client_.emplace(url, url.is_tls ? std::optional(who_->tls) : std::nullopt);
-    std::string path = url.path == "/" ? "/.well-known/cmp/p/" + who_->order.text() : url.path;
+    std::string path = url.path == "/" ? path_for(who_->order) : url.path;
     http::Response response = client_->exchange({.method = "POST",
                                                  .path = path,
                                                  .content_type = kPkixCmp,

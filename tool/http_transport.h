@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,14 +18,15 @@ namespace fleetroot::station {
 
 // What the station shows to the CA's server, and what it believes of it.
 struct Caller {
-  OrderId order;
+  std::optional<OrderId> order;  // none for what concerns the station itself
   http::ClientTls tls;
 };
 
 // Whether it is this file's business.
 bool is_http_ca(std::string_view url);
 
-// Where the messages go; nothing in `path` beyond "/" means /.well-known/cmp/p/ORDER. Error(usage).
+// Where the messages go; nothing in `path` beyond "/" means /.well-known/cmp/p/ORDER, or /.well-known/cmp
+// without an order. Error(usage).
 std::vector<http::Url> parse_http_ca(const std::string& url);
 
 // Connects when first used. `caller` is asked then, once. All tries for one message end within the time-out.

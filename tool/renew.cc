@@ -20,8 +20,7 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
     throw Error(ErrorCode::usage, "a station is not renewed by removable media",
                 "name another way to the CA with --ca, or enroll the station anew");
   }
-  // For no order; a label in the CA's path is all that this is.
-  Companions companions(home, settings, url, OrderId::parse("renewal"));
+  Companions companions(home, settings, url, std::nullopt);
   companions.refuse_unless_started();
   companions.station_key().wait_until_ready(current);
   cmp::Client client({.certificate = current, .chain = {}, .key = companions.station_key().evp()},
