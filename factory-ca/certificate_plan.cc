@@ -2,9 +2,8 @@
 
 #include <arpa/inet.h>
 
-#include <map>
-
-#include "factory-ca/der.h"
+#include "lib/x509/der.h"
+#include "lib/x509/signature.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -93,15 +92,7 @@ Bytes key_identifier_of(const PublicKey& key) {
 }
 
 const Bytes& signature_algorithm_of(KeyAlgorithm algorithm) {
-  // RFC 5758 section 3.2, RFC 4055 section 5, RFC 8410 section 3
-  static const std::map<KeyAlgorithm, Bytes> algorithms{
-      {KeyAlgorithm::p256, *from_hex("300a06082a8648ce3d040302")},
-      {KeyAlgorithm::p384, *from_hex("300a06082a8648ce3d040303")},
-      {KeyAlgorithm::rsa2048, *from_hex("300d06092a864886f70d01010b0500")},
-      {KeyAlgorithm::rsa3072, *from_hex("300d06092a864886f70d01010b0500")},
-      {KeyAlgorithm::ed25519, *from_hex("300506032b6570")},
-  };
-  return algorithms.at(algorithm);
+  return algorithm_identifier_of(algorithm);
 }
 
 IssuerFacts IssuerFacts::of(const Certificate& certificate) {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 
-#include "factory-ca/der.h"
 #include "lib/base/error.h"
+#include "lib/x509/der.h"
 
 namespace fleetroot::ca {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "factory-ca/der.h"
 #include "factory-ca/throwaway_key.h"
+#include "lib/x509/der.h"
 
 namespace fleetroot::ca {
 

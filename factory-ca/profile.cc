@@ -6,9 +6,9 @@
 #include <array>
 #include <charconv>
 
-#include "factory-ca/der.h"
 #include "lib/base/config.h"
 #include "lib/base/files.h"
+#include "lib/x509/der.h"
 
 namespace fleetroot::ca {
 namespace {

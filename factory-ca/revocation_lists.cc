@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "factory-ca/der.h"
 #include "factory-ca/issuing_key.h"
 #include "factory-ca/ledger.h"
+#include "lib/x509/der.h"
 
 namespace fleetroot::ca {
 namespace {

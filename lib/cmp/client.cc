@@ -1,125 +1,42 @@
 #include "lib/cmp/client.h"
 
-#include <exception>
+#include <algorithm>
 
-#include "lib/cmp/message.h"
-#include "lib/cmp/openssl_cmp.h"
-#include "lib/cmp/responder.h"
+#include "lib/cmp/refusal.h"
 
 namespace fleetroot::cmp {
 namespace {
 
-constexpr int kAccepted = 0;
-constexpr int kNotAccepted = 1 << OSSL_CMP_PKIFAILUREINFO_incorrectData;
+constexpr std::size_t kRandomSize = 16;  // RFC 9483 section 3.1: 128 bits, for transactionID and nonces
 
-Bytes subject_public_key_info(X509_PUBKEY* key) {
-  return to_der(i2d_X509_PUBKEY, key);
+Error unbelievable(std::string why) {
+  return {ErrorCode::protocol, "the CA's answer is not one that this station may believe",
+          "check that the station was enrolled with the certificate of the CA that it talks to",
+          std::move(why)};
 }
 
-void append_new(std::vector<Certificate>& list, const X509StackPtr& stack) {
-  for (int i = 0; i < sk_X509_num(stack.get()); ++i) {
-    X509* x509 = sk_X509_value(stack.get(), i);
-    X509_up_ref(x509);
-    Certificate certificate{X509Ptr(x509)};
-    if (std::find(list.begin(), list.end(), certificate) == list.end())
-      list.push_back(std::move(certificate));
+Error not_confirmed(std::string why) {
+  return {ErrorCode::ca_unreachable, "the certificate is in place, but the CA did not confirm that it knows",
+          "run the same command again: it resumes", std::move(why)};
+}
+
+std::string joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) {
+    if (!all.empty()) all += "; ";
+    all += text;
   }
+  return all;
 }
 
-// One enrollment, as OpenSSL's callbacks see it. No exception may pass through OpenSSL, so the first one
-// waits here.
-struct Exchange {
-  const CertificateRequest& request;
-  const Transfer& transfer;
-  const Accept& accept;
-  std::optional<Enrolled> enrolled;  // once accept() has returned
-  std::exception_ptr exception;
-  std::string rejection;  // what the CA is told about `exception`
-  bool has_sent = false;
-
-  void keep(const std::exception_ptr& caught) {
-    if (!exception) exception = caught;
+// Why no certificate came.
+Error refusal_in(const StatusInfo& status) {
+  if (status.status == Status::waiting) {
+    return {ErrorCode::busy, "the CA has not decided yet and asks to wait",
+            "run the same command again later"};
   }
-};
-
-OSSL_CMP_MSG* transfer_message(OSSL_CMP_CTX* context, const OSSL_CMP_MSG* message) {
-  auto& exchange = *static_cast<Exchange*>(OSSL_CMP_CTX_get_transfer_cb_arg(context));
-  try {
-    exchange.has_sent = true;
-    Bytes answer = exchange.transfer(to_der(i2d_OSSL_CMP_MSG, message));
-    parse_header(answer);
-    return parse_message(answer).release();
-  } catch (...) {
-    exchange.keep(std::current_exception());
-    return nullptr;
-  }
-}
-
-void refuse_unless_same_key(const CertificateRequest& request, X509* certificate) {
-  if (subject_public_key_info(X509_get_X509_PUBKEY(certificate)) ==
-      subject_public_key_info(X509_REQ_get_X509_PUBKEY(request.x509_req()))) {
-    return;
-  }
-  throw Error(ErrorCode::certificate_rejected, "the CA sent a certificate for another key than the requested",
-              "put the device aside and have the CA's ledger checked");
-}
-
-int check_certificate(OSSL_CMP_CTX* context, X509* x509, int, const char** text) {
-  auto& exchange = *static_cast<Exchange*>(OSSL_CMP_CTX_get_certConf_cb_arg(context));
-  try {
-    refuse_unless_same_key(exchange.request, x509);
-    X509_up_ref(x509);
-    Enrolled enrolled{.certificate = Certificate(X509Ptr(x509)), .chain = {}};
-    append_new(enrolled.chain, X509StackPtr(OSSL_CMP_CTX_get1_caPubs(context)));
-    append_new(enrolled.chain, X509StackPtr(OSSL_CMP_CTX_get1_extraCertsIn(context)));
-    exchange.accept(enrolled);
-    exchange.enrolled = std::move(enrolled);
-    return kAccepted;
-  } catch (const Error& error) {
-    exchange.keep(std::current_exception());
-    exchange.rejection = encode_refusal(error);
-  } catch (...) {
-    exchange.keep(std::current_exception());
-    exchange.rejection = "the station failed";
-  }
-  *text = exchange.rejection.c_str();
-  return kNotAccepted;
-}
-
-CmpCtxPtr make_context(const Identity& station, const Certificate& ca, Exchange& exchange) {
-  CmpCtxPtr context(OSSL_CMP_CTX_new(nullptr, nullptr));
-  // RFC 9483 section 3.3 wants the station's chain sent. What the CA is pinned to it has itself.
-  std::vector<Certificate> chain = station.chain;
-  std::erase(chain, ca);
-  bool good = context && sign_as(context.get(), station.certificate, station.key) &&
-              OSSL_CMP_CTX_set1_srvCert(context.get(), ca.x509()) == 1 &&
-              OSSL_CMP_CTX_set1_extraCertsOut(context.get(), to_stack(chain).get()) == 1 &&
-              OSSL_CMP_CTX_set1_p10CSR(context.get(), exchange.request.x509_req()) == 1 &&
-              OSSL_CMP_CTX_set_transfer_cb(context.get(), transfer_message) == 1 &&
-              OSSL_CMP_CTX_set_transfer_cb_arg(context.get(), &exchange) == 1 &&
-              OSSL_CMP_CTX_set_certConf_cb(context.get(), check_certificate) == 1 &&
-              OSSL_CMP_CTX_set_certConf_cb_arg(context.get(), &exchange) == 1;
-  if (!good) throw openssl_error(ErrorCode::internal, "cannot begin a CMP transaction", "report this");
-  return context;
-}
-
-std::string status_text(const OSSL_CMP_CTX* context) {
-  std::string text;
-  OSSL_CMP_PKIFREETEXT* strings = OSSL_CMP_CTX_get0_statusString(context);
-  for (int i = 0; i < sk_ASN1_UTF8STRING_num(strings); ++i) {
-    const ASN1_UTF8STRING* string = sk_ASN1_UTF8STRING_value(strings, i);
-    if (!text.empty()) text += "; ";
-    text.append(reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
-                static_cast<std::size_t>(ASN1_STRING_length(string)));
-  }
-  return text;
-}
-
-Error refusal_in(const OSSL_CMP_CTX* context) {
-  Error refusal = decode_refusal(status_text(context));
-  int failure = OSSL_CMP_CTX_get_failInfoCode(context);
-  bool is_bad_proof = failure > 0 && (failure & (1 << OSSL_CMP_PKIFAILUREINFO_badPOP)) != 0;
-  if (refusal.code() == ErrorCode::refused_by_ca && is_bad_proof) {
+  Error refusal = decode_refusal(joined(status.texts));
+  if (refusal.code() == ErrorCode::refused_by_ca && status.failure == Failure::bad_proof) {
     return {ErrorCode::bad_request, "the CA finds that the request's signature does not verify",
             "run the same command again; if it stays, the token's key is not what it says",
             refusal.message()};
@@ -127,70 +44,167 @@ Error refusal_in(const OSSL_CMP_CTX* context) {
   return refusal;
 }
 
-// Why no certificate came of it, when no exception of ours says so already.
-Error failure_of(const OSSL_CMP_CTX* context, const Exchange& exchange) {
-  if (exchange.enrolled) {
-    return openssl_error(ErrorCode::ca_unreachable,
-                         "the certificate is in place, but the CA did not confirm that it knows",
-                         "run the same command again: it resumes");
+// Parses only what is not known.
+void append_new(std::vector<Certificate>& list, const std::vector<BytesView>& certificates,
+                const Certificate& known) {
+  for (BytesView der : certificates) {
+    auto is_it = [&](const Certificate& certificate) { return equal(certificate.der(), der); };
+    if (std::any_of(list.begin(), list.end(), is_it)) continue;
+    list.push_back(is_it(known) ? known : Certificate::from_der(der));
   }
-  switch (OSSL_CMP_CTX_get_status(context)) {
-    case OSSL_CMP_PKISTATUS_rejection:
-      take_openssl_errors();
-      return refusal_in(context);
-    case OSSL_CMP_PKISTATUS_waiting:
-      return openssl_error(ErrorCode::busy, "the CA has not decided yet and asks to wait",
-                           "run the same command again later");
-    default:
-      break;
-  }
-  if (!exchange.has_sent) {
-    return openssl_error(ErrorCode::configuration, "the station's key cannot sign the request",
-                         "check that the station's token is there and that its certificate is for its key");
-  }
-  return openssl_error(ErrorCode::protocol, "the CA's answer is not one that this station may believe",
-                       "check that the station was enrolled with the certificate of the CA that it talks to");
+}
+
+Bytes spki_of(X509_PUBKEY* key) {
+  return to_der(i2d_X509_PUBKEY, key);
+}
+
+void refuse_unless_for(const Bytes& spki, const Certificate& certificate) {
+  if (spki_of(X509_get_X509_PUBKEY(certificate.x509())) == spki) return;
+  throw Error(ErrorCode::certificate_rejected, "the CA sent a certificate for another key than the requested",
+              "put the device aside and have the CA's ledger checked");
+}
+
+// RFC 9483 section 3.3 wants the station's chain sent. What the CA is pinned to it has itself.
+std::vector<Certificate> without(std::vector<Certificate> chain, const Certificate& ca) {
+  std::erase(chain, ca);
+  return chain;
+}
+
+std::vector<Bytes> encoded(const std::vector<Certificate>& certificates) {
+  std::vector<Bytes> result;
+  for (const Certificate& certificate : certificates) result.push_back(certificate.der());
+  return result;
 }
 
 }  // namespace
 
+// The CA's answer, believed: the views refer to `bytes`, which moving leaves where they are.
+struct Client::Answer {
+  Bytes bytes;
+  Message message;
+  CertificateResponse response;  // of a cp
+};
+
 Client::Client(Identity station, Certificate ca, Transfer transfer)
-    : station_(std::move(station)), ca_(std::move(ca)), transfer_(std::move(transfer)) {
-  refuse_unless_can_protect(station_.certificate);
+    : station_(station.certificate, station.key),
+      chain_(without(std::move(station.chain), ca)),
+      ca_(std::move(ca)),
+      ca_key_(ca_.public_key()),
+      transfer_(std::move(transfer)) {}
+
+PendingRequest Client::begin(const CertificateRequest& request) {
+  PendingRequest pending{.message = {},
+                         .transaction_id = random_bytes(kRandomSize),
+                         .nonce = random_bytes(kRandomSize),
+                         .public_key = spki_of(X509_REQ_get_X509_PUBKEY(request.x509_req()))};
+  Header header;
+  header.recipient = general_name_of(ca_);
+  header.transaction_id = pending.transaction_id;
+  header.sender_nonce = pending.nonce;
+  bool is_sound = false;
+  std::string cause;
+  try {
+    pending.message = station_.encode(std::move(header), BodyType::p10cr, request.der(), encoded(chain_));
+    is_sound = is_protected_by(parse_message(pending.message), station_.public_key());
+  } catch (const Error& error) {
+    cause = error.what();
+  }
+  if (is_sound) return pending;
+  throw Error(ErrorCode::configuration, "the station's key cannot sign the request",
+              "check that the station's token is there and that its certificate is for its key", cause);
+}
+
+// Signed by the pinned CA, and the answer to this very message (RFC 9483 section 3.5). Throws what it refuses
+// with.
+Client::Answer Client::read_answer(const PendingRequest& pending, BytesView bytes) const {
+  Bytes own(bytes.begin(), bytes.end());
+  Message message = parse_message(own);
+  const Header& header = message.header;
+  if (!is_protected_by(message, ca_key_)) throw unbelievable("it is not signed with the pinned CA's key");
+  if (header.version != 2) throw unbelievable("it has another version");
+  if (header.transaction_id != pending.transaction_id)
+    throw unbelievable("it belongs to another transaction");
+  if (header.recipient_nonce != pending.nonce) throw unbelievable("it answers another message");
+  if (message.type == BodyType::error) throw refusal_in(parse_error(message.body));
+  CertificateResponse response;
+  if (message.type == BodyType::cp) response = parse_certificate_response(message.body);
+  if (!response.status.is_acceptance()) throw refusal_in(response.status);
+  return {.bytes = std::move(own), .message = std::move(message), .response = std::move(response)};
+}
+
+Enrolled Client::certificates_in(const Answer& answer) const {
+  try {
+    Enrolled enrolled{.certificate = Certificate::from_der(answer.response.certificate), .chain = {}};
+    append_new(enrolled.chain, answer.response.publications, ca_);
+    append_new(enrolled.chain, answer.message.extra_certificates, ca_);
+    return enrolled;
+  } catch (const Error& error) {
+    throw unbelievable(error.what());
+  }
+}
+
+// Tells the CA what became of the certificate, and hears that it knows.
+void Client::confirm(const Answer& answer, const StatusInfo& outcome) const {
+  CertificateConfirmation confirmation{.request_id = answer.response.request_id,
+                                       .hash = certificate_hash(answer.response.certificate),
+                                       .status = outcome};
+  Header header;
+  header.recipient = general_name_of(ca_);
+  header.transaction_id = answer.message.header.transaction_id;
+  header.sender_nonce = random_bytes(kRandomSize);
+  header.recipient_nonce = answer.message.header.sender_nonce;
+  PendingRequest pending{
+      .message = {}, .transaction_id = header.transaction_id, .nonce = header.sender_nonce, .public_key = {}};
+  pending.message =
+      station_.encode(std::move(header), BodyType::cert_conf, encode(confirmation), encoded(chain_));
+  Bytes bytes = transfer_(pending.message);
+  std::string why = "it sent something else";
+  try {
+    if (read_answer(pending, bytes).message.type == BodyType::pki_conf) return;
+  } catch (const Error& error) {
+    why = error.what();
+  }
+  throw not_confirmed(std::move(why));
+}
+
+// What made the station reject it is what its caller has to hear, whether or not the CA has heard.
+void Client::reject(const Answer& answer, std::string why) const {
+  try {
+    confirm(answer, rejection(std::move(why), Failure::incorrect_data));
+  } catch (const std::exception&) {
+    return;
+  }
+}
+
+Enrolled Client::take(const PendingRequest& pending, BytesView bytes) const {
+  Answer answer = read_answer(pending, bytes);
+  if (answer.message.type != BodyType::cp) throw unbelievable("it is no certificate response");
+  Enrolled enrolled = certificates_in(answer);
+  refuse_unless_for(pending.public_key, enrolled.certificate);
+  return enrolled;
 }
 
 Enrolled Client::enroll(const CertificateRequest& request, const Accept& accept) {
-  Exchange exchange{.request = request,
-                    .transfer = transfer_,
-                    .accept = accept,
-                    .enrolled = {},
-                    .exception = {},
-                    .rejection = {}};
-  CmpCtxPtr context = make_context(station_, ca_, exchange);
-  take_openssl_errors();
-  // Not OSSL_CMP_exec_certreq: that one sleeps for as long as the other side asks it to.
-  bool done = OSSL_CMP_try_certreq(context.get(), OSSL_CMP_P10CR, nullptr, nullptr) == 1;
-  if (exchange.exception) {
-    take_openssl_errors();
-    std::rethrow_exception(exchange.exception);
+  PendingRequest pending = begin(request);
+  Answer answer = read_answer(pending, transfer_(pending.message));
+  if (answer.message.type != BodyType::cp) throw unbelievable("it is no certificate response");
+  Enrolled enrolled = certificates_in(answer);
+  try {
+    refuse_unless_for(pending.public_key, enrolled.certificate);
+    accept(enrolled);
+  } catch (const Error& error) {
+    reject(answer, encode_refusal(error));
+    throw;
+  } catch (...) {
+    reject(answer, "the station failed");
+    throw;
   }
-  if (!done || !exchange.enrolled) throw failure_of(context.get(), exchange);
-  return std::move(*exchange.enrolled);
+  confirm(answer, {});
+  return enrolled;
 }
 
 Bytes request_message(const Identity& station, const Certificate& ca, const CertificateRequest& request) {
-  struct Caught {};
-  Bytes caught;
-  Client client(station, ca, [&](BytesView message) -> Bytes {
-    caught.assign(message.begin(), message.end());
-    throw Caught();
-  });
-  try {
-    client.enroll(request, [](const Enrolled&) {});
-  } catch (const Caught&) {
-    // It is what was wanted.
-  }
-  return caught;
+  return Client(station, ca, {}).begin(request).message;
 }
 
 }  // namespace fleetroot::cmp

@@ -1,11 +1,13 @@
 // One CMP transaction from the side that wants a certificate: p10cr, cp, certConf, pkiConf (RFC 9483
-// section 4.1.4), every message signed, by OpenSSL's own CMP.
+// section 4.1.4), every message signed.
 #pragma once
 
 #include <functional>
 #include <vector>
 
 #include "lib/base/bytes.h"
+#include "lib/cmp/bodies.h"
+#include "lib/cmp/wire.h"
 #include "lib/x509/certificate.h"
 #include "lib/x509/certificate_request.h"
 
@@ -31,10 +33,19 @@ struct Identity {
   EVP_PKEY* key;  // not owned
 };
 
+// A request that waits for its answer: what must be known to believe the answer, and all that a journal has
+// to keep where the answer comes another day.
+struct PendingRequest {
+  Bytes message;  // to be sent, again and again the same
+  Bytes transaction_id;
+  Bytes nonce;
+  Bytes public_key;  // the SubjectPublicKeyInfo that was asked for
+};
+
 class Client {
  public:
   // The answer must be signed by exactly `ca`: it is pinned. One object serves one transaction at a time.
-  // Error(configuration) for a station with an Ed25519 key, which OpenSSL 3.0's CMP cannot use.
+  // Error(configuration) for a station with an Ed25519 key.
   Client(Identity station, Certificate ca, Transfer transfer);
 
   // A refusal becomes the Error that the CA worded (code, message, hint); see responder.h for how it travels.
@@ -44,9 +55,23 @@ class Client {
   // CA wants to be asked again later, configuration if the station's key does not sign.
   Enrolled enroll(const CertificateRequest& request, const Accept& accept);
 
+  // The two halves of it, for a CA that is asked by post: no confirmation follows. They throw as enroll()
+  // does.
+  PendingRequest begin(const CertificateRequest& request);
+  Enrolled take(const PendingRequest& pending, BytesView answer) const;
+
  private:
-  Identity station_;
+  struct Answer;
+
+  Answer read_answer(const PendingRequest& pending, BytesView bytes) const;
+  Enrolled certificates_in(const Answer& answer) const;
+  void confirm(const Answer& answer, const StatusInfo& outcome) const;
+  void reject(const Answer& answer, std::string why) const;
+
+  MessageSigner station_;
+  std::vector<Certificate> chain_;
   Certificate ca_;
+  PublicKey ca_key_;
   Transfer transfer_;
 };
 

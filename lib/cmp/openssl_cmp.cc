@@ -4,7 +4,7 @@
 
 namespace fleetroot::cmp {
 
-CmpMessagePtr parse_message(BytesView der) {
+CmpMessagePtr parse_openssl_message(BytesView der) {
   const unsigned char* in = der.data();
   CmpMessagePtr message(d2i_OSSL_CMP_MSG(nullptr, &in, static_cast<long>(der.size())));
   if (!message || in != der.data() + der.size()) {

@@ -14,10 +14,10 @@ using CmpMessagePtr = std::unique_ptr<OSSL_CMP_MSG, FreeWith<OSSL_CMP_MSG_free>>
 using CmpStatusPtr = std::unique_ptr<OSSL_CMP_PKISI, FreeWith<OSSL_CMP_PKISI_free>>;
 
 // RFC 4210 section 5.1.2; OpenSSL keeps its names for these to itself.
-enum BodyType { kCp = 3, kP10cr = 4, kPkiConf = 19, kErrorBody = 23, kCertConf = 24 };
+enum OpenSslBodyType { kCp = 3, kP10cr = 4, kPkiConf = 19, kErrorBody = 23, kCertConf = 24 };
 
 // Error(protocol) unless the bytes are exactly one PKIMessage.
-CmpMessagePtr parse_message(BytesView der);
+CmpMessagePtr parse_openssl_message(BytesView der);
 
 // Error(configuration) for a key that OpenSSL 3.0 cannot protect a message with: Ed25519, which has no
 // digest. A certificate may be requested for such a key all the same.

@@ -1,4 +1,4 @@
-#include "lib/cmp/responder.h"
+#include "lib/cmp/refusal.h"
 
 namespace fleetroot::cmp {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "lib/cmp/message.h"
 #include "lib/cmp/openssl_cmp.h"
+#include "lib/cmp/wire.h"
 
 namespace fleetroot::cmp {
 
@@ -204,10 +205,10 @@ Responder::~Responder() = default;
 
 // Step 1 of docs/issuance-cycle.md: one message, bounded, parsed once.
 Bytes Responder::respond(BytesView message) {
-  Header header = parse_header(message);
+  Header header = parse_message(message).header;
   Incoming incoming{.bytes = message,
                     .key = {std::move(header.sender_key_id), std::move(header.transaction_id)},
-                    .message = parse_message(message)};
+                    .message = parse_openssl_message(message)};
   std::optional<Bytes> answer;
   std::optional<Error> error = error_of([&] {
     drop_expired();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lib/base/bytes.h"
+#include "lib/cmp/refusal.h"
 #include "lib/x509/certificate.h"
 #include "lib/x509/certificate_request.h"
 
@@ -42,20 +43,6 @@ class Authority {
   // The station reports that the certificate sits in the hardware, or that it could not use it.
   virtual void confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
 };
-
-// How a refusal travels: as the one UTF8String of the PKIFreeText in a PKIStatusInfo with status rejection
-// (RFC 4210 section 5.2.3), which reads
-//
-//     message ". " hint " [" code "]"        the order PO-1 is closed. open another order [order_closed]
-//
-// where code is name_of(error.code()). In message and hint a backslash is written twice and a NUL as "\0"; in
-// the message a ". " is written "\. ", so that the first bare ". " ends it; the last " [" begins the code.
-// message, hint and code therefore survive exactly; the cause stays at home. Pure functions, so that both
-// sides agree.
-std::string encode_refusal(const Error& error);
-// A text of any other shape comes from another CMP implementation: refused_by_ca, with the text as message.
-// A code that this version does not know is refused_by_ca too.
-Error decode_refusal(const std::string& text);
 
 class Responder {
  public:

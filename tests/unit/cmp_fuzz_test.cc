@@ -40,7 +40,7 @@ class CmpFuzz : public CmpTest {
 TEST_F(CmpFuzz, ChangedRequestsAreRefusedOrMeanTheSame) {
   enroll(station);
   Bytes original = sent.at(0);
-  Bytes transaction_id = parse_header(original).transaction_id;
+  Bytes transaction_id = parse_message(original).header.transaction_id;
   authority.issued.clear();
   authority.transaction_ids.clear();
   int believed = 0;

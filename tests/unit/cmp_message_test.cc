@@ -29,10 +29,12 @@ ErrorCode code_of(const std::function<void()>& body) {
 constexpr std::string_view kMessage = "30193013020102a400a400a20404020102a40404020304b3020500";
 
 TEST(CmpHeader, FindsSenderAndTransaction) {
-  Header header = parse_header(bytes(kMessage));
+  Bytes whole = bytes(kMessage);
+  Header header = parse_message(whole).header;
   EXPECT_EQ(header.sender_key_id, bytes("0102"));
   EXPECT_EQ(header.transaction_id, bytes("0304"));
-  Header bare = parse_header(bytes("300d3007020102a400a400b3020500"));
+  Bytes small = bytes("300d3007020102a400a400b3020500");
+  Header bare = parse_message(small).header;
   EXPECT_TRUE(bare.sender_key_id.empty());
   EXPECT_TRUE(bare.transaction_id.empty());
 }
@@ -55,14 +57,14 @@ TEST(CmpHeader, TakesExactlyOneDerMessage) {
       {"30193013020102a400a400a20404020102a40402020304b3020500", "a transaction ID that is a number"},
   }};
   for (const auto& [hex, why] : kBad) {
-    EXPECT_EQ(code_of([&, text = hex] { parse_header(bytes(text)); }), ErrorCode::protocol) << why;
+    EXPECT_EQ(code_of([&, text = hex] { parse_message(bytes(text)); }), ErrorCode::protocol) << why;
   }
 }
 
 TEST(CmpHeader, ReadsNoPrefixOfAMessageAsAMessage) {
   Bytes whole = bytes(kMessage);
   for (std::size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_EQ(code_of([&] { parse_header(BytesView(whole).first(size)); }), ErrorCode::protocol) << size;
+    EXPECT_EQ(code_of([&] { parse_message(BytesView(whole).first(size)); }), ErrorCode::protocol) << size;
   }
 }
 
@@ -73,7 +75,7 @@ TEST(CmpHeader, RefusesWhatIsTooLong) {
   large[2] = 0x00 + static_cast<std::uint8_t>((large.size() - 5) >> 16);
   large[3] = static_cast<std::uint8_t>((large.size() - 5) >> 8);
   large[4] = static_cast<std::uint8_t>(large.size() - 5);
-  EXPECT_EQ(code_of([&] { parse_header(large); }), ErrorCode::protocol);
+  EXPECT_EQ(code_of([&] { parse_message(large); }), ErrorCode::protocol);
 }
 
 class Pipe {

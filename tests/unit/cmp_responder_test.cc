@@ -2,6 +2,7 @@
 #include <openssl/cmp.h>
 
 #include "lib/cmp/openssl_cmp.h"
+#include "lib/cmp/wire.h"
 #include "tests/unit/cmp_fixture.h"
 
 namespace fleetroot::cmp {
@@ -36,11 +37,13 @@ class CmpResponderTest : public CmpTest {
     CmpCtxPtr context(OSSL_CMP_CTX_new(nullptr, nullptr));
     OSSL_CMP_CTX_set_log_verbosity(context.get(), OSSL_CMP_LOG_EMERG);
     OSSL_CMP_CTX_set1_srvCert(context.get(), ca.certificate.x509());
-    bool good = OSSL_CMP_validate_msg(context.get(), parse_message(answer).get()) == 1;
+    bool good = OSSL_CMP_validate_msg(context.get(), parse_openssl_message(answer).get()) == 1;
     take_openssl_errors();
     return good;
   }
-  static int body_of(const Bytes& message) { return OSSL_CMP_MSG_get_bodytype(parse_message(message).get()); }
+  static int body_of(const Bytes& message) {
+    return OSSL_CMP_MSG_get_bodytype(parse_openssl_message(message).get());
+  }
   static bool says(const Bytes& message, std::string_view words) {
     return as_text(message).find(words) != std::string_view::npos;
   }
@@ -104,7 +107,7 @@ class CmpResponderTest : public CmpTest {
     Bytes answer = responder.respond(message);
     EXPECT_TRUE(is_signed_by_ca(answer));
     EXPECT_TRUE(says(answer, code)) << as_text(answer);
-    EXPECT_EQ(parse_header(answer).transaction_id, parse_header(message).transaction_id);
+    EXPECT_EQ(parse_message(answer).header.transaction_id, parse_message(message).header.transaction_id);
     EXPECT_TRUE(authority.issued.empty());
   }
 };
@@ -122,7 +125,8 @@ TEST_F(CmpResponderTest, RefusesUnprotectedMessages) {
     Bytes id = *from_hex(station.certificate.subject_key_identifier());
     OSSL_CMP_CTX_set1_referenceValue(context, id.data(), static_cast<int>(id.size()));
   });
-  ASSERT_EQ(to_hex(parse_header(impersonating).sender_key_id), station.certificate.subject_key_identifier());
+  ASSERT_EQ(to_hex(parse_message(impersonating).header.sender_key_id),
+            station.certificate.subject_key_identifier());
   expect_refusal(impersonating, "[not_authorised]");
 }
 
@@ -133,7 +137,8 @@ TEST_F(CmpResponderTest, RefusesPasswordBasedProtection) {
     OSSL_CMP_CTX_set1_secretValue(context, id.data(), static_cast<int>(id.size()));
     OSSL_CMP_CTX_set1_subjectName(context, X509_get_subject_name(station.certificate.x509()));
   });
-  ASSERT_EQ(to_hex(parse_header(message).sender_key_id), station.certificate.subject_key_identifier());
+  ASSERT_EQ(to_hex(parse_message(message).header.sender_key_id),
+            station.certificate.subject_key_identifier());
   expect_refusal(message, "[not_authorised]");
 }
 
@@ -228,7 +233,7 @@ TEST_F(CmpResponderTest, TakesAConfirmationOnlyFromTheStationThatAsked) {
     auto transfer = [&](OSSL_CMP_CTX* ctx, const OSSL_CMP_MSG* message) {
       Bytes answer = responder.respond(to_der(i2d_OSSL_CMP_MSG, message));
       change.change(ctx);
-      return parse_message(answer).release();
+      return parse_openssl_message(answer).release();
     };
     OSSL_CMP_CTX_set_transfer_cb_arg(context.get(), &transfer);
     OSSL_CMP_CTX_set_transfer_cb(context.get(), [](OSSL_CMP_CTX* ctx, const OSSL_CMP_MSG* message) {

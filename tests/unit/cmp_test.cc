@@ -22,7 +22,7 @@ TEST_F(CmpTest, EnrollsAndTellsTheCaThatTheCertificateIsInPlace) {
   EXPECT_TRUE(authority.outcomes[0].accepted);
   EXPECT_EQ(authority.outcomes[0].certificate, enrolled.certificate);
   EXPECT_EQ(authority.outcomes[0].station, "st-01");
-  EXPECT_EQ(authority.transaction_ids.at(0), parse_header(sent.at(0)).transaction_id);
+  EXPECT_EQ(authority.transaction_ids.at(0), parse_message(sent.at(0)).header.transaction_id);
   EXPECT_EQ(sent.size(), 2U);
 }
 

@@ -4,8 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "factory-ca/der.h"
 #include "lib/base/files.h"
+#include "lib/x509/der.h"
 #include "tests/expect_error.h"
 #include "tests/judge.h"
 #include "tests/scratch_directory.h"

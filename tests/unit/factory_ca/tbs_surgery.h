@@ -3,7 +3,7 @@
 
 #include <openssl/asn1.h>
 
-#include "factory-ca/der.h"
+#include "lib/x509/der.h"
 #include "tests/software_pki.h"
 
 namespace fleetroot::ca {

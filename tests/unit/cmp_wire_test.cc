@@ -1,0 +1,92 @@
+// What we write and read of CMP, with OpenSSL's own implementation on the other side.
+#include <gmock/gmock.h>
+
+#include "tests/unit/stock_cmp.h"
+
+namespace fleetroot::cmp {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+Bytes hash_of(const Certificate& certificate) {
+  using OctetStringPtr = std::unique_ptr<ASN1_OCTET_STRING, FreeWith<ASN1_OCTET_STRING_free>>;
+  OctetStringPtr hash(X509_digest_sig(certificate.x509(), nullptr, nullptr));
+  const unsigned char* octets = ASN1_STRING_get0_data(hash.get());
+  return {octets, octets + ASN1_STRING_length(hash.get())};
+}
+
+class CmpWire : public CmpTest {
+ protected:
+  // Every message of ours is a PKIMessage to OpenSSL, and the same octets when OpenSSL writes it.
+  static void expect_readable(const std::vector<Bytes>& messages) {
+    for (const Bytes& message : messages) {
+      CmpMessagePtr parsed = parse_stock_message(message);
+      EXPECT_EQ(to_der(i2d_OSSL_CMP_MSG, static_cast<const OSSL_CMP_MSG*>(parsed.get())), message);
+      EXPECT_EQ(OSSL_CMP_MSG_get_bodytype(parsed.get()), static_cast<int>(parse_message(message).type));
+    }
+  }
+};
+
+TEST_F(CmpWire, IsReadAndWrittenAlikeByOpenSsl) {
+  enroll(station);
+  EXPECT_THROW(enroll(station, [](const Enrolled&) { throw Error(ErrorCode::io, "no disk", "get one"); }),
+               Error);
+  EXPECT_THROW(enroll(other_station), Error);
+  answers.push_back(responder.respond(sent.at(1)));  // a second confirmation: an error message
+  ASSERT_EQ(sent.size(), 5U);
+  ASSERT_EQ(answers.size(), 6U);
+  expect_readable(sent);
+  expect_readable(answers);
+}
+
+class ClientOfStockServer : public CmpWire, public testing::WithParamInterface<KeyAlgorithm> {
+ protected:
+  ClientOfStockServer() {
+    ca = make_ca("Factory CA", GetParam());
+    station = make_station("st-01", ca, GetParam());
+  }
+  StockServer server{ca, station, digest_for(KeyAlgorithm::p256)};
+  Client client = make_client(station, [this](BytesView message) { return server.respond(message); });
+};
+
+TEST_P(ClientOfStockServer, EnrollsAndConfirms) {
+  Enrolled enrolled = client.enroll(request, [](const Enrolled&) {});
+  EXPECT_EQ(enrolled.certificate, server.issued);
+  EXPECT_EQ(enrolled.chain, std::vector<Certificate>{ca.certificate});
+  EXPECT_EQ(server.confirmed_hash, hash_of(*server.issued));
+  EXPECT_THAT(server.confirmed_status, StartsWith("PKIStatus: accepted"));
+}
+
+TEST_P(ClientOfStockServer, SaysThatItRejects) {
+  EXPECT_THROW(
+      client.enroll(request, [](const Enrolled&) { throw Error(ErrorCode::io, "no disk", "get one"); }),
+      Error);
+  EXPECT_EQ(server.confirmed_hash, hash_of(*server.issued));
+  EXPECT_THAT(server.confirmed_status, StartsWith("PKIStatus: rejection"));
+  EXPECT_THAT(server.confirmed_status, HasSubstr("no disk. get one [io]"));
+}
+
+TEST_P(ClientOfStockServer, HearsARefusal) {
+  server.refusal = "not you";
+  Error heard = refusal_of([&] { client.enroll(request, [](const Enrolled&) { FAIL() << "was asked"; }); });
+  EXPECT_EQ(heard.code(), ErrorCode::bad_request) << "badPOP";
+  EXPECT_THAT(heard.cause(), HasSubstr("not you"));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ClientOfStockServer,
+                         testing::Values(KeyAlgorithm::p256, KeyAlgorithm::p384, KeyAlgorithm::rsa2048,
+                                         KeyAlgorithm::rsa3072),
+                         [](const auto& test) { return std::string(name_of(test.param)); });
+
+TEST_F(CmpWire, CanBeAskedOneDayAndAnsweredAnother) {
+  PendingRequest pending = make_client(station, {}).begin(request);
+  Bytes answer = responder.respond(pending.message);
+  EXPECT_EQ(make_client(station, {}).take(pending, answer).certificate, authority.issued.at(0));
+  EvpPkeyPtr other_key = software_key();
+  PendingRequest other = make_client(station, {}).begin(make_request("DEV-2", other_key.get()));
+  EXPECT_EQ(refusal_of([&] { make_client(station, {}).take(other, answer); }).code(), ErrorCode::protocol);
+}
+
+}  // namespace
+}  // namespace fleetroot::cmp
