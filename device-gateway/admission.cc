@@ -58,7 +58,7 @@ World World::read(Registry& registry, const std::vector<EnvironmentName>& enviro
   World world;
   // First: a change in the middle is seen as a change afterwards.
   world.generation = registry.generation();
-  std::map<EnvironmentName, std::vector<Certificate>> roots;
+  std::map<EnvironmentName, std::vector<Certificate>, ByText> roots;
   for (RootRecord& root : registry.roots()) roots[root.environment].push_back(std::move(root.certificate));
   for (CredentialRecord& credential : registry.credentials()) {
     std::string certificate = credential.certificate;
@@ -136,7 +136,9 @@ Decision Admission::decide(std::span<const Certificate> presented, const World& 
 }
 
 std::optional<Refusal> Admission::refusal_of(const CredentialRecord& credential, Time now) const {
-  if (!rules_.allows_shared_credentials) return Refusal::shared_credentials_not_allowed;
+  if (!rules_.allows_shared_credentials || rules_.is_rehearsal) {
+    return Refusal::shared_credentials_not_allowed;
+  }
   if (credential.environment != environment_) return Refusal::other_environment;
   if (credential.is_revoked) return Refusal::shared_credentials_revoked;
   if (now >= credential.expires) return Refusal::shared_credentials_expired;
@@ -154,7 +156,7 @@ std::variant<Standing, Refusal> Admission::standing_of(const DeviceId& id, const
   std::optional<ManifestDevice> delivered;
   if (rules_.is_strict || (known && !is_known_with_key)) delivered = registry.on_manifest(environment_, id);
   bool is_delivered = delivered && delivered->key == key;
-  if (known && !is_known_with_key && !is_delivered) return Refusal::device_id_taken;
+  if (known && !is_known_with_key && !(is_delivered && delivered->is_rework)) return Refusal::device_id_taken;
   // A device that was made here, from shared credentials, never saw a factory.
   bool was_made_here = is_known_with_key && known->origin == DeviceOrigin::provisioned;
   if (rules_.is_strict && !is_delivered && !was_made_here) return Refusal::not_on_manifest;

@@ -36,7 +36,7 @@ struct Rules {
 
 // What the gateway believes at one moment, for all of its environments.
 struct World {
-  std::map<EnvironmentName, Trust> trust;
+  std::map<EnvironmentName, Trust, ByText> trust;
   // By the SHA-256 of their certificates; how often they were used is the registry's word.
   std::map<std::string, CredentialRecord> credentials;
   std::int64_t generation = 0;

@@ -10,6 +10,10 @@ struct EnvironmentKind {
 };
 using EnvironmentName = Name<EnvironmentKind>;
 
+struct ByText {
+  bool operator()(const EnvironmentName& a, const EnvironmentName& b) const { return a.text() < b.text(); }
+};
+
 struct CredentialKind {
   static constexpr std::string_view kWord = "provisioning key";
 };

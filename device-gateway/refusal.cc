@@ -71,6 +71,7 @@ constexpr std::array kTable{
     Row{Refusal::bad_json, "bad_json", "the body is not the JSON that was expected"},
     Row{Refusal::bad_request, "bad_request", "the request cannot be understood"},
     Row{Refusal::body_too_large, "body_too_large", "the body is too large"},
+    Row{Refusal::request_timeout, "request_timeout", "the client did not finish its request in time"},
     Row{Refusal::not_found, "not_found", "there is nothing at this path"},
     Row{Refusal::upstream_unreachable, "upstream_unreachable", "the upstream service does not answer"},
 };

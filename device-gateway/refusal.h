@@ -61,6 +61,7 @@ enum class Refusal {
   bad_json,
   bad_request,
   body_too_large,
+  request_timeout,
   not_found,
   upstream_unreachable,
 };

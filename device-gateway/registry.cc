@@ -40,15 +40,18 @@ CREATE TABLE revocation_lists (
   PRIMARY KEY (environment, issuer_key, is_delta));
 CREATE TABLE manifests (
   environment TEXT NOT NULL,
+  ca          TEXT NOT NULL,
+  order_id    TEXT NOT NULL,
+  created     TEXT NOT NULL,
   digest      TEXT NOT NULL,
-  imported_at TEXT NOT NULL,
-  PRIMARY KEY (environment, digest));
+  PRIMARY KEY (environment, ca, order_id));
 CREATE TABLE manifest_devices (
   environment TEXT NOT NULL,
   device_id   TEXT NOT NULL,
   public_key  TEXT NOT NULL,
   certificate TEXT NOT NULL,
   issued_at   TEXT NOT NULL,
+  is_rework   INTEGER NOT NULL,
   PRIMARY KEY (environment, device_id)) WITHOUT ROWID;
 CREATE TABLE credentials (
   name        TEXT PRIMARY KEY,
@@ -319,38 +322,51 @@ std::vector<ListRecord> Registry::lists(const EnvironmentName& environment) {
 
 // ---- manifests ----
 
-bool Registry::has_manifest(const EnvironmentName& environment, const std::string& digest) {
-  return with_store_errors([&] {
-    int count = 0;
-    database_.sql() << "SELECT COUNT(*) FROM manifests WHERE environment = :environment AND digest = :digest",
-        soci::use(environment.text()), soci::use(digest), soci::into(count);
-    return count > 0;
+std::optional<ManifestRecord> Registry::manifest(const EnvironmentName& environment, const std::string& ca,
+                                                 const std::string& order) {
+  return with_store_errors([&]() -> std::optional<ManifestRecord> {
+    ManifestRecord record{.ca = ca, .order = order, .created = {}, .digest = {}};
+    database_.sql() << "SELECT created, digest FROM manifests "
+                       "WHERE environment = :environment AND ca = :ca AND order_id = :order_id",
+        soci::use(environment.text()), soci::use(ca), soci::use(order), soci::into(record.created),
+        soci::into(record.digest);
+    if (!database_.sql().got_data()) return std::nullopt;
+    return record;
   });
 }
 
-void Registry::add_manifest(const EnvironmentName& environment, const std::string& digest,
-                            const std::vector<ManifestDevice>& devices, Time now) {
+void Registry::put_manifest(const EnvironmentName& environment, const ManifestRecord& manifest,
+                            const std::vector<ManifestDevice>& devices) {
   with_store_errors([&] {
-    std::string time = format_time(now);
-    database_.sql() << "INSERT INTO manifests (environment, digest, imported_at) "
-                       "VALUES (:environment, :digest, :time)",
-        soci::use(environment.text()), soci::use(digest), soci::use(time);
+    soci::session& sql = database_.sql();
+    sql << "INSERT INTO manifests (environment, ca, order_id, created, digest) "
+           "VALUES (:environment, :ca, :order_id, :created, :digest) "
+           "ON CONFLICT (environment, ca, order_id) "
+           "DO UPDATE SET created = excluded.created, digest = excluded.digest",
+        soci::use(environment.text()), soci::use(manifest.ca), soci::use(manifest.order),
+        soci::use(manifest.created), soci::use(manifest.digest);
     std::string id, key, certificate, issued_at;
+    int is_rework = 0;
     soci::statement insert =
-        (database_.sql().prepare
-             << "INSERT INTO manifest_devices (environment, device_id, public_key, certificate, issued_at) "
-                "VALUES (:environment, :id, :key, :certificate, :issued_at) "
-                "ON CONFLICT (environment, device_id) DO UPDATE SET public_key = excluded.public_key, "
-                "certificate = excluded.certificate, issued_at = excluded.issued_at "
-                "WHERE excluded.issued_at > manifest_devices.issued_at",
+        (sql.prepare << "INSERT INTO manifest_devices "
+                        "(environment, device_id, public_key, certificate, issued_at, is_rework) "
+                        "VALUES (:environment, :id, :key, :certificate, :issued_at, :is_rework) "
+                        "ON CONFLICT (environment, device_id) DO UPDATE SET "
+                        "public_key = excluded.public_key, certificate = excluded.certificate, "
+                        "issued_at = excluded.issued_at, is_rework = excluded.is_rework "
+                        "WHERE excluded.issued_at >= manifest_devices.issued_at",
          soci::use(environment.text()), soci::use(id), soci::use(key), soci::use(certificate),
-         soci::use(issued_at));
+         soci::use(issued_at), soci::use(is_rework));
+    soci::statement remove = (sql.prepare << "DELETE FROM manifest_devices WHERE environment = :environment "
+                                             "AND device_id = :id AND certificate = :certificate",
+                              soci::use(environment.text()), soci::use(id), soci::use(certificate));
     for (const ManifestDevice& device : devices) {
       id = device.id.text();
       key = device.key;
       certificate = device.certificate;
       issued_at = device.issued_at;
-      insert.execute(true);
+      is_rework = device.is_rework ? 1 : 0;
+      (device.is_revoked ? remove : insert).execute(true);
     }
     count_change();
   });
@@ -359,11 +375,13 @@ void Registry::add_manifest(const EnvironmentName& environment, const std::strin
 std::optional<ManifestDevice> Registry::on_manifest(const EnvironmentName& environment, const DeviceId& id) {
   return with_store_errors([&]() -> std::optional<ManifestDevice> {
     ManifestDevice device{.id = id, .key = {}, .certificate = {}, .issued_at = {}};
-    database_.sql() << "SELECT public_key, certificate, issued_at FROM manifest_devices "
+    int is_rework = 0;
+    database_.sql() << "SELECT public_key, certificate, issued_at, is_rework FROM manifest_devices "
                        "WHERE environment = :environment AND device_id = :id",
         soci::use(environment.text()), soci::use(id.text()), soci::into(device.key),
-        soci::into(device.certificate), soci::into(device.issued_at);
+        soci::into(device.certificate), soci::into(device.issued_at), soci::into(is_rework);
     if (!database_.sql().got_data()) return std::nullopt;
+    device.is_rework = is_rework != 0;
     return device;
   });
 }

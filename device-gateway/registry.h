@@ -63,12 +63,23 @@ struct CredentialRecord {
   std::string created_at;
 };
 
-// What a manifest says of one device.
+// What a manifest says of one certificate of a device's.
 struct ManifestDevice {
   DeviceId id;
   std::string key;
   std::string certificate;
   std::string issued_at;  // RFC 3339
+  // It takes the place of another certificate of this device's, whose key counts no more.
+  bool is_rework = false;
+  bool is_revoked = false;
+};
+
+// The newest one of an order.
+struct ManifestRecord {
+  std::string ca;     // SHA-256 of the issuing CA's certificate
+  std::string order;  // as the CA calls it
+  std::string created;
+  std::string digest;
 };
 
 class Registry {
@@ -106,10 +117,11 @@ class Registry {
   void put_list(const EnvironmentName& environment, const ListRecord& list);
   std::vector<ListRecord> lists(const EnvironmentName& environment);
 
-  bool has_manifest(const EnvironmentName& environment, const std::string& digest);
-  // An older word on a device does not replace a newer one.
-  void add_manifest(const EnvironmentName& environment, const std::string& digest,
-                    const std::vector<ManifestDevice>& devices, Time now);
+  std::optional<ManifestRecord> manifest(const EnvironmentName& environment, const std::string& ca,
+                                         const std::string& order);
+  // An older certificate of a device's does not replace a newer one; a revoked one is taken out.
+  void put_manifest(const EnvironmentName& environment, const ManifestRecord& manifest,
+                    const std::vector<ManifestDevice>& devices);
   std::optional<ManifestDevice> on_manifest(const EnvironmentName& environment, const DeviceId& id);
 
   void add_credential(const CredentialRecord& credential);

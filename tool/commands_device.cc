@@ -9,7 +9,9 @@
 #include "lib/base/files.h"
 #include "tool/commands_cli.h"
 #include "tool/device_check.h"
+#include "tool/first_contact.h"
 #include "tool/provision.h"
+#include "tool/shared_provisioning.h"
 
 namespace fleetroot::station {
 namespace {
@@ -38,6 +40,8 @@ struct TokenOptions {
 struct ProvisionOptions {
   std::string home, device_id, device_id_file, order, bay = "1", ca, preset, algorithm;
   TokenOptions token;
+  // Instead of home, order and token: shared credentials, and where the identity goes.
+  std::string shared, out, gateway;
   bool json = false, placeholder = false, retry_pin = false, rework = false;
 };
 
@@ -99,6 +103,23 @@ int provision(const ProvisionOptions& options) {
   }
 }
 
+int provision_without_token(const ProvisionOptions& options) {
+  Reporter reporter(options.json ? Reporter::Format::json : Reporter::Format::human);
+  try {
+    DeviceId device_id = DeviceId::parse(read_scan(options));
+    reporter.set_device_id(device_id.text());
+    std::string standing = provision_shared({.device_id = device_id,
+                                             .credentials = options.shared,
+                                             .out = options.out.empty() ? device_id.text() : options.out,
+                                             .url = options.gateway});
+    reporter.passed("pass", fmt::format("the gateway says {}", standing));
+    return 0;
+  } catch (const Error& error) {
+    reporter.failed(error);
+    throw;
+  }
+}
+
 void add_provision(CLI::App& program, Action& action) {
   auto options = std::make_shared<ProvisionOptions>();
   CLI::App* command = add_command(
@@ -106,16 +127,27 @@ void add_provision(CLI::App& program, Action& action) {
       "  fleetroot-station provision --home st --order PO-4711 --device-id 1FLEET0000000001 --token \\\n"
       "      'pkcs11:token=dev-1?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:dev-1.pin'\n"
       "  … --json                                   one JSON object a step\n"
+      "  fleetroot-station provision --shared credentials.zip --device-id test-7     without a token\n"
       "  … --preset aktualizr --algorithm p256      a TLS key with certificate and an RSA-2048 Uptane key\n"
       "  … --ca media:queue                         queue the request for removable media (media --help)\n"
       "The same command again resumes after any failure, or says that all is done.\n");
   add_home_option(*command, options->home);
-  command->add_option("--order", options->order, "the work order")->required();
+  CLI::Option* home = command->get_option("--home")->required(false);
+  CLI::Option* order = command->add_option("--order", options->order, "the work order");
   CLI::Option* id = command->add_option("--device-id", options->device_id, "what the label says");
   CLI::Option* id_file = command->add_option("--device-id-file", options->device_id_file,
                                              "read the scan from a file, - for stdin");
   id->excludes(id_file);
   options->token.add_to(*command);
+  CLI::Option* token = command->get_option("--token")->required(false);
+  CLI::Option* shared = command->add_option("--shared", options->shared,
+                                            "credentials.zip of a gateway, instead of --order and --token");
+  shared->excludes(order)->excludes(token);
+  command->add_option("--out", options->out, "with --shared: a directory for the identity (default: the ID)")
+      ->needs(shared);
+  command
+      ->add_option("--gateway", options->gateway, "with --shared: its URL (default: what the archive says)")
+      ->needs(shared);
   command->add_option("--ca", options->ca, "where the request goes (default: station.toml)")
       ->envname("FLEETROOT_CA");
   command->add_option("--preset", options->preset,
@@ -129,8 +161,15 @@ void add_provision(CLI::App& program, Action& action) {
                     "the token was initialised anew, and the CA has authorised a rework of the device");
   command->add_flag("--retry-pin", options->retry_pin, "try the PIN again although it was wrong before");
   command->add_flag("--json", options->json, "one JSON object a line");
-  command->callback([options, id, id_file, &action] {
+  command->callback([options, home, order, token, id, id_file, &action] {
     if (id->empty() && id_file->empty()) throw CLI::RequiredError("--device-id");
+    if (!options->shared.empty()) {
+      action = [options] { return provision_without_token(*options); };
+      return;
+    }
+    for (const CLI::Option* needed : {home, order, token}) {
+      if (needed->empty()) throw CLI::RequiredError(needed->get_name());
+    }
     action = [options] { return provision(*options); };
   });
 }
@@ -138,6 +177,7 @@ void add_provision(CLI::App& program, Action& action) {
 struct VerifyOptions {
   std::string home, device_id, preset, algorithm;
   std::vector<std::string> fleet_root, issuing;
+  std::string gateway, gateway_root;
   TokenOptions token;
   bool json = false;
 };
@@ -166,6 +206,28 @@ std::string preset_for(const VerifyOptions& options, const std::optional<DeviceI
   return record ? record->preset : Home(options.home).settings().device_preset;
 }
 
+// The device's first connection, with the key in its token. Never throws for what it finds.
+Finding meet(const VerifyOptions& options, const DeviceToken& token, const pkcs11::KeySpec& identity,
+             const Trust& trust) {
+  try {
+    std::optional<pkcs11::KeyPair> pair = pkcs11::find_key_pair(token.session(), identity.key.id);
+    std::vector<Bytes> stored = pkcs11::read_certificates(token.session(), identity.certificate->id);
+    if (!pair || stored.size() != 1) {
+      return {"gateway", false, "there is no one key with one certificate to connect with"};
+    }
+    std::vector<Certificate> chain{Certificate::from_der(stored.front())};
+    chain.insert(chain.end(), trust.issuing.begin(), trust.issuing.end());
+    EvpPkeyPtr key = pkcs11::make_signing_evp(token.session(), *pair);
+    DeviceId device_id = DeviceId::parse(chain.front().common_name().value_or(""));
+    std::string standing =
+        meet_gateway({options.gateway, Certificate::list_from_pem(read_file(options.gateway_root))}, chain,
+                     key.get(), device_id);
+    return {"gateway", true, fmt::format("{} says {}", options.gateway, standing)};
+  } catch (const Error& error) {
+    return {"gateway", false, error.what()};
+  }
+}
+
 int verify(const VerifyOptions& options) {
   std::optional<DeviceId> device_id;
   if (!options.device_id.empty()) device_id = DeviceId::parse(options.device_id);
@@ -177,6 +239,7 @@ int verify(const VerifyOptions& options) {
   token.open_session(pin);
   std::vector<Finding> findings =
       verify_device(token.session(), policy.identity(), device_id, trust, SystemClock().now());
+  if (!options.gateway.empty()) findings.push_back(meet(options, token, policy.identity(), trust));
   bool passed =
       std::all_of(findings.begin(), findings.end(), [](const Finding& finding) { return finding.passed; });
   if (options.json) {
@@ -212,6 +275,8 @@ void add_verify(CLI::App& program, Action& action) {
   CLI::App* command = add_command(
       program, "verify", "check a token that somebody has filled",
       "  fleetroot-station verify --home st --device-id 1FLEET0000000001 --token 'pkcs11:token=dev-1?…'\n"
+      "  … --gateway https://gw.example.test:8443 --gateway-ca gateway-root.pem     its first connection, "
+      "too\n"
       "  fleetroot-station verify --fleet-root fleet-root.pem --ca-certificate issuing-ca.pem --token "
       "'pkcs11:…'\n");
   CLI::Option* home = command->add_option("--home", options->home, "the station's home directory")
@@ -221,6 +286,12 @@ void add_verify(CLI::App& program, Action& action) {
   command->add_option("--ca-certificate", options->issuing, "the issuing CA's certificate, PEM")->needs(root);
   command->add_option("--device-id", options->device_id, "the ID that the certificate must carry");
   command->add_option("--preset", options->preset, "key policy: fleetroot, aktualizr, lmp");
+  CLI::Option* gateway =
+      command->add_option("--gateway", options->gateway, "connect to this gateway as the device, https://…");
+  CLI::Option* gateway_root =
+      command->add_option("--gateway-ca", options->gateway_root, "the gateway's root, PEM, which is pinned");
+  gateway->needs(gateway_root);
+  gateway_root->needs(gateway);
   options->token.add_to(*command);
   command->add_flag("--json", options->json, "one JSON object");
   command->callback([options, home, root, &action] {

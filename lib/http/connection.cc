@@ -10,6 +10,8 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/vector_body.hpp>
 
+#include "lib/base/secret.h"
+
 namespace fleetroot::http {
 namespace {
 
@@ -33,6 +35,21 @@ unsigned status_of(beast::error_code error) {
 std::string_view text(beast::string_view view) {
   return {view.data(), view.size()};
 }
+
+// Overwrites what holds a secret when it is left, however that is.
+class Wiping {
+ public:
+  Wiping(bool is_secret, Bytes& bytes) : is_secret_(is_secret), bytes_(bytes) {}
+  Wiping(const Wiping&) = delete;
+  Wiping& operator=(const Wiping&) = delete;
+  ~Wiping() {
+    if (is_secret_) wipe(bytes_.data(), bytes_.size());
+  }
+
+ private:
+  const bool is_secret_;
+  Bytes& bytes_;
+};
 
 Trouble trouble_of(unsigned status) {
   if (status == 413) return Trouble::body_too_large;
@@ -229,6 +246,7 @@ asio::awaitable<bool> Connection::serve_request() {
     response = co_await ask_handler(std::move(request));
   }
   keep_alive = keep_alive && !shared_->connections.is_stopping();
+  Wiping wiping(response.is_secret, response.body);
   co_await send(response, keep_alive, has_body);
   co_return keep_alive;
 }
@@ -269,6 +287,7 @@ void Connection::take_answer(Response response) {
 asio::awaitable<void> Connection::send(const Response& response, bool keep_alive, bool has_body) {
   enter(Stage::writing);
   Bytes bytes = encode_head(response, keep_alive, has_body && response.status > kMostThatHasNoBody);
+  Wiping wiping(response.is_secret, bytes);
   co_await stream_.write(bytes);
 }
 

@@ -49,6 +49,7 @@ struct Response {
   std::string content_type{};  // no header if empty
   Bytes body{};
   std::vector<Header> headers{};
+  bool is_secret = false;  // overwritten in our memory once it has been sent, or cannot be
 
   static Response text(unsigned status, std::string_view words);
   static Response json(unsigned status, std::string_view document);

@@ -26,13 +26,17 @@ leaf_commands() {
     "ledger verify" "ledger export" "media process" "media inspect" "config check"; do
     leaf_commands fleetroot-ca | grep -qx "$command" || { echo "fleetroot-ca $command"; return 1; }
   done
+  for command in init serve "fleet-root add" "fleet-root list" "fleet-root remove" "device list" "device show" \
+    "device block" "credentials create" "credentials revoke" "crl import" "manifest import" "config check"; do
+    leaf_commands fleetroot-gateway | grep -qx "$command" || { echo "fleetroot-gateway $command"; return 1; }
+  done
   for command in init enroll provision verify inspect "media export" "media import" "config check"; do
     leaf_commands fleetroot-station | grep -qx "$command" || { echo "fleetroot-station $command"; return 1; }
   done
 }
 
 @test "--help of every command opens with examples, on stdout, and exits 0" {
-  for program in fleetroot-ca fleetroot-station; do
+  for program in fleetroot-ca fleetroot-station fleetroot-gateway; do
     while read -r -a command; do
       run --separate-stderr -0 "$program" "${command[@]}" --help
       [[ ${lines[0]} == Examples* && ${lines[1]} == *"$program ${command[*]}"* && -z $stderr ]] ||
@@ -42,7 +46,7 @@ leaf_commands() {
 }
 
 @test "--version and --help of the programs" {
-  for program in fleetroot-ca fleetroot-station; do
+  for program in fleetroot-ca fleetroot-station fleetroot-gateway; do
     run -0 "$program" --version
     [[ $output == "$program "[0-9]* ]]
     run -0 "$program" --help
@@ -50,7 +54,7 @@ leaf_commands() {
 }
 
 @test "what cannot be understood: 64, an error and a hint" {
-  for program in fleetroot-ca fleetroot-station; do
+  for program in fleetroot-ca fleetroot-station fleetroot-gateway; do
     refused 64 '.' "$program"
     refused 64 'frobnicate' "$program" frobnicate
     refused 64 '.' "$program" init --home x --name y --frobnicate

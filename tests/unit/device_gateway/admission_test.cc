@@ -50,13 +50,13 @@ class Wrong : public GatewayWorld {
                           const EnvironmentName& environment = kTest) {
     Identity identity = issue({.common_name = "provisioning key k1", .extensions = kClientExtensions});
     CredentialName name = CredentialName::parse("k1");
-    registry_.add_credential({.name = name,
-                              .environment = environment,
-                              .certificate = identity.certificate.fingerprint(),
-                              .quota = 10,
-                              .expires = kTestTime + lasts,
-                              .created_at = format_time(kTestTime)});
-    if (is_revoked) registry_.revoke_credential(name);
+    registry().add_credential({.name = name,
+                               .environment = environment,
+                               .certificate = identity.certificate.fingerprint(),
+                               .quota = 10,
+                               .expires = kTestTime + lasts,
+                               .created_at = format_time(kTestTime)});
+    if (is_revoked) registry().revoke_credential(name);
     return {identity.certificate};
   }
 
@@ -234,7 +234,7 @@ class EveryRefusal : public Wrong {
          }},
         {Refusal::blocked,
          [&] {
-           registry_.set_state(kProduction, DeviceId::parse("1FLEET-KNOWN"), DeviceState::blocked);
+           registry().set_state(kProduction, DeviceId::parse("1FLEET-KNOWN"), DeviceState::blocked);
            return connect(chain_of(known_));
          }},
         {Refusal::device_id_taken, [&] { return connect(chain_of(device("1FLEET-KNOWN"))); }},
@@ -319,7 +319,7 @@ class Admitted : public GatewayWorld {
     return refusal != nullptr ? Standing::admitted : std::get<AdmittedDevice>(decision).standing;
   }
   std::string key_of(const std::string& id) {
-    return registry_.device(kProduction, DeviceId::parse(id))->key;
+    return registry().device(kProduction, DeviceId::parse(id))->key;
   }
 };
 
@@ -351,7 +351,7 @@ TEST_F(Admitted, ANewCertificateForTheSameKeyIsNoted) {
   Identity renewed = device("1FLEET-1", EvpPkeyPtr(one.key.get()));
   EXPECT_EQ(standing_of(chain_of(renewed)), Standing::renewed);
   EXPECT_EQ(connect(chain_of(renewed)), std::nullopt);
-  EXPECT_EQ(registry_.device(kProduction, DeviceId::parse("1FLEET-1"))->certificate,
+  EXPECT_EQ(registry().device(kProduction, DeviceId::parse("1FLEET-1"))->certificate,
             renewed.certificate.fingerprint());
 }
 
@@ -361,6 +361,8 @@ TEST_F(Admitted, AReworkedDeviceComesWithItsNewKeyAndNeverAgainWithTheOld) {
   connect(chain_of(old));
   EXPECT_THAT(connect(chain_of(reworked)), Optional(Refusal::device_id_taken));
   deliver("1FLEET-1", reworked.certificate, "2026-11-24T00:00:00Z");
+  EXPECT_THAT(connect(chain_of(reworked)), Optional(Refusal::device_id_taken)) << "delivered, but no rework";
+  deliver("1FLEET-1", reworked.certificate, "2026-11-24T00:00:00Z", true);
   EXPECT_EQ(standing_of(chain_of(old)), Standing::admitted) << "refused before the new key has come";
   EXPECT_EQ(standing_of(chain_of(reworked)), Standing::reworked);
   EXPECT_EQ(connect(chain_of(reworked)), std::nullopt);
@@ -375,6 +377,8 @@ TEST_F(Admitted, InStrictModeWhoIsOnAManifest) {
   Identity one = device("1FLEET-1");
   deliver("1FLEET-1", one.certificate, "2026-11-24T00:00:00Z");
   EXPECT_EQ(connect(chain_of(one), kStrict), std::nullopt);
+  deliver("1FLEET-1", one.certificate, "2026-11-24T00:00:00Z", false, true);
+  EXPECT_THAT(connect(chain_of(one), kStrict), Optional(Refusal::not_on_manifest));
 }
 
 TEST_F(Admitted, InRehearsalNothingIsRegistered) {
@@ -388,8 +392,8 @@ TEST_F(Admitted, OfTwoUnderOneNameAtOnceOneJoins) {
   Admission admission(kProduction, {});
   Decision one = decide(chain_of(first));
   Decision other = decide(chain_of(second));
-  EXPECT_EQ(admission.enter(std::get<AdmittedDevice>(one), registry_, kTestTime), std::nullopt);
-  EXPECT_THAT(admission.enter(std::get<AdmittedDevice>(other), registry_, kTestTime),
+  EXPECT_EQ(admission.enter(std::get<AdmittedDevice>(one), registry(), kTestTime), std::nullopt);
+  EXPECT_THAT(admission.enter(std::get<AdmittedDevice>(other), registry(), kTestTime),
               Optional(Refusal::device_id_taken));
   EXPECT_EQ(key_of("1FLEET-1"), key_digest(first.certificate));
 }
@@ -413,7 +417,7 @@ TEST_F(Admitted, ADeltaListAddsAndTakesBack) {
 class Still : public Admitted {
  protected:
   std::optional<Refusal> still(const AdmittedDevice& device, const Rules& rules = {}) {
-    return Admission(kProduction, rules).still(device, world(), registry_, kTestTime);
+    return Admission(kProduction, rules).still(device, world(), registry(), kTestTime);
   }
 };
 
@@ -426,26 +430,26 @@ TEST_F(Still, WhoWasLetInIsSentAwayByWhatChanges) {
   put_list(ca_, 1, {{identity.certificate.serial(), RevocationReason::key_compromise}});
   EXPECT_THAT(still(device), Optional(Refusal::revoked));
   put_list(ca_, 2, {});
-  registry_.set_state(kProduction, device.id, DeviceState::blocked);
+  registry().set_state(kProduction, device.id, DeviceState::blocked);
   EXPECT_THAT(still(device), Optional(Refusal::blocked));
-  registry_.set_state(kProduction, device.id, DeviceState::admitted);
-  registry_.remove_root(kProduction, root_.certificate.fingerprint());
+  registry().set_state(kProduction, device.id, DeviceState::admitted);
+  registry().remove_root(kProduction, root_.certificate.fingerprint());
   EXPECT_THAT(still(device), Optional(Refusal::unknown_root));
 }
 
 TEST_F(Still, EveryChangeOfTrustIsCounted) {
   Identity one = device("1FLEET-1");
-  std::int64_t generation = registry_.generation();
-  auto has_changed = [&] { return std::exchange(generation, registry_.generation()) != generation; };
+  std::int64_t generation = registry().generation();
+  auto has_changed = [&] { return std::exchange(generation, registry().generation()) != generation; };
   connect(chain_of(one));
   EXPECT_FALSE(has_changed()) << "a device that joins changes nothing for others";
   put_list(ca_, 1, {});
   EXPECT_TRUE(has_changed());
   deliver("1FLEET-1", one.certificate, "2026-11-24T00:00:00Z");
   EXPECT_TRUE(has_changed());
-  registry_.set_state(kProduction, DeviceId::parse("1FLEET-1"), DeviceState::blocked);
+  registry().set_state(kProduction, DeviceId::parse("1FLEET-1"), DeviceState::blocked);
   EXPECT_TRUE(has_changed());
-  registry_.remove_root(kProduction, root_.certificate.fingerprint());
+  registry().remove_root(kProduction, root_.certificate.fingerprint());
   EXPECT_TRUE(has_changed());
 }
 

@@ -68,10 +68,10 @@ class GatewayWorld : public testing::Test {
   }
 
   void add_root(const EnvironmentName& environment, const Certificate& root) {
-    registry_.add_root({.environment = environment,
-                        .fingerprint = root.fingerprint(),
-                        .added_at = format_time(kTestTime),
-                        .certificate = root});
+    registry().add_root({.environment = environment,
+                         .fingerprint = root.fingerprint(),
+                         .added_at = format_time(kTestTime),
+                         .certificate = root});
   }
 
   Identity device(const std::string& id, EvpPkeyPtr key = nullptr) const {
@@ -83,11 +83,11 @@ class GatewayWorld : public testing::Test {
     return {identity.certificate, ca_.certificate};
   }
 
-  World world() { return World::read(registry_, {kProduction, kTest}); }
+  World world() { return World::read(registry(), {kProduction, kTest}); }
 
   Decision decide(const std::vector<Certificate>& presented, const Rules& rules = {},
                   const EnvironmentName& environment = kProduction) {
-    return Admission(environment, rules).decide(presented, world(), registry_, kTestTime);
+    return Admission(environment, rules).decide(presented, world(), registry(), kTestTime);
   }
 
   // As a handshake does: decided, then entered.
@@ -97,30 +97,32 @@ class GatewayWorld : public testing::Test {
     if (const Refusal* refusal = std::get_if<Refusal>(&decision)) return *refusal;
     const AdmittedDevice* device = std::get_if<AdmittedDevice>(&decision);
     if (device == nullptr) return std::nullopt;
-    return Admission(environment, rules).enter(*device, registry_, kTestTime);
+    return Admission(environment, rules).enter(*device, registry(), kTestTime);
   }
 
   void put_list(const Identity& issuer, int number,
                 const std::vector<std::pair<SerialNumber, RevocationReason>>& entries, int delta_base = 0) {
     CertificateRevocationList list = revocation_list(issuer, number, entries, delta_base);
-    registry_.put_list(kProduction, {.issuer_key = list.authority_key_identifier(),
-                                     .is_delta = delta_base > 0,
-                                     .number = number,
-                                     .der = list.der()});
+    registry().put_list(kProduction, {.issuer_key = list.authority_key_identifier(),
+                                      .is_delta = delta_base > 0,
+                                      .number = number,
+                                      .der = list.der()});
   }
 
-  void deliver(const std::string& id, const Certificate& certificate, const std::string& issued_at) {
-    registry_.add_manifest(kProduction, sha256_hex(random_bytes(8)),
-                           {{.id = DeviceId::parse(id),
-                             .key = key_digest(certificate),
-                             .certificate = certificate.fingerprint(),
-                             .issued_at = issued_at}},
-                           kTestTime);
+  void deliver(const std::string& id, const Certificate& certificate, const std::string& issued_at,
+               bool is_rework = false, bool is_revoked = false) {
+    registry().put_manifest(kProduction, {.ca = "ca", .order = "PO-1", .created = issued_at, .digest = ""},
+                            {{.id = DeviceId::parse(id),
+                              .key = key_digest(certificate),
+                              .certificate = certificate.fingerprint(),
+                              .issued_at = issued_at,
+                              .is_rework = is_rework,
+                              .is_revoked = is_revoked}});
   }
 
   std::vector<std::string> devices(const EnvironmentName& environment = kProduction) {
     std::vector<std::string> ids;
-    registry_.each_device(environment, [&](const DeviceRecord& record) {
+    registry().each_device(environment, [&](const DeviceRecord& record) {
       ids.push_back(record.id.text() + " " + record.key + " " + record.certificate + " " +
                     std::string(name_of(record.state)));
     });
@@ -128,7 +130,14 @@ class GatewayWorld : public testing::Test {
   }
 
   ScratchDirectory directory_;
-  Registry registry_{directory_ / "registry.db"};
+  Registry& registry() { return *registry_; }
+  // As a process that starts anew.
+  void reopen() {
+    registry_.reset();
+    registry_ = std::make_unique<Registry>(directory_ / "registry.db");
+  }
+
+  std::unique_ptr<Registry> registry_ = std::make_unique<Registry>(directory_ / "registry.db");
   Identity root_ = issue({.common_name = "Fleet Root", .extensions = kCaExtensions});
   Identity ca_ = issue({.common_name = "Issuing CA", .extensions = kIssuingExtensions}, &root_);
   Identity test_root_ = issue({.common_name = "Test Root", .extensions = kCaExtensions});

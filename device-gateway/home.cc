@@ -1,0 +1,143 @@
+#include "device-gateway/home.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/config.h"
+#include "lib/base/files.h"
+#include "pkcs11/uri.h"
+
+namespace fleetroot::gateway {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What `read` makes of the text; its refusal as one of the file's.
+template <typename Read>
+auto read_value(const ConfigFile& config, const std::string& key, const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    config.refuse(key, "is not valid: " + error.message(), error.hint());
+  }
+}
+
+pkcs11::KeyId key_id(const ConfigFile& config, const std::string& key, const std::string& text) {
+  return read_value(config, key, [&] { return pkcs11::KeyId::parse(text); });
+}
+
+pkcs11::TokenSettings read_token(ConfigFile& config, const fs::path& home) {
+  std::string uri = config.required_string("token.uri");
+  read_value(config, "token.uri", [&] { return pkcs11::Uri::parse(uri); });
+  std::optional<std::string> softhsm = config.string("token.softhsm_directory");
+  return {.uri = uri,
+          .home = home,
+          .softhsm_directory = softhsm ? std::optional(home / *softhsm) : std::nullopt,
+          .init_args = config.string("token.module_args").value_or("")};
+}
+
+EnvironmentSettings read_environment(ConfigFile& config, const std::string& text) {
+  auto name = read_value(config, "environments", [&] { return EnvironmentName::parse(text); });
+  auto key = [&](const char* last) { return fmt::format("environment.{}.{}", text, last); };
+  std::optional<std::string> device_root = config.string(key("device_root_key_id"));
+  return {.name = name,
+          .url = config.required_string(key("url")),
+          .upstream = config.string(key("upstream")).value_or(""),
+          .is_strict = config.boolean(key("strict")).value_or(false),
+          .root_key = key_id(config, key("root_key_id"), config.required_string(key("root_key_id"))),
+          .server_key = key_id(config, key("server_key_id"), config.required_string(key("server_key_id"))),
+          .device_root_key = device_root
+                                 ? std::optional(key_id(config, key("device_root_key_id"), *device_root))
+                                 : std::nullopt};
+}
+
+std::string environment_text(const EnvironmentSettings& environment) {
+  std::string text = fmt::format(
+      "\n[environment.{}]\n# what shared credentials tell devices to speak to\nurl = {}\n"
+      "# admit only devices that a manifest names\nstrict = {}\n"
+      "# where all requests but the gateway's own go: upstream = \"http://127.0.0.1:8080\"\n"
+      "root_key_id = \"{}\"\nserver_key_id = \"{}\"\n",
+      environment.name.text(), toml_string(environment.url), environment.is_strict,
+      environment.root_key.hex(), environment.server_key.hex());
+  if (environment.device_root_key) {
+    text += fmt::format(
+        "# shared credentials are allowed: this key certifies the devices that they make\n"
+        "device_root_key_id = \"{}\"\n",
+        environment.device_root_key->hex());
+  }
+  return text;
+}
+
+}  // namespace
+
+const EnvironmentSettings& Settings::environment(const EnvironmentName& name) const {
+  std::string known;
+  for (const EnvironmentSettings& environment : environments) {
+    if (environment.name == name) return environment;
+    known += (known.empty() ? "" : ", ") + environment.name.text();
+  }
+  throw Error(ErrorCode::usage, fmt::format("this gateway has no environment {}", name.text()),
+              "it has " + known);
+}
+
+std::vector<EnvironmentName> Settings::environment_names() const {
+  std::vector<EnvironmentName> list;
+  for (const EnvironmentSettings& environment : environments) list.push_back(environment.name);
+  return list;
+}
+
+Settings Home::settings() const {
+  ConfigFile config = ConfigFile::read(path_ / "gateway.toml");
+  Settings settings{.names = config.strings("names").value_or(std::vector<std::string>()),
+                    .token = read_token(config, path_),
+                    .environments = {}};
+  for (const std::string& name : config.strings("environments").value_or(std::vector<std::string>())) {
+    settings.environments.push_back(read_environment(config, name));
+  }
+  config.refuse_unknown_keys();
+  if (settings.names.empty()) config.refuse("names", "is missing", "name the gateway's host");
+  if (settings.environments.empty()) config.refuse("environments", "is missing", "name one at least");
+  return settings;
+}
+
+fs::path Home::registry() const {
+  if (!fs::exists(path_ / "gateway.toml")) {
+    throw Error(ErrorCode::configuration, fmt::format("there is no gateway in {}", path_.string()),
+                "name the directory that fleetroot-gateway init made");
+  }
+  return path_ / "registry.db";
+}
+
+Certificate Home::certificate(const EnvironmentName& environment, const char* name) const {
+  fs::path path = file(environment, name);
+  std::optional<std::string> pem = read_file_if_present(path);
+  if (!pem) {
+    throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()),
+                "put back what fleetroot-gateway init made");
+  }
+  return Certificate::from_pem(*pem);
+}
+
+std::string settings_text(const Settings& settings) {
+  auto list = [](const std::vector<std::string>& items) {
+    std::string text;
+    for (const std::string& item : items) text += (text.empty() ? "" : ", ") + toml_string(item);
+    return "[" + text + "]";
+  };
+  std::vector<std::string> environments;
+  for (const EnvironmentSettings& environment : settings.environments) {
+    environments.push_back(environment.name.text());
+  }
+  std::string text = fmt::format(
+      "# A Fleetroot gateway. `fleetroot-gateway config check --home DIR` checks this file.\n"
+      "# in the servers' certificates; the first is the gateway's own\nnames = {}\nenvironments = {}\n\n"
+      "[token]\nuri = {}\n",
+      list(settings.names), list(environments), toml_string(settings.token.uri));
+  if (settings.token.softhsm_directory) {
+    fs::path relative = fs::relative(*settings.token.softhsm_directory, settings.token.home);
+    text += fmt::format("softhsm_directory = {}\n", toml_string(relative.string()));
+  }
+  for (const EnvironmentSettings& environment : settings.environments) text += environment_text(environment);
+  return text;
+}
+
+}  // namespace fleetroot::gateway

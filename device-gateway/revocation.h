@@ -1,0 +1,14 @@
+// Taking over a CA's word on what is revoked.
+#pragma once
+
+#include "device-gateway/home.h"
+
+namespace fleetroot::gateway {
+
+// False if the environment has this list already. Error(certificate_rejected) unless one of `issuers`, which
+// must itself chain to a Fleet Root of the environment, or a Fleet Root signed it; also for one that is older
+// than what is there, or a delta list whose complete one is missing. An expired list still revokes.
+bool import_list(Registry& registry, const EnvironmentName& environment,
+                 const CertificateRevocationList& list, const std::vector<Certificate>& issuers, Time now);
+
+}  // namespace fleetroot::gateway

@@ -1,0 +1,80 @@
+#!/usr/bin/env bats
+# A device's first connection, made on the line: with the key in its token, or with files where it has none.
+load factory
+load gateway
+
+# meet [OPTION…]: verify, with the first connection
+meet() {
+  on_token dev-1 fleetroot-station verify --home st --device-id 1FLEET0000000001 --token "$(token_uri dev-1)" \
+    --gateway "$production" --gateway-ca gw/environments/production/gateway-root.pem "$@"
+}
+
+make_line() {
+  make_factory 1FLEET0000000001
+  make_token dev-1
+  provision dev-1 1FLEET0000000001
+  make_gateway
+}
+
+@test "verify --gateway: rehearsed, then joined, then known" {
+  make_line
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+  start_gateway --rehearsal
+  run -0 meet
+  [[ $output == *"gateway"*"says rehearsed"*"PASS"* ]]
+  [[ -z $(devices_in production) ]]
+  stop_gateway
+  start_gateway
+
+  [[ $(meet --json | jq -r '.checks[] | select(.check == "gateway").detail') == *"says joined" ]]
+
+  [[ $(meet --json | jq -r '.checks[] | select(.check == "gateway").detail') == *"says admitted" ]]
+  [[ $(devices_in production | jq -r .device_id) == 1FLEET0000000001 ]]
+}
+
+@test "verify --gateway: refused, not there, not the pinned one" {
+  make_line
+  start_gateway
+  refused 65 'identity that it should' meet
+  meet --json | jq -r '.checks[] | select(.check == "gateway").detail' >detail || true
+  grep -q 'refuses this device' detail
+  has_logged '.reason == "unknown_root" or .reason == "missing_intermediate"'
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+
+  meet --json --gateway-ca gw/environments/test/gateway-root.pem >two || true
+  grep -q "certificate is not one to believe" two
+  [[ -z $(devices_in production) ]]
+  stop_gateway
+  meet --json | grep -q 'cannot be reached'
+}
+
+@test "provision --shared: identity in files, mode 0600, tried; the same command again only tries" {
+  make_gateway
+  start_gateway
+  fleetroot-gateway credentials create --home gw --environment test --out credentials.zip --url "$test"
+
+  run -0 fleetroot-station provision --shared credentials.zip --device-id test-7
+  [[ $output == *"PASS test-7"* ]]
+  [[ $(stat -c %a test-7/device.key) == 600 ]]
+  openssl verify -purpose sslclient -CAfile gw/environments/test/fleet-root.pem test-7/device.pem
+  cmp <(openssl pkey -in test-7/device.key -pubout) <(openssl x509 -in test-7/device.pem -noout -pubkey)
+  [[ $(devices_in test | jq -r '.device_id + " " + .origin') == "test-7 provisioned" ]]
+
+  fleetroot-station provision --shared credentials.zip --device-id test-7
+  [[ $(fleetroot-gateway credentials list --home gw --json | jq .used) == 1 ]]
+  refused 65 'knows a device test-7 already' \
+    fleetroot-station provision --shared credentials.zip --device-id test-7 --out elsewhere
+  [[ ! -e elsewhere/device.key ]]
+}
+
+@test "provision --shared: what is no archive, and what may make no device" {
+  make_gateway
+  start_gateway
+  printf 'PK nonsense' >bad.zip
+  refused 65 'no archive' fleetroot-station provision --shared bad.zip --device-id test-7
+  fleetroot-gateway credentials create --home gw --environment test --out credentials.zip --url "$test" --quota 1
+  fleetroot-station provision --shared credentials.zip --device-id test-7
+  refused 77 'makes no device test-8' fleetroot-station provision --shared credentials.zip --device-id test-8
+  refused 64 'excludes' fleetroot-station provision --shared credentials.zip --device-id test-8 --order PO-1
+  refused 64 'required' fleetroot-station provision --device-id test-8
+}

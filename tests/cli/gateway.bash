@@ -1,0 +1,58 @@
+# A gateway for one test, in gw/, with the environments production and test; and what devices do with curl. Loads after
+# factory.bash.
+
+make_gateway() {
+  fleetroot-gateway init --home gw --name gw.example.test --name 127.0.0.1 --environment production --environment test
+}
+
+# start_gateway [OPTION…]: its addresses in $production and $test, its metrics in $metrics, its log in gw.log
+start_gateway() {
+  fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --listen test=127.0.0.1:0 --metrics 127.0.0.1:0 \
+    "$@" >gw.log 2>gw.err 3>&- &
+  gateway=$!
+  wait_for grep -q '(metrics)' gw.log
+  production=$(sed -n 's|^listening on \(https://.*\) (production)$|\1|p' gw.log)
+  test=$(sed -n 's|^listening on \(https://.*\) (test)$|\1|p' gw.log)
+  metrics=$(sed -n 's|^listening on \(http://.*\) (metrics)$|\1|p' gw.log)
+}
+
+stop_gateway() {
+  kill "$gateway"
+  wait "$gateway"
+}
+
+teardown() {
+  [[ -z ${gateway:-} ]] || kill -9 "$gateway" 2>/dev/null || true
+}
+
+# wait_for COMMAND…: until it succeeds, for a minute at most
+wait_for() {
+  local end=$((SECONDS + 60))
+  until "$@"; do
+    ((SECONDS < end)) || { echo "waited in vain for: $*"; return 1; }
+    [[ -z ${gateway:-} ]] || kill -0 "$gateway" || { cat gw.err; return 1; }
+    read -rt 0.05 <> <(:) || true
+  done
+}
+
+# ask ENVIRONMENT PATH [CURL-OPTION…]
+ask() {
+  curl --silent --show-error --max-time 60 --cacert "gw/environments/$1/gateway-root.pem" "${!1}$2" "${@:3}"
+}
+
+# as NAME ENVIRONMENT PATH [CURL-OPTION…]: a device whose certificate and key are in NAME.pem and NAME.key
+as() {
+  ask "$2" "$3" --cert "$1.pem" --key "$1.key" "${@:4}"
+}
+
+# logged FILTER: how many lines of the log it selects
+logged() {
+  grep '^{' gw.log | jq -s "map(select($1)) | length"
+}
+has_logged() {
+  (($(logged "$1") > 0))
+}
+
+devices_in() {
+  fleetroot-gateway device list --home gw --environment "$1" --json
+}

@@ -1,0 +1,262 @@
+#!/usr/bin/env bats
+# Devices connect to the gateway, with strangers' TLS: some are let in, most are not.
+load factory
+load gateway
+
+pki=$BATS_TEST_DIRNAME/software-pki
+
+# A gateway that trusts the files of factory/ in production, and a device of them in dev.pem, dev.key.
+make_world() {
+  make_gateway
+  mkdir factory
+  "$pki" root factory "Fleet Root"
+  "$pki" device factory 1FLEET-1 dev
+  fleetroot-gateway fleet-root add --home gw --environment production factory/root.pem
+}
+
+@test "a device made on the line connects with its key in the token: admitted, joined, CN = device ID" {
+  make_factory 1FLEET0000000001
+  make_token dev-1
+  provision dev-1 1FLEET0000000001
+  make_gateway
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+  start_gateway
+  fleetroot-ca cert show --home ca --device-id 1FLEET0000000001 --pem >dev.pem
+  cat ca/issuing-ca.pem >>dev.pem
+
+  on_token dev-1 gnutls-cli --x509cafile gw/environments/production/gateway-root.pem --x509certfile dev.pem \
+    --x509keyfile "pkcs11:token=dev-1;object=fleetroot;type=private?pin-value=$default_pin" \
+    --provider "$softhsm" -p "${production##*:}" 127.0.0.1 >answer \
+    < <(printf 'GET /whoami HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n'; wait_for grep -q device_id answer)
+
+  grep -q '"device_id":"1FLEET0000000001"' answer
+  [[ $(devices_in production | jq -r '.device_id + " " + .state + " " + .origin') == "1FLEET0000000001 admitted joined" ]]
+  has_logged '.event == "device.joined" and .device_id == "1FLEET0000000001"'
+}
+
+@test "curl with the pkcs11 engine connects too, and is known the second time" {
+  make_factory 1FLEET0000000001
+  make_token dev-1
+  provision dev-1 1FLEET0000000001
+  make_gateway
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+  start_gateway
+  fleetroot-ca cert show --home ca --device-id 1FLEET0000000001 --pem >dev.pem
+  cat ca/issuing-ca.pem >>dev.pem
+  (umask 077 && printf %s "$default_pin" >bare.pin)
+  whoami() {
+    PKCS11_MODULE_PATH=$softhsm on_token dev-1 curl --silent --show-error --cacert gw/environments/production/gateway-root.pem \
+      --engine pkcs11 --key-type ENG --key "pkcs11:token=dev-1;object=fleetroot;type=private;pin-source=bare.pin" \
+      --cert dev.pem "$production/whoami"
+  }
+
+  [[ $(whoami | jq -r .standing) == joined ]]
+  [[ $(whoami | jq -r .standing) == admitted ]]
+}
+
+@test "events are taken from whom they come" {
+  make_world
+  start_gateway
+
+  [[ $(as dev production /events --data '[{"a":1},{"a":2}]') == '{"accepted":2}' ]]
+
+  [[ $(logged '.event == "device.event" and .device_id == "1FLEET-1"') == 2 ]]
+  curl --silent "$metrics" | grep -q 'fleetroot_gateway_requests_total{environment="production"} 1'
+}
+
+@test "what cannot be let in is refused with its reason, and nothing is registered" {
+  make_world
+  start_gateway
+  mkdir other
+  "$pki" root other "Fleet Root"
+  "$pki" device other 1FLEET-2 other-root
+  "$pki" device factory 1FLEET-3 expired -1
+  "$pki" device factory ../etc bad-name
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=1FLEET-4 -keyout self.key -out self.pem
+  before=$(devices_in production; devices_in test)
+  reason() {
+    local count
+    count=$(logged "(.event == \"connection.refused\" or .event == \"request.refused\") and .reason == \"$1\"")
+    ! "${@:2}" >output 2>&1 || grep -q '"code"' output
+    wait_for has_logged_more "$1" "$count"
+  }
+  has_logged_more() {
+    (($(logged "(.event == \"connection.refused\" or .event == \"request.refused\") and .reason == \"$1\"") > $2))
+  }
+
+  reason no_certificate ask production /whoami
+  reason tls_too_old as dev production /whoami --tls-max 1.1
+  reason handshake_failed curl --silent --max-time 60 "http://${production#https://}/whoami"
+  reason false_root as other-root production /whoami
+  reason expired as expired production /whoami
+  reason invalid_device_id as bad-name production /whoami
+  reason self_signed as self production /whoami
+  reason other_environment as dev test /whoami
+
+  [[ $(devices_in production; devices_in test) == "$before" ]]
+}
+
+@test "requests that are no requests: bad JSON, 10 MiB, a path that is not there" {
+  make_world
+  start_gateway
+  head --bytes 10485760 /dev/zero >large
+
+  [[ $(as dev production /events --data '{') == *'"code":"bad_json"'* ]]
+  [[ $(as dev production /events --data '[]') == *'"code":"bad_json"'* ]]
+  [[ $(as dev production /nowhere) == *'"code":"not_found"'* ]]
+  as dev production /events --data-binary @large -o /dev/null -w '%{http_code}\n' >code || true
+  wait_for has_logged '.reason == "body_too_large"'
+  has_logged '.reason == "bad_json" and .who == "1FLEET-1"'
+}
+
+@test "another key under a known name: refused and alarmed" {
+  make_world
+  "$pki" device factory 1FLEET-1 twin
+  start_gateway
+  as dev production /whoami
+  before=$(devices_in production)
+
+  run ! as twin production /whoami
+
+  wait_for has_logged '.event == "alarm" and .reason == "device_id_taken"'
+  [[ $(devices_in production) == "$before" ]]
+}
+
+@test "a revoked device is refused at the next handshake, and its open connection ends" {
+  make_world
+  "$pki" device factory 1FLEET-2 other
+  "$pki" crl factory 1 crl-1.pem dev.pem
+  start_gateway
+  as other production /whoami
+  # Open until the gateway ends it.
+  (sleep 600 3>&- & echo $! >hold.pid; wait) |
+    openssl s_client -connect "${production#https://}" -cert dev.pem -cert_chain factory/ca.pem -key dev.key \
+      -CAfile gw/environments/production/gateway-root.pem -quiet >open.log 2>&1 3>&- &
+  open=$!
+  wait_for has_logged '.event == "device.joined" and .device_id == "1FLEET-1"'
+
+  fleetroot-gateway crl import --home gw --environment production --ca-certificate factory/ca.pem crl-1.pem
+
+  wait_for has_logged '.event == "connection.closed" and .reason == "revoked"'
+  kill "$(<hold.pid)"
+  wait "$open" || true
+  run ! as dev production /whoami
+  wait_for has_logged '.event == "connection.refused" and .reason == "revoked"'
+  as other production /whoami
+}
+
+@test "lists are taken from the CA alone, and never an older one" {
+  make_world
+  mkdir other
+  "$pki" root other "Other Root"
+  "$pki" crl factory 2 crl-2.pem dev.pem
+  "$pki" crl factory 1 crl-1.pem
+  "$pki" crl other 1 other.pem
+
+  import() { fleetroot-gateway crl import --home gw --environment production "$@"; }
+  refused 65 'no CA that this environment knows' import crl-2.pem
+  refused 65 'no CA that this environment knows' import --ca-certificate factory/ca.pem other.pem
+  refused 65 'does not chain' import --ca-certificate other/ca.pem other.pem
+  run -0 import --ca-certificate factory/ca.pem crl-2.pem
+  [[ $output == imported* ]]
+  run -0 import --ca-certificate factory/ca.pem crl-2.pem
+  [[ $output == "already here"* ]]
+  refused 65 'not newer' import --ca-certificate factory/ca.pem crl-1.pem
+}
+
+@test "a blocked device is sent away and stays away until the block is lifted" {
+  make_world
+  start_gateway
+  as dev production /whoami
+  fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-1
+
+  run ! as dev production /whoami
+  wait_for has_logged '.reason == "blocked"'
+  fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-1 --lift
+  as dev production /whoami
+  refused 64 'knows no device' fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-9
+}
+
+@test "in rehearsal a device is admitted and nothing is registered" {
+  make_world
+  start_gateway --rehearsal
+
+  [[ $(as dev production /whoami | jq -r '.device_id + " " + .standing') == "1FLEET-1 rehearsed" ]]
+
+  [[ -z $(devices_in production) ]]
+}
+
+@test "a service behind the gateway learns who asks, and from nobody else" {
+  make_world
+  cat >upstream.py <<'PYTHON'
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length'])).decode()
+        text = f"{self.path} {self.headers.get_all('X-Fleetroot-Device-Id')} {self.headers['X-Own']} {body}".encode()
+        self.send_response(201)
+        self.send_header('Content-Length', str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+PYTHON
+  python3 upstream.py >port 2>/dev/null 3>&- &
+  upstream=$!
+  wait_for grep -q . port
+  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
+  start_gateway
+
+  run -0 as dev production '/jobs?x=1' --data hello -H 'x-fleetroot-device-id: 1FLEET-999' -H 'X-Own: mine' -w ' %{http_code}'
+
+  [[ $output == "/jobs?x=1 ['1FLEET-1'] mine hello 201" ]]
+  [[ $(as dev production /whoami | jq -r .device_id) == 1FLEET-1 ]]
+  kill "$upstream"
+  wait "$upstream" || true
+  [[ $(as dev production /jobs --data x) == *upstream_unreachable* ]]
+}
+
+@test "Fleet Roots: linted, in one environment only, taken back" {
+  make_gateway
+  mkdir factory
+  "$pki" root factory "Fleet Root"
+  root() { fleetroot-gateway fleet-root "$@" --home gw --environment production; }
+  make_root() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=Bad Root" -keyout bad.key -out "$1" \
+      -addext "${2:-basicConstraints=critical,CA:TRUE}" -addext "${3:-keyUsage=critical,keyCertSign}" "${@:4}"
+  }
+  make_root server-only.pem "" "" -addext extendedKeyUsage=critical,serverAuth
+  make_root no-ca.pem basicConstraints=critical,CA:FALSE
+  make_root no-sign.pem "" keyUsage=critical,cRLSign
+  openssl req -x509 -newkey rsa:1024 -nodes -subj /CN=Weak -keyout bad.key -out weak.pem -addext keyUsage=keyCertSign
+  faketime '2001-01-01' openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=Old -days 10 \
+    -keyout bad.key -out old.pem -addext keyUsage=keyCertSign
+
+  refused 65 'serverAuth alone' root add server-only.pem
+  refused 65 'not the certificate of a CA' root add no-ca.pem
+  refused 65 'may not sign' root add no-sign.pem
+  refused 65 'too weak' root add weak.pem
+  refused 65 'expired' root add old.pem
+  root add factory/root.pem
+  run -0 root add factory/root.pem
+  [[ $output == *"already trusts"* ]]
+  refused 65 'Fleet Root of the environment production' \
+    fleetroot-gateway fleet-root add --home gw --environment test factory/root.pem
+  fingerprint=$(openssl x509 -in factory/root.pem -outform DER | sha256sum | cut -c1-16)
+  fleetroot-gateway fleet-root list --home gw --json | jq -e "select(.fingerprint | startswith(\"$fingerprint\"))"
+  root remove --fingerprint "$fingerprint"
+  refused 64 'no Fleet Root' root remove --fingerprint "$fingerprint"
+}
+
+@test "a gateway's home: strict settings, keys in the token, one that is there is not overwritten" {
+  make_gateway
+  fleetroot-gateway config check --home gw
+  run ! grep -r --include=*.pem 'PRIVATE KEY' gw
+  refused 73 'cannot create' make_gateway
+  refused 64 'no environment staging' fleetroot-gateway device list --home gw --environment staging
+  refused 64 'cannot have shared' fleetroot-gateway init --home x --name gw --environment production --shared-credentials production
+  [[ ! -e x ]]
+  sed -i 's/^strict/strickt/' gw/gateway.toml
+  refused 78 'strickt is not a known key' fleetroot-gateway config check --home gw
+}

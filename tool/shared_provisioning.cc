@@ -1,0 +1,177 @@
+#include "tool/shared_provisioning.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fmt/format.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "lib/base/files.h"
+#include "lib/base/secret.h"
+#include "lib/http/client.h"
+
+namespace fleetroot::station {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ArchivePtr = std::unique_ptr<archive, FreeWith<archive_read_free>>;
+using Pkcs12Ptr = std::unique_ptr<PKCS12, FreeWith<PKCS12_free>>;
+
+constexpr std::size_t kMaximumMember = 64 * 1024;
+constexpr std::chrono::seconds kPatience{60};
+
+Error bad_archive(const fs::path& path, const std::string& why) {
+  return {ErrorCode::bad_request,
+          fmt::format("{} is no archive of shared credentials: {}", path.string(), why),
+          "take it as fleetroot-gateway credentials create made it"};
+}
+
+std::map<std::string, std::string> read_archive(const fs::path& path) {
+  std::string bytes = read_file(path);
+  ArchivePtr zip(archive_read_new());
+  archive_read_support_format_zip(zip.get());
+  std::map<std::string, std::string> members;
+  if (archive_read_open_memory(zip.get(), bytes.data(), bytes.size()) != ARCHIVE_OK) {
+    throw bad_archive(path, "it is no ZIP");
+  }
+  archive_entry* entry = nullptr;
+  int result = ARCHIVE_OK;
+  while ((result = archive_read_next_header(zip.get(), &entry)) == ARCHIVE_OK) {
+    std::string content(kMaximumMember + 1, '\0');
+    la_ssize_t size = archive_read_data(zip.get(), content.data(), content.size());
+    if (size < 0 || static_cast<std::size_t>(size) > kMaximumMember)
+      throw bad_archive(path, "a file is too large");
+    content.resize(static_cast<std::size_t>(size));
+    members[archive_entry_pathname(entry)] = std::move(content);
+  }
+  wipe(bytes.data(), bytes.size());
+  if (result != ARCHIVE_EOF) throw bad_archive(path, "it is damaged");
+  for (const char* name : {"autoprov.url", "autoprov_credentials.p12", "server_ca.pem"}) {
+    if (!members.contains(name)) throw bad_archive(path, fmt::format("it holds no {}", name));
+  }
+  return members;
+}
+
+// Key, certificate and whom the server's certificate must lead to.
+struct Identity {
+  EvpPkeyPtr key;
+  Certificate certificate;
+  std::vector<Certificate> roots;
+};
+
+Identity open_bundle(std::string_view bytes, const char* what) {
+  const auto* in = reinterpret_cast<const unsigned char*>(bytes.data());
+  Pkcs12Ptr bundle(d2i_PKCS12(nullptr, &in, static_cast<long>(bytes.size())));
+  EVP_PKEY* key = nullptr;
+  X509* certificate = nullptr;
+  STACK_OF(X509)* others = nullptr;
+  if (!bundle || PKCS12_parse(bundle.get(), "", &key, &certificate, &others) != 1 || key == nullptr ||
+      certificate == nullptr) {
+    throw openssl_error(ErrorCode::protocol, fmt::format("{} is no PKCS#12 without a password", what),
+                        "ask whoever runs the gateway");
+  }
+  EvpPkeyPtr owned_key(key);
+  Certificate owned{X509Ptr(certificate)};
+  X509StackPtr owned_others(others);
+  std::vector<Certificate> roots;
+  for (int i = 0; i < sk_X509_num(others); ++i) {
+    X509* root = sk_X509_value(others, i);
+    X509_up_ref(root);
+    roots.emplace_back(X509Ptr(root));
+  }
+  return {std::move(owned_key), std::move(owned), std::move(roots)};
+}
+
+std::string key_pem(EVP_PKEY* key) {
+  BioPtr memory(BIO_new(BIO_s_secmem()));
+  if (PEM_write_bio_PrivateKey(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+    throw openssl_error(ErrorCode::internal, "cannot write a key", "report this");
+  }
+  char* text = nullptr;
+  long size = BIO_get_mem_data(memory.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+EvpPkeyPtr read_key(const fs::path& path) {
+  std::string pem = read_file(path);
+  BioPtr memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  EvpPkeyPtr key(PEM_read_bio_PrivateKey(memory.get(), nullptr, nullptr, nullptr));
+  wipe(pem.data(), pem.size());
+  if (!key) {
+    throw openssl_error(ErrorCode::configuration, fmt::format("{} holds no key", path.string()),
+                        "remove the directory and register the device under another ID");
+  }
+  return key;
+}
+
+[[noreturn]] void refuse(const SharedJob& job, const http::Response& response) {
+  json answer = json::parse(response.body.begin(), response.body.end(), nullptr, false);
+  std::string code = answer.is_object() ? answer.value("code", "") : "";
+  if (code == "device_already_registered") {
+    throw Error(ErrorCode::device_has_certificate,
+                fmt::format("the gateway knows a device {} already", job.device_id.text()),
+                "its files are where it was registered; choose another ID for another device");
+  }
+  throw Error(ErrorCode::not_authorised, fmt::format("the gateway makes no device {}", job.device_id.text()),
+              "ask whoever made the shared credentials", fmt::format("status {}, {}", response.status, code));
+}
+
+// The device's new identity, as the gateway made it.
+Identity register_device(const SharedJob& job, const std::map<std::string, std::string>& archive,
+                         const std::string& url) {
+  Identity shared = open_bundle(archive.at("autoprov_credentials.p12"), "autoprov_credentials.p12");
+  std::string body = json{{"deviceId", job.device_id.text()}, {"ttl", 36000}}.dump();
+  http::Url address = http::Url::parse(url);
+  http::Client client(
+      address,
+      http::ClientTls{.roots = Certificate::list_from_pem(archive.at("server_ca.pem")),
+                      .intermediates = {},
+                      .identity = http::TlsIdentity{.chain = {shared.certificate}, .key = shared.key.get()}});
+  std::string path = (address.path == "/" ? "" : address.path) + "/devices";
+  http::Response response = client.exchange({.method = "POST",
+                                             .path = path,
+                                             .content_type = "application/json",
+                                             .body = Bytes(body.begin(), body.end())},
+                                            std::chrono::steady_clock::now() + kPatience);
+  if (response.status != 200) refuse(job, response);
+  Identity device = open_bundle(as_text(response.body), "the gateway's answer");
+  wipe(response.body.data(), response.body.size());
+  bool is_right = device.certificate.common_name() == job.device_id.text() && !device.roots.empty() &&
+                  X509_check_private_key(device.certificate.x509(), device.key.get()) == 1;
+  if (!is_right) {
+    throw Error(ErrorCode::certificate_rejected, "the gateway made something else than was asked for",
+                "ask whoever runs the gateway");
+  }
+  return device;
+}
+
+void write_identity(const fs::path& directory, const Identity& device) {
+  std::string key = key_pem(device.key.get());
+  write_file(directory / "device.key", key, 0600);
+  wipe(key.data(), key.size());
+  write_file(directory / "gateway-root.pem", to_pem(device.roots));
+  // Last: with it, all of it is there.
+  write_file(directory / "device.pem", device.certificate.pem());
+}
+
+}  // namespace
+
+std::string provision_shared(const SharedJob& job) {
+  std::map<std::string, std::string> archive = read_archive(job.credentials);
+  std::string url = job.url.empty() ? archive.at("autoprov.url") : job.url;
+  while (url.ends_with('\n') || url.ends_with('\r')) url.pop_back();
+  if (!fs::exists(job.out / "device.pem")) {
+    if (!fs::exists(job.out)) make_private_directory(job.out);
+    write_identity(job.out, register_device(job, archive, url));
+  }
+  Certificate certificate = Certificate::from_pem(read_file(job.out / "device.pem"));
+  EvpPkeyPtr key = read_key(job.out / "device.key");
+  Gateway gateway{.url = url, .roots = Certificate::list_from_pem(read_file(job.out / "gateway-root.pem"))};
+  return meet_gateway(gateway, {certificate}, key.get(), job.device_id);
+}
+
+}  // namespace fleetroot::station
