@@ -47,7 +47,8 @@ int show(const DeviceOptions& options) {
   if (options.json) {
     print_json(to_json(environment, *device));
   } else {
-    for (const auto& [name, value] : to_json(environment, *device).items()) {
+    nlohmann::ordered_json description = to_json(environment, *device);
+    for (const auto& [name, value] : description.items()) {
       fmt::print("{:<12} {}\n", name, value.get<std::string>());
     }
   }

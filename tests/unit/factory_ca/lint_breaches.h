@@ -171,7 +171,7 @@ inline const Breach kBreaches[] = {
        s.replace(kBasic, true, der::sequence({der::boolean_true()}));
      }},
     {"key-usage", "one more than planned",
-     [](Subject& s) { s.replace(kUsage, true, der::named_bits(0xa000)); }},
+     [](Subject& s) { s.replace(kUsage, true, der::named_bits(std::uint16_t{0xa000})); }},
     {"key-usage", "a device that signs certificates",
      [](Subject& s) {
        s.plan.key_usage = kDigitalSignature | kKeyCertSign;
