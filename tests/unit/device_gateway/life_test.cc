@@ -67,7 +67,9 @@ class Life : public GatewayWorld, public testing::WithParamInterface<unsigned> {
     if (is_imported && !was_live) {
       EXPECT_NE(refusal, std::nullopt) << id << ": revoked before the last import, and let in";
     }
-    if (was_live) EXPECT_EQ(refusal, std::nullopt) << id << ": " << name_of(*refusal);
+    if (was_live) {
+      EXPECT_EQ(refusal, std::nullopt) << id << ": " << name_of(*refusal);
+    }
   }
 
   void restart() { reopen(); }
