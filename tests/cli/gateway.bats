@@ -244,7 +244,7 @@ PYTHON
   refused 65 'Fleet Root of the environment production' \
     fleetroot-gateway fleet-root add --home gw --environment test factory/root.pem
   fingerprint=$(openssl x509 -in factory/root.pem -outform DER | sha256sum | cut -c1-16)
-  fleetroot-gateway fleet-root list --home gw --json | jq -e "select(.fingerprint | startswith(\"$fingerprint\"))"
+  fleetroot-gateway fleet-root list --home gw --json | jq -es "any(.fingerprint | startswith(\"$fingerprint\"))"
   root remove --fingerprint "$fingerprint"
   refused 64 'no Fleet Root' root remove --fingerprint "$fingerprint"
 }
