@@ -231,7 +231,7 @@ openssl_verifies() {
   ca cert show --device-id DEV-1 --pem >one.pem
   jq -e --arg sha "$(openssl x509 -in one.pem -outform DER | sha256sum | cut -d' ' -f1)" \
     --arg key "$(openssl x509 -in one.pem -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d' ' -f1)" \
-    '.devices[1] | .certificate_sha256 == $sha and .public_key_sha256 == $key and .station == "st-01"' manifest.json
+    '.devices[] | select(.status == "issued") | .certificate_sha256 == $sha and .public_key_sha256 == $key and .station == "st-01"' manifest.json
   # a changed one is not the CA's
   sed 's/DEV-1/DEV-9/' PO-1.manifest >changed
   run ! openssl cms -verify -inform DER -in changed -CAfile ca/fleet-root.pem -purpose any -out /dev/null
