@@ -180,12 +180,14 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
   LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
   CertificateRecord next = record_of(linted, signer, SubjectKind::station, station, plan, current);
   next.renewal = current->renewal + 1;
-  Error overtaken(ErrorCode::busy, fmt::format("station {} is being renewed by another process", station),
-                  "run the same command again");
+  auto overtaken = [&] {
+    return Error(ErrorCode::busy, fmt::format("station {} is being renewed by another process", station),
+                 "run the same command again");
+  };
   {
     WriteTransaction transaction = ledger.write();
     Standing still = ledger.certificates.standing(SubjectKind::station, station);
-    if (!still.issued || still.issued->serial != current->serial) throw overtaken;
+    if (!still.issued || still.issued->serial != current->serial) throw overtaken();
     if (still.reserved) ledger.certificates.abandon(still.reserved->serial);
     ledger.certificates.reserve(next);
     transaction.commit();
@@ -193,9 +195,9 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
   Certificate certificate = sign(std::move(linted), signer.key, signer.public_key);
   WriteTransaction transaction = ledger.write();
   Standing still = ledger.certificates.standing(SubjectKind::station, station);
-  if (!still.issued || still.issued->serial != current->serial) throw overtaken;
+  if (!still.issued || still.issued->serial != current->serial) throw overtaken();
   revoke_and_log(ledger, *current, RevocationReason::superseded, now);
-  if (!ledger.certificates.commit(next.serial, certificate, now)) throw overtaken;
+  if (!ledger.certificates.commit(next.serial, certificate, now)) throw overtaken();
   ledger.log.append("station.renewed", now,
                     {{"subject", station},
                      {"serial", next.serial},

@@ -15,7 +15,7 @@ constexpr std::chrono::seconds kPatience{60};
 
 // The client's words, in those of who stands on the line.
 [[noreturn]] void rethrow(const Gateway& gateway, const Error& error) {
-  if (error.code() != ErrorCode::not_authorised) throw error;
+  if (error.code() != ErrorCode::not_authorised) throw Error(error);
   throw Error(ErrorCode::not_authorised, fmt::format("the gateway {} refuses this device", gateway.url),
               "the gateway's log says why; is the Fleet Root added to this environment?", error.cause());
 }

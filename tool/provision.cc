@@ -417,7 +417,7 @@ void Provisioning::take_refusal(const QueuedRequest& answer) {
       kKeyHasNoCertificate.end()) {
     resumes_ = false;
   }
-  throw refusal;
+  throw Error(refusal);
 }
 
 // 8. Before it touches the token.

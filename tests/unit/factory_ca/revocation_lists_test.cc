@@ -28,13 +28,16 @@ class RevocationListsTest : public Factory {
         [&](const CertificateRevocationList& list) { write_file(directory / "crl.pem", list.pem()); });
   }
   // OpenSSL and GnuTLS, about the list that was published last.
-  void expect_judges_agree() {
+  void expect_openssl_agrees() {
     write_file(directory / "ca.pem", issuing.certificate.pem());
     std::string list = directory / "crl.pem";
     EXPECT_TRUE(judge({"openssl", "crl", "-in", list, "-CAfile", directory / "ca.pem", "-noout"}).accepted());
-    EXPECT_TRUE(
-        judge({"certtool", "--verify-crl", "--infile", list, "--load-ca-certificate", directory / "ca.pem"})
-            .accepted());
+  }
+  void expect_judges_agree() {
+    expect_openssl_agrees();
+    EXPECT_TRUE(judge({"certtool", "--verify-crl", "--infile", directory / "crl.pem", "--load-ca-certificate",
+                       directory / "ca.pem"})
+                    .accepted());
   }
   CertificateRevocationList publish_delta() { return publish(ListKind::delta); }
 };
@@ -166,7 +169,7 @@ TEST_F(RevocationListsTest, AHundredThousandEntries) {
   EXPECT_THAT(list.entries(), SizeIs(100'000));
   EXPECT_TRUE(list.is_revoked(one.serial()));
   EXPECT_TRUE(list.is_revoked(SerialNumber::from_hex("5e" + std::string(29, '0') + "1869f")));
-  expect_judges_agree();
+  expect_openssl_agrees();  // certtool takes minutes for a list of this length
 }
 
 }  // namespace
