@@ -14,9 +14,8 @@
 #include "lib/media/request_bundle.h"
 #include "lib/media/signed_document.h"
 
+namespace fleetroot {
 namespace {
-
-using namespace fleetroot;
 
 EvpPkeyPtr read_key(const char* path) {
   BioPtr file(BIO_new_file(path, "r"));
@@ -56,6 +55,7 @@ int run(char** arguments) {
 }
 
 }  // namespace
+}  // namespace fleetroot
 
 int main(int argc, char** argv) {
   if (argc != 7) {
@@ -63,8 +63,8 @@ int main(int argc, char** argv) {
     return 64;
   }
   try {
-    return run(argv);
-  } catch (const Error& error) {
+    return fleetroot::run(argv);
+  } catch (const fleetroot::Error& error) {
     std::fprintf(stderr, "make_bundle: %s\n", error.what());
     return 1;
   }
