@@ -17,7 +17,8 @@ class Name {
  public:
   static Name parse(std::string_view text) { return Name(parse_name(Kind::kWord, text)); }
   const std::string& text() const { return text_; }
-  auto operator<=>(const Name&) const = default;
+  // clang-tidy takes the compiler's own zero for a null pointer.
+  auto operator<=>(const Name&) const = default;  // NOLINT(modernize-use-nullptr)
 
  private:
   explicit Name(std::string text) : text_(std::move(text)) {}
