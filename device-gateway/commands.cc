@@ -16,12 +16,6 @@ void add_environment_option(CLI::App& command, std::string& environment) {
   command.add_option("--environment", environment, "one of the gateway's environments")->required();
 }
 
-void print_json(nlohmann::ordered_json object) {
-  nlohmann::ordered_json line{{"schema", "fleetroot/1"}};
-  line.update(object);
-  fmt::print("{}\n", line.dump());
-}
-
 EnvironmentName environment_of(const Home& home, const std::string& name) {
   return home.settings().environment(EnvironmentName::parse(name)).name;
 }

@@ -1,23 +1,22 @@
 // For the commands_*.cc files: each registers its subcommands, whose bodies set the exit code.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "device-gateway/home.h"
 #include "lib/cli/command_line.h"
+#include "lib/cli/json_line.h"
 
 namespace fleetroot::gateway {
 
 using cli::Action;
 using cli::add_command;
 using cli::add_group;
+using cli::print_json;
 
 // --home, or FLEETROOT_GATEWAY_HOME.
 void add_home_option(CLI::App& command, std::string& home);
 void add_environment_option(CLI::App& command, std::string& environment);
-// One JSON object a line, with the schema's name in it.
-void print_json(nlohmann::ordered_json object);
 // One of this gateway's. Error(usage).
 EnvironmentName environment_of(const Home& home, const std::string& name);
 

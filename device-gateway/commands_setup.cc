@@ -6,6 +6,7 @@
 #include "device-gateway/commands_cli.h"
 #include "device-gateway/serve.h"
 #include "device-gateway/setup.h"
+#include "lib/cli/config_check.h"
 
 namespace fleetroot::gateway {
 namespace {
@@ -105,39 +106,18 @@ void add_serve(CLI::App& program, Action& action) {
   command->callback([options, &action] { action = [options] { return run_server(*options); }; });
 }
 
-struct CheckOptions {
-  std::string home;
-  bool json = false;
-};
-
-void add_config(CLI::App& program, Action& action) {
-  auto options = std::make_shared<CheckOptions>();
-  CLI::App* config = add_group(program, "config", "look at the configuration",
-                               "  fleetroot-gateway config check --home gw\n");
-  CLI::App* command = add_command(*config, "check", "check configuration, registry, keys and certificates",
-                                  "  fleetroot-gateway config check --home gw\n"
-                                  "  fleetroot-gateway config check --home gw --json\n");
-  add_home_option(*command, options->home);
-  command->add_flag("--json", options->json, "one JSON object");
-  command->callback([options, &action] {
-    action = [options] {
-      std::vector<std::string> lines = check_configuration(Home(options->home), SystemClock());
-      if (options->json) {
-        print_json({{"event", "config"}, {"result", "pass"}, {"checks", lines}});
-      } else {
-        for (const std::string& line : lines) fmt::print("ok  {}\n", line);
-      }
-      return 0;
-    };
-  });
-}
-
 }  // namespace
 
 void add_setup_commands(CLI::App& program, Action& action) {
   add_init(program, action);
   add_serve(program, action);
-  add_config(program, action);
+  cli::add_config_check(
+      program, action,
+      {.program = "fleetroot-gateway",
+       .home = "gw",
+       .summary = "check configuration, registry, keys and certificates",
+       .add_home_option = add_home_option,
+       .check = [](const std::string& home) { return check_configuration(Home(home), SystemClock()); }});
 }
 
 }  // namespace fleetroot::gateway

@@ -10,12 +10,6 @@ void add_home_option(CLI::App& command, std::string& home) {
   command.add_option("--home", home, "the CA's home directory")->envname("FLEETROOT_CA_HOME")->required();
 }
 
-void print_json(nlohmann::ordered_json object) {
-  nlohmann::ordered_json line{{"schema", "fleetroot/1"}};
-  line.update(object);
-  fmt::print("{}\n", line.dump());
-}
-
 int run_command_line(int argc, char** argv) {
   return cli::run(
       "fleetroot-ca", "fleetroot-ca: the factory CA; signs what the work orders allow, and remembers it.",

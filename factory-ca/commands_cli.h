@@ -1,21 +1,20 @@
 // For the commands_*.cc files: each registers its subcommands, whose bodies set the exit code.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "lib/cli/command_line.h"
+#include "lib/cli/json_line.h"
 
 namespace fleetroot::ca {
 
 using cli::Action;
 using cli::add_command;
 using cli::add_group;
+using cli::print_json;
 
 // --home, or FLEETROOT_CA_HOME.
 void add_home_option(CLI::App& command, std::string& home);
-// One JSON object a line, with the schema's name in it.
-void print_json(nlohmann::ordered_json object);
 
 void add_setup_commands(CLI::App& program, Action& action);
 void add_station_commands(CLI::App& program, Action& action);

@@ -4,6 +4,7 @@
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/setup.h"
 #include "lib/base/files.h"
+#include "lib/cli/config_check.h"
 #include "lib/x509/certificate_request.h"
 
 namespace fleetroot::ca {
@@ -178,34 +179,6 @@ void add_root_accept(CLI::App& root, Action& action) {
   });
 }
 
-struct CheckOptions {
-  std::string home;
-  bool json = false;
-};
-
-void add_config(CLI::App& program, Action& action) {
-  auto options = std::make_shared<CheckOptions>();
-  CLI::App* config =
-      add_group(program, "config", "look at the configuration", "  fleetroot-ca config check --home ca\n");
-  CLI::App* command =
-      add_command(*config, "check", "check the configuration, the profiles, the key and the log",
-                  "  fleetroot-ca config check --home ca\n"
-                  "  fleetroot-ca config check --home ca --json\n");
-  add_home_option(*command, options->home);
-  command->add_flag("--json", options->json, "one JSON object");
-  command->callback([options, &action] {
-    action = [options] {
-      std::vector<std::string> lines = check_configuration(Home(options->home), SystemClock());
-      if (options->json) {
-        print_json({{"event", "config"}, {"result", "pass"}, {"checks", lines}});
-      } else {
-        for (const std::string& line : lines) fmt::print("ok  {}\n", line);
-      }
-      return 0;
-    };
-  });
-}
-
 }  // namespace
 
 void add_setup_commands(CLI::App& program, Action& action) {
@@ -217,7 +190,13 @@ void add_setup_commands(CLI::App& program, Action& action) {
   add_root_init(*root, action);
   add_root_issue(*root, action);
   add_root_accept(*root, action);
-  add_config(program, action);
+  cli::add_config_check(
+      program, action,
+      {.program = "fleetroot-ca",
+       .home = "ca",
+       .summary = "check the configuration, the profiles, the key and the log",
+       .add_home_option = add_home_option,
+       .check = [](const std::string& home) { return check_configuration(Home(home), SystemClock()); }});
 }
 
 }  // namespace fleetroot::ca

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
-#include <list>
 #include <thread>
 
 #include "lib/base/frame.h"
@@ -105,6 +105,37 @@ void answer_connection(int fd, const Answer& answer) {
   }
 }
 
+// A thread for each connection of the front, for as long as that lasts. The destructor waits for all of them:
+// the front goes first, and with it the other ends.
+class Conversations {
+ public:
+  Conversations() = default;
+  Conversations(const Conversations&) = delete;
+  Conversations& operator=(const Conversations&) = delete;
+  ~Conversations() {
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return count_ == 0; });
+  }
+
+  void begin(FileDescriptor connection, const Answer& answer) {
+    auto body = [this, fd = std::make_shared<FileDescriptor>(std::move(connection)), &answer]() mutable {
+      answer_connection(fd->get(), answer);
+      fd.reset();
+      std::lock_guard lock(mutex_);
+      --count_;
+      ended_.notify_all();
+    };
+    std::lock_guard lock(mutex_);
+    std::thread(std::move(body)).detach();
+    ++count_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::size_t count_ = 0;
+};
+
 bool is_same_user(int fd) {
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -129,7 +160,7 @@ FileDescriptor listen_for_front(const std::filesystem::path& socket) {
 }
 
 void answer_front(int listener, int lifeline, const Answer& answer) {
-  std::list<std::thread> threads;
+  Conversations conversations;
   for (;;) {
     pollfd events[2] = {{lifeline, POLLIN, 0}, {listener, POLLIN, 0}};
     if (poll(events, 2, -1) < 0 && errno != EINTR) break;
@@ -137,13 +168,8 @@ void answer_front(int listener, int lifeline, const Answer& answer) {
     if (events[1].revents == 0) continue;
     FileDescriptor connection(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (!connection || !is_same_user(connection.get())) continue;
-    auto body = [fd = std::make_shared<FileDescriptor>(std::move(connection)), &answer] {
-      answer_connection(fd->get(), answer);
-    };
-    threads.emplace_back(std::move(body));
+    conversations.begin(std::move(connection), answer);
   }
-  // The front has gone first, and with it the other ends.
-  for (std::thread& thread : threads) thread.join();
 }
 
 FileDescriptor SignerLink::take() {

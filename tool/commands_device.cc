@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "lib/base/files.h"
+#include "lib/cli/json_line.h"
 #include "tool/commands_cli.h"
 #include "tool/device_check.h"
 #include "tool/first_contact.h"
@@ -249,12 +249,10 @@ int verify(const VerifyOptions& options) {
                         {"result", finding.passed ? "pass" : "fail"},
                         {"detail", finding.detail}});
     }
-    Json report{{"schema", "fleetroot/1"},
-                {"event", "verify"},
-                {"device_id", options.device_id},
-                {"result", passed ? "pass" : "fail"},
-                {"checks", checks}};
-    fmt::print("{}\n", report.dump(-1, ' ', false, Json::error_handler_t::replace));
+    cli::print_json({{"event", "verify"},
+                     {"device_id", options.device_id},
+                     {"result", passed ? "pass" : "fail"},
+                     {"checks", checks}});
   } else {
     for (const Finding& finding : findings) {
       fmt::print("{}  {:<16} {}\n", finding.passed ? "ok  " : "FAIL", finding.check, finding.detail);
@@ -320,17 +318,15 @@ int inspect(const InspectOptions& options) {
                       {"label", object.identity.label},
                       {"sha256", object.identity.digest}});
     }
-    Json report{{"schema", "fleetroot/1"},
-                {"event", "inspect"},
-                {"token",
-                 {{"label", info.label},
-                  {"manufacturer", info.manufacturer},
-                  {"model", info.model},
-                  {"serial", info.serial},
-                  {"firmware", info.firmware},
-                  {"module_profile", token.profile().name}}},
-                {"objects", list}};
-    fmt::print("{}\n", report.dump(-1, ' ', false, Json::error_handler_t::replace));
+    cli::print_json({{"event", "inspect"},
+                     {"token",
+                      {{"label", info.label},
+                       {"manufacturer", info.manufacturer},
+                       {"model", info.model},
+                       {"serial", info.serial},
+                       {"firmware", info.firmware},
+                       {"module_profile", token.profile().name}}},
+                     {"objects", list}});
     return 0;
   }
   fmt::print("token {}\n  manufacturer {}, model {}, firmware {}, module profile {}\n", info.describe(),

@@ -1,8 +1,7 @@
 // media export, media import
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
+#include "lib/cli/json_line.h"
 #include "tool/commands_cli.h"
 #include "tool/journal.h"
 #include "tool/media_exchange.h"
@@ -36,9 +35,9 @@ struct OpenStation {
 };
 
 void print_line(const Json& members) {
-  Json line{{"schema", "fleetroot/1"}, {"event", "bundle"}};
+  Json line{{"event", "bundle"}};
   line.update(members);
-  fmt::print("{}\n", line.dump());
+  cli::print_json(line);
 }
 
 int export_bundles(const MediaOptions& options) {

@@ -1,9 +1,8 @@
 // init, enroll, renew, config check
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "lib/base/files.h"
+#include "lib/cli/config_check.h"
 #include "tool/commands_cli.h"
 #include "tool/enroll.h"
 #include "tool/home.h"
@@ -99,42 +98,20 @@ void add_renew(CLI::App& program, Action& action) {
   });
 }
 
-struct CheckOptions {
-  std::string home;
-  bool json = false;
-};
-
-void add_config(CLI::App& program, Action& action) {
-  auto options = std::make_shared<CheckOptions>();
-  CLI::App* config = add_group(program, "config", "look at the configuration",
-                               "  fleetroot-station config check --home st\n");
-  CLI::App* command = add_command(*config, "check", "check the configuration, the key and the certificates",
-                                  "  fleetroot-station config check --home st\n"
-                                  "  fleetroot-station config check --home st --json\n");
-  add_home_option(*command, options->home);
-  command->add_flag("--json", options->json, "one JSON object");
-  command->callback([options, &action] {
-    action = [options] {
-      std::vector<std::string> lines = check_configuration(Home(options->home), SystemClock().now());
-      if (options->json) {
-        nlohmann::ordered_json report{
-            {"schema", "fleetroot/1"}, {"event", "config"}, {"result", "pass"}, {"checks", lines}};
-        fmt::print("{}\n", report.dump());
-      } else {
-        for (const std::string& line : lines) fmt::print("ok  {}\n", line);
-      }
-      return 0;
-    };
-  });
-}
-
 }  // namespace
 
 void add_setup_commands(CLI::App& program, Action& action) {
   add_init(program, action);
   add_enroll(program, action);
   add_renew(program, action);
-  add_config(program, action);
+  cli::add_config_check(program, action,
+                        {.program = "fleetroot-station",
+                         .home = "st",
+                         .summary = "check the configuration, the key and the certificates",
+                         .add_home_option = add_home_option,
+                         .check = [](const std::string& home) {
+                           return check_configuration(Home(home), SystemClock().now());
+                         }});
 }
 
 }  // namespace fleetroot::station

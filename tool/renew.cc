@@ -1,13 +1,31 @@
 #include "tool/renew.h"
 
+#include <fmt/format.h>
+
 #include "lib/base/files.h"
 #include "lib/cmp/client.h"
 #include "lib/x509/certificate_request.h"
 #include "tool/companions.h"
 #include "tool/enroll.h"
+#include "tool/journal.h"
 #include "tool/media_queue.h"
 
 namespace fleetroot::station {
+namespace {
+
+// A bundle holds the certificate that it was signed under, and is believed with that one alone.
+void refuse_if_on_its_way(const Home& home) {
+  Journal journal(home.file("journal.db"));
+  std::vector<SentBundle> open = journal.media.open_bundles();
+  if (open.empty()) return;
+  throw Error(ErrorCode::busy,
+              fmt::format("bundle {} of this station is not answered yet, and only the present certificate "
+                          "belongs to it",
+                          open.front().sequence),
+              "import its answer first (fleetroot-station media import), then run the same command again");
+}
+
+}  // namespace
 
 Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   Settings settings = home.settings();
@@ -20,6 +38,7 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
     throw Error(ErrorCode::usage, "a station is not renewed by removable media",
                 "name another way to the CA with --ca, or enroll the station anew");
   }
+  refuse_if_on_its_way(home);
   Companions companions(home, settings, url, std::nullopt);
   companions.refuse_unless_started();
   companions.station_key().wait_until_ready(current);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "lib/x509/der.h"
+
 namespace fleetroot::media {
 namespace {
 
@@ -21,31 +23,7 @@ Error damaged(std::string why) {
 
 // ---- what a document must look like, byte for byte ----
 
-enum Tag : std::uint8_t {
-  kOctetString = 0x04,
-  kSequence = 0x30,
-  kSet = 0x31,
-  kContext0 = 0x80,
-  kConstructedContext0 = 0xa0,
-};
-
-// One element of DER (X.690 section 10.1) around `parts`, one after the other.
-Bytes element(Tag tag, std::initializer_list<BytesView> parts) {
-  std::size_t size = 0;
-  for (BytesView part : parts) size += part.size();
-  Bytes der{tag};
-  if (size < 0x80) {
-    der.push_back(static_cast<std::uint8_t>(size));
-  } else {
-    int octets = 1;
-    while (size >> (8 * octets) != 0) ++octets;
-    der.push_back(static_cast<std::uint8_t>(0x80 + octets));
-    for (int i = octets - 1; i >= 0; --i) der.push_back(static_cast<std::uint8_t>(size >> (8 * i)));
-  }
-  der.reserve(der.size() + size);
-  for (BytesView part : parts) der.insert(der.end(), part.begin(), part.end());
-  return der;
-}
+constexpr std::uint8_t kImplicitKeyId = 0x80;  // [0] of a SignerIdentifier
 
 Bytes object_identifier(int nid) {
   return to_der(i2d_ASN1_OBJECT, static_cast<const ASN1_OBJECT*>(OBJ_nid2obj(nid)));
@@ -95,19 +73,15 @@ Bytes written_anew(BytesView content, CMS_SignerInfo* signer, const Certificate&
   static constexpr std::array<std::uint8_t, 3> kVersion3{0x02, 0x01, 0x03};
   int digest = digest_of(signer);
   Bytes digest_algorithm = algorithm_identifier(digest, V_ASN1_UNDEF);
-  Bytes signer_info =
-      element(kSequence, {kVersion3, element(kContext0, {key_id}), digest_algorithm,
-                          element(kConstructedContext0, {signed_attributes(signer)}),
-                          signature_algorithm(certificate.public_key(), digest),
-                          element(kOctetString, {view(CMS_SignerInfo_get0_signature(signer))})});
-  Bytes encapsulated = element(
-      kSequence,
-      {object_identifier(NID_pkcs7_data), element(kConstructedContext0, {element(kOctetString, {content})})});
-  Bytes signed_data =
-      element(kSequence, {kVersion3, element(kSet, {digest_algorithm}), encapsulated,
-                          element(kConstructedContext0, {certificate.der()}), element(kSet, {signer_info})});
-  return element(kSequence,
-                 {object_identifier(NID_pkcs7_signed), element(kConstructedContext0, {signed_data})});
+  Bytes signer_info = der::sequence({kVersion3, der::tagged(kImplicitKeyId, key_id), digest_algorithm,
+                                     der::explicit_tag(0, signed_attributes(signer)),
+                                     signature_algorithm(certificate.public_key(), digest),
+                                     der::octet_string(view(CMS_SignerInfo_get0_signature(signer)))});
+  Bytes encapsulated =
+      der::sequence({object_identifier(NID_pkcs7_data), der::explicit_tag(0, der::octet_string(content))});
+  Bytes signed_data = der::sequence({kVersion3, der::set(digest_algorithm), encapsulated,
+                                     der::explicit_tag(0, certificate.der()), der::set(signer_info)});
+  return der::sequence({object_identifier(NID_pkcs7_signed), der::explicit_tag(0, signed_data)});
 }
 
 // ---- reading ----

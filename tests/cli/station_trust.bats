@@ -54,6 +54,19 @@ serial_of() {
     --token "$(token_uri dev-1)"
 }
 
+@test "a station is not renewed while its bundle is on its way" {
+  on_token dev-1 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --ca media:queue \
+    --token "$(token_uri dev-1)"
+  fleetroot-station media export --home st --queue queue --out stick
+  first=$(serial_of st/station.pem)
+  refused 75 'bundle 1 of this station is not answered yet' faketime '+2 years' fleetroot-station renew --home st
+  [[ $(serial_of st/station.pem) == "$first" ]]
+  fleetroot-ca media process --home ca stick
+  fleetroot-station media import --home st --queue queue stick
+  faketime '+2 years' fleetroot-station renew --home st
+  [[ $(serial_of st/station.pem) != "$first" ]]
+}
+
 @test "a revoked station is not renewed, and stands on the list" {
   fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise
   refused 77 'revoked' faketime '+2 years' fleetroot-station renew --home st
