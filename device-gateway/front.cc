@@ -151,15 +151,14 @@ void Front::hear_of(const http::Peer& peer, http::Trouble trouble, const std::st
                subject_of(peer), words);
 }
 
-void Front::close_who_may_not_stay() {
+void Front::close_who_may_not_stay(bool trust_has_changed) {
   std::shared_ptr<const World> world = common_.belief.world();
   Belief::Lease registry = common_.belief.registry();
   Time now = common_.clock.now();
   server_->close_connections([&](const http::Peer& peer) {
     if (!peer.certificate) return false;
     std::shared_ptr<const Guest> guest = Guest::of(peer);
-    // Caught in the middle of its check, by what it may not know yet: it may come again.
-    if (!guest) return true;
+    if (!guest) return trust_has_changed;  // it may come again
     std::optional<Refusal> refusal;
     if (const auto* device = std::get_if<AdmittedDevice>(&guest->identity)) {
       refusal = admission_.still(*device, *world, *registry, now);

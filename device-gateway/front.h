@@ -41,8 +41,9 @@ class Front {
   const EnvironmentName& environment() const { return admission_.environment(); }
   const std::string& address() const { return server_->addresses().front(); }
   std::size_t connection_count() const { return server_->connection_count(); }
-  // Closes the connections of those who would no longer be let in.
-  void close_who_may_not_stay();
+  // Closes the connections of those who would no longer be let in. When trust has changed, also of those who
+  // were in the middle of their check: by what it may not know yet.
+  void close_who_may_not_stay(bool trust_has_changed);
   void stop(std::chrono::milliseconds grace) { server_->stop(grace); }
 
  private:

@@ -55,7 +55,7 @@ void watch(const EndSignals& signals, std::list<Front>& fronts, const Common& co
     }
     bool is_round = interval % kIntervalsBetweenRounds == 0;
     for (Front& front : fronts) {
-      if (has_changed || is_round) front.close_who_may_not_stay();
+      if (has_changed || is_round) front.close_who_may_not_stay(has_changed);
       common.metrics.set("connections", fmt::format("environment=\"{}\"", front.environment().text()),
                          static_cast<std::int64_t>(front.connection_count()));
     }

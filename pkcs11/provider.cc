@@ -12,6 +12,8 @@
 #include <mutex>
 #include <string_view>
 
+#include "lib/x509/openssl_context.h"
+
 namespace fleetroot::pkcs11 {
 namespace {
 
@@ -357,17 +359,16 @@ int provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OS
 void load_provider() {
   static std::once_flag once;
   std::call_once(once, [] {
-    // Loading any provider by hand switches off the automatic default one, so it is loaded by hand too; and
-    // it is preferred, so that certificates and requests get keys that can verify.
-    bool loaded = OSSL_PROVIDER_load(nullptr, "default") != nullptr &&
-                  OSSL_PROVIDER_add_builtin(nullptr, kProviderName, provider_init) == 1 &&
-                  OSSL_PROVIDER_load(nullptr, kProviderName) != nullptr &&
-                  EVP_set_default_properties(nullptr, "?provider=default") == 1;
+    OSSL_LIB_CTX* ours = openssl_context();
+    // The default provider is preferred, so that certificates and requests get keys that can verify.
+    bool loaded = OSSL_PROVIDER_add_builtin(ours, kProviderName, provider_init) == 1 &&
+                  OSSL_PROVIDER_load(ours, kProviderName) != nullptr &&
+                  EVP_set_default_properties(ours, "?provider=default") == 1;
     // OpenSSL 3.0 caches what it fetched by name, and a look-up without a provider takes the first entry of
     // that name in the cache, whatever its provider and the preference above. So the default provider's
     // entries go in first.
     for (const char* type : {"EC", "RSA", "ED25519"}) {
-      EVP_KEYMGMT* fetched = EVP_KEYMGMT_fetch(nullptr, type, nullptr);
+      EVP_KEYMGMT* fetched = EVP_KEYMGMT_fetch(ours, type, nullptr);
       loaded = loaded && fetched != nullptr;
       EVP_KEYMGMT_free(fetched);
     }
@@ -391,7 +392,7 @@ EvpPkeyPtr make_signing_evp(const PublicKey& public_key, std::shared_ptr<Signer>
   OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(kKeyReference, &address, kPointerSize),
                          OSSL_PARAM_construct_end()};
   EvpPkeyCtxPtr context(
-      EVP_PKEY_CTX_new_from_name(nullptr, type_name(public_key.algorithm()), "provider=fleetroot"));
+      EVP_PKEY_CTX_new_from_name(openssl_context(), type_name(public_key.algorithm()), "provider=fleetroot"));
   EVP_PKEY* key = nullptr;
   if (!context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
       EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, params) != 1) {

@@ -9,6 +9,7 @@
 #include "lib/cmp/message.h"
 #include "lib/cmp/openssl_cmp.h"
 #include "lib/cmp/wire.h"
+#include "lib/x509/openssl_context.h"
 
 namespace fleetroot::cmp {
 
@@ -107,7 +108,7 @@ CmpMessagePtr process(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG* message) {
 }
 
 CmpSrvCtxPtr make_context(const Responder::Signer& signer) {
-  CmpSrvCtxPtr context(OSSL_CMP_SRV_CTX_new(nullptr, nullptr));
+  CmpSrvCtxPtr context(OSSL_CMP_SRV_CTX_new(openssl_context(), nullptr));
   // OpenSSL's defaults are the strict ones, and two of them are promises: protection is required of every
   // message, and every answer is protected.
   bool good = context &&

@@ -108,8 +108,10 @@ void Connection::start(const std::string& address) {
   if (!place) return;
   peer_.address = address;
   peer_.connection = *place;
-  auto body = [self = shared_from_this()] { return self->run(); };
-  asio::co_spawn(stream_.executor(), body, asio::detached);
+  // Posted, so that whoever accepts goes on accepting while another thread shakes hands.
+  asio::post(stream_.executor(), [self = shared_from_this()] {
+    asio::co_spawn(self->stream_.executor(), self->run(), asio::detached);
+  });
 }
 
 void Connection::enter(Stage stage) {

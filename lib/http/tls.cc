@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 
 #include "lib/http/tls_context.h"
+#include "lib/x509/openssl_context.h"
 
 namespace fleetroot::http {
 namespace {
@@ -15,7 +16,7 @@ Error cannot_begin() {
 }
 
 SslCtxPtr make_sound_context(const SSL_METHOD* method) {
-  SslCtxPtr context(SSL_CTX_new(method));
+  SslCtxPtr context(SSL_CTX_new_ex(openssl_context(), nullptr, method));
   if (!context) throw cannot_begin();
   SSL_CTX* ctx = context.get();
   SSL_CTX_set_security_level(ctx, 2);

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "lib/x509/der.h"
+#include "lib/x509/openssl_context.h"
 
 namespace fleetroot::media {
 namespace {
@@ -139,7 +140,8 @@ Bytes sign_document(BytesView content, const Certificate& signer, EVP_PKEY* key)
                 "sign with a P-256, P-384 or RSA key whose certificate has a subject key identifier");
   }
   BioPtr in(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
-  CmsPtr cms(CMS_sign(nullptr, nullptr, nullptr, in.get(), kBinary | CMS_PARTIAL));
+  CmsPtr cms(
+      CMS_sign_ex(nullptr, nullptr, nullptr, in.get(), kBinary | CMS_PARTIAL, openssl_context(), nullptr));
   bool good = cms &&
               CMS_add1_signer(cms.get(), signer.x509(), key, digest, kBinary | CMS_USE_KEYID) != nullptr &&
               CMS_final(cms.get(), in.get(), nullptr, kBinary) == 1;

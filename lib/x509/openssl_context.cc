@@ -14,11 +14,15 @@ namespace fleetroot {
 namespace {
 
 constexpr std::array<std::string_view, 3> kKeys{"EC", "RSA", "ED25519"};
+// What TLS agrees on keys with, and the name under which it looks for RSA-PSS signatures. No certificate's
+// key: neither is decoded.
+constexpr std::array<std::string_view, 2> kKeysOfTls{"X25519", "RSA-PSS"};
 
 // OpenSSL writes a name and its synonyms as "EC:id-ecPublicKey:1.2.840.10045.2.1".
-bool is_our_key(std::string_view names) {
+template <std::size_t count>
+bool is_one_of(const std::array<std::string_view, count>& kinds, std::string_view names) {
   std::string_view first = names.substr(0, names.find(':'));
-  return std::find(kKeys.begin(), kKeys.end(), first) != kKeys.end();
+  return std::find(kinds.begin(), kinds.end(), first) != kinds.end();
 }
 
 bool is_wanted(int operation, const OSSL_ALGORITHM& algorithm) {
@@ -26,10 +30,10 @@ bool is_wanted(int operation, const OSSL_ALGORITHM& algorithm) {
   auto has = [&](std::string_view property) { return properties.find(property) != std::string_view::npos; };
   switch (operation) {
     case OSSL_OP_KEYMGMT:
-      return is_our_key(algorithm.algorithm_names);
+      return is_one_of(kKeys, algorithm.algorithm_names) || is_one_of(kKeysOfTls, algorithm.algorithm_names);
     case OSSL_OP_DECODER:
     case OSSL_OP_ENCODER:
-      return is_our_key(algorithm.algorithm_names) && has("structure=SubjectPublicKeyInfo") &&
+      return is_one_of(kKeys, algorithm.algorithm_names) && has("structure=SubjectPublicKeyInfo") &&
              (has("input=der") || has("output=der"));
     default:
       return true;
@@ -55,6 +59,9 @@ class Reduction {
   bool is_loaded() const { return whole_ != nullptr; }
   // The algorithms are the default provider's own, so they get its context.
   void* provider_context() const { return OSSL_PROVIDER_get0_provider_ctx(whole_); }
+  int capabilities(const char* capability, OSSL_CALLBACK* visit, void* argument) const {
+    return OSSL_PROVIDER_get_capabilities(whole_, capability, visit, argument);
+  }
   const OSSL_ALGORITHM* table(int operation) const {
     auto index = static_cast<std::size_t>(operation);
     return index < tables_.size() ? tables_[index].data() : nullptr;
@@ -75,6 +82,11 @@ const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
   return reduction().table(operation);
 }
 
+// The groups of TLS.
+int capabilities(void*, const char* capability, OSSL_CALLBACK* visit, void* argument) {
+  return reduction().capabilities(capability, visit, argument);
+}
+
 template <typename Function>
 OSSL_DISPATCH entry(int id, Function* function) {
   return {id, reinterpret_cast<void (*)()>(function)};
@@ -82,7 +94,9 @@ OSSL_DISPATCH entry(int id, Function* function) {
 
 int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** functions,
                void** provider_context) {
-  static const OSSL_DISPATCH kFunctions[] = {entry(OSSL_FUNC_PROVIDER_QUERY_OPERATION, query), {0, nullptr}};
+  static const OSSL_DISPATCH kFunctions[] = {entry(OSSL_FUNC_PROVIDER_QUERY_OPERATION, query),
+                                             entry(OSSL_FUNC_PROVIDER_GET_CAPABILITIES, capabilities),
+                                             {0, nullptr}};
   *functions = kFunctions;
   *provider_context = reduction().provider_context();
   return 1;

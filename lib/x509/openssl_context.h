@@ -8,8 +8,9 @@
 namespace fleetroot {
 
 // A library context with OpenSSL's own default provider in it: all its digests, ciphers and signatures, but
-// of keys only EC, RSA and Ed25519, read and written only as SubjectPublicKeyInfo in DER. A certificate that
-// has another key parses, and has no key then. Made on first use, lives as long as the process; any thread.
+// of keys only EC, RSA and Ed25519, read and written only as SubjectPublicKeyInfo in DER, and what TLS needs. A
+// certificate that has another key parses, and has no key then. The keys of tokens sign here too
+// (pkcs11/provider.h), and in no other context. Made on first use, lives as long as the process; any thread.
 // PKCS#11 modules keep OpenSSL's own context. Error(internal) if OpenSSL refuses.
 OSSL_LIB_CTX* openssl_context();
 

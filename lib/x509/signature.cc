@@ -62,7 +62,10 @@ Bytes sign_message(EVP_PKEY* key, KeyAlgorithm algorithm, BytesView message) {
   EvpMdCtxPtr context(EVP_MD_CTX_new());
   Bytes signature(static_cast<std::size_t>(std::max(EVP_PKEY_get_size(key), 0)));
   std::size_t size = signature.size();
-  if (EVP_DigestSignInit(context.get(), nullptr, digest_for(algorithm), nullptr, key) != 1 ||
+  const EVP_MD* digest = digest_for(algorithm);
+  const char* digest_name = digest == nullptr ? nullptr : EVP_MD_get0_name(digest);
+  if (EVP_DigestSignInit_ex(context.get(), nullptr, digest_name, openssl_context(), nullptr, key, nullptr) !=
+          1 ||
       EVP_DigestSign(context.get(), signature.data(), &size, message.data(), message.size()) != 1) {
     throw openssl_error(ErrorCode::token_untrusted, "the token did not sign",
                         "check the token, then run the same command again");

@@ -6,7 +6,7 @@
 
 Programs come from PATH; everything happens in a directory of its own on 127.0.0.1.
 """
-import concurrent.futures
+import multiprocessing
 import os
 import pathlib
 import re
@@ -23,6 +23,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 PKI = HERE.parent / 'cli' / 'software-pki'
 CLIENTS = 4
+ROUNDS = 5
+NEWCOMERS = 400
 
 
 def run(*command):
@@ -102,50 +104,93 @@ def shake(server, context):
             raise RuntimeError(answer)
 
 
-def shake_for(server, device, seconds):
-    context = context_for(server, device)
-    end, count = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+def processor_seconds(server):
+    """What a server and its workers have used so far."""
+    total = 0
+    for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
+        try:
+            fields = stat.read_text().rpartition(')')[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if server.process.pid in (int(stat.parent.name), int(fields[1])):
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf('SC_CLK_TCK')
+
+
+def shake_with_openssl(server, seconds):
+    """CLIENTS times openssl s_time: handshakes a second, and the server's processor time for each in microseconds."""
+    before, begin = processor_seconds(server), time.monotonic()
+    clients = [subprocess.Popen(
+        ['openssl', 's_time', '-connect', f'127.0.0.1:{server.port}', '-new', '-tls1_3', '-time', seconds, '-www', '/whoami',
+         '-cert', 'dev.pem', '-key', 'dev.key', '-CAfile', 'dev.chain'],
+        stdout=subprocess.PIPE, text=True) for _ in range(CLIENTS)]
+    outputs = [client.communicate()[0] for client in clients]
+    elapsed = time.monotonic() - begin
+    count = sum(int(re.search(r'(\d+) connections in \d+ real', output)[1]) for output in outputs)
+    return count / elapsed, (processor_seconds(server) - before) / count * 1e6
+
+
+def shake_each(server, contexts):
+    for context in contexts:
         shake(server, context)
-        count += 1
-    return count / seconds
 
 
-def shake_each(server, devices):
+def shake_once_each(server, devices):
+    """Every device once, from CLIENTS processes that have read their certificates before: handshakes a second."""
+    contexts = [context_for(server, device) for device in devices]
     begin = time.monotonic()
-    for device in devices:
-        shake(server, context_for(server, device))
+    clients = [multiprocessing.Process(target=shake_each, args=(server, contexts[i::CLIENTS])) for i in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+        if client.exitcode != 0:
+            sys.exit('gateway-connections: error: a client was not served')
     return len(devices) / (time.monotonic() - begin)
 
 
-def rate(seconds='5'):
-    servers = [Gateway(), Nginx()]
+def admitted(server):
+    """Devices that the registry knows."""
+    listed = subprocess.run(['fleetroot-gateway', 'device', 'list', '--home', 'gw', '--environment', 'production', '--json'],
+                            check=True, capture_output=True, text=True).stdout
+    return listed.count('"device_id"')
+
+
+def spread(values):
+    return f'{statistics.median(values):8.0f} ({min(values):.0f} to {max(values):.0f})'
+
+
+def rate(seconds='4'):
+    gateway, nginx = servers = [Gateway(), Nginx()]
     run(str(PKI), 'device', 'pki', 'dev', 'dev')
-    fresh = [f'new-{i}' for i in range(CLIENTS * 25)]
-    for device in fresh:
-        run(str(PKI), 'device', 'pki', device, device)
-    rates = {server.name: [] for server in servers}
-    with concurrent.futures.ProcessPoolExecutor(CLIENTS) as pool:
-        for _ in range(3):
-            for server in servers:
-                futures = [pool.submit(shake_for, server_of(server), 'dev', float(seconds)) for _ in range(CLIENTS)]
-                rates[server.name].append(sum(future.result() for future in futures))
-        parts = [fresh[i::CLIENTS] for i in range(CLIENTS)]
-        first = sum(f.result() for f in [pool.submit(shake_each, server_of(servers[0]), part) for part in parts])
-        known = sum(f.result() for f in [pool.submit(shake_each, server_of(servers[1]), part) for part in parts])
+    # s_time sends what it finds above its certificate among those that it trusts.
+    pathlib.Path('dev.chain').write_text(
+        ''.join(pathlib.Path(path).read_text() for path in (gateway.ca, nginx.ca, 'pki/ca.pem')))
+    rates, costs = {gateway: [], nginx: []}, {gateway: [], nginx: []}
+    for _ in range(ROUNDS):
+        for server in servers:
+            per_second, cost = shake_with_openssl(server, seconds)
+            rates[server].append(per_second)
+            costs[server].append(cost)
+    print(f'full TLS 1.3 handshakes with client certificates, {CLIENTS} clients on the same {os.cpu_count()} cores:')
     for server in servers:
-        print(f'{server.name:<18} {statistics.median(rates[server.name]):8.0f} handshakes/s, {CLIENTS} clients beside it')
+        print(f'  {server.name:<18} {spread(rates[server])} a second, {spread(costs[server])} us of the server each')
+    print(f'  ratio              {statistics.median(rates[gateway]) / statistics.median(rates[nginx]):8.2f}')
+
+    firsts, others = [], []
+    for round_ in range(ROUNDS):
+        devices = [f'new-{round_}-{i}' for i in range(NEWCOMERS)]
+        run(str(PKI), 'devices', 'pki', *devices)
+        firsts.append(shake_once_each(gateway, devices))
+        others.append(shake_once_each(nginx, devices))
+    if admitted(gateway) != 1 + ROUNDS * NEWCOMERS:
+        sys.exit('gateway-connections: error: not every device is in the registry')
+    print('first contact, each device once:')
+    print(f'  fleetroot-gateway  {spread(firsts)} a second, each registered durably')
+    print(f'  nginx              {spread(others)} a second, which registers nobody')
+    print(f'  ratio              {statistics.median(firsts) / statistics.median(others):8.2f}')
+    for server in servers:
         server.stop()
-    ratio = statistics.median(rates['fleetroot-gateway']) / statistics.median(rates['nginx'])
-    print(f'{"ratio":<18} {ratio:8.2f}')
-    print(f'{"first contact":<18} {first:8.0f} registrations/s; nginx with the same clients {known:.0f}: ratio {first / known:.2f}')
-
-
-class server_of:
-    """What a client process needs to know of a server."""
-
-    def __init__(self, server):
-        self.port, self.ca = server.port, server.ca
 
 
 def idle(count='10000'):

@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 
 #include "lib/x509/chain.h"
+#include "lib/x509/openssl_context.h"
 #include "tests/expect_error.h"
 #include "tests/judge.h"
 #include "tests/software_pki.h"
@@ -68,7 +69,8 @@ TEST_P(EveryKind, SignsRequestsThatAStrangerVerifies) {
 // Nothing if OpenSSL makes no CMS with this kind of key.
 std::optional<Bytes> cms_over(std::string_view content, const Identity& signer, KeyAlgorithm algorithm) {
   BioPtr in(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
-  CmsPtr cms(CMS_sign(nullptr, nullptr, nullptr, in.get(), CMS_BINARY | CMS_PARTIAL));
+  CmsPtr cms(
+      CMS_sign_ex(nullptr, nullptr, nullptr, in.get(), CMS_BINARY | CMS_PARTIAL, openssl_context(), nullptr));
   // RFC 8419 section 3.1: Ed25519 goes with SHA-512.
   const EVP_MD* digest = algorithm == KeyAlgorithm::ed25519 ? EVP_sha512() : digest_for(algorithm);
   if (CMS_add1_signer(cms.get(), signer.certificate.x509(), signer.key.get(), digest, CMS_BINARY) ==
@@ -103,7 +105,7 @@ TEST_P(EveryKind, SignsCmsThatOpensslVerifies) {
 // ---- TLS ----
 
 SslContextPtr server_context(const Identity& server, const Identity& root) {
-  SslContextPtr context(SSL_CTX_new(TLS_server_method()));
+  SslContextPtr context(SSL_CTX_new_ex(openssl_context(), nullptr, TLS_server_method()));
   SSL_CTX_use_certificate(context.get(), server.certificate.x509());
   SSL_CTX_use_PrivateKey(context.get(), server.key.get());
   X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), root.certificate.x509());
@@ -135,7 +137,7 @@ TEST_P(EveryKind, AuthenticatesATlsClient) {
   Identity server = issue({.common_name = "gw", .extensions = kServerExtensions}, &root_);
   for (int version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
     SslContextPtr server_side = server_context(server, root_);
-    SslContextPtr client_side(SSL_CTX_new(TLS_client_method()));
+    SslContextPtr client_side(SSL_CTX_new_ex(openssl_context(), nullptr, TLS_client_method()));
     SSL_CTX_set_min_proto_version(client_side.get(), version);
     SSL_CTX_set_max_proto_version(client_side.get(), version);
     ASSERT_EQ(SSL_CTX_use_certificate(client_side.get(), device_.certificate.x509()), 1);
