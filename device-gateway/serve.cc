@@ -96,8 +96,8 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
     servers.push_back(open_server(home, settings, environment, root, token, clock.now()));
     FrontSettings front{.environment = environment.name,
                         .rules = environment.rules(),
-                        .identity = {.chain = {servers.back().certificate, root.certificate},
-                                     .key = servers.back().key.get()},
+                        // Devices pin the root: it need not be sent.
+                        .identity = {.chain = {servers.back().certificate}, .key = servers.back().key.get()},
                         .upstream = environment.upstream,
                         .devices = nullptr};
     front.rules.is_rehearsal = serving.is_rehearsal;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -13,31 +14,49 @@
 namespace fleetroot {
 namespace {
 
-constexpr std::array<std::string_view, 3> kKeys{"EC", "RSA", "ED25519"};
-// What TLS agrees on keys with, and the name under which it looks for RSA-PSS signatures. No certificate's
-// key: neither is decoded.
-constexpr std::array<std::string_view, 2> kKeysOfTls{"X25519", "RSA-PSS"};
+using Names = std::initializer_list<std::string_view>;
 
-// OpenSSL writes a name and its synonyms as "EC:id-ecPublicKey:1.2.840.10045.2.1".
-template <std::size_t count>
-bool is_one_of(const std::array<std::string_view, count>& kinds, std::string_view names) {
-  std::string_view first = names.substr(0, names.find(':'));
-  return std::find(kinds.begin(), kinds.end(), first) != kinds.end();
+// By the first of the names that OpenSSL gives each.
+bool is_wanted(int operation, std::string_view name) {
+  auto among = [name](Names names) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  switch (operation) {
+    case OSSL_OP_DIGEST:
+      // The first two to tell that a certificate is too weak.
+      return among({"MD5", "SHA1", "SHA2-224", "SHA2-256", "SHA2-384", "SHA2-512"});
+    case OSSL_OP_CIPHER:
+      return among({"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-256-CTR"});
+    case OSSL_OP_MAC:
+      return among({"HMAC"});
+    case OSSL_OP_KDF:
+      return among({"HKDF", "TLS13-KDF", "TLS1-PRF"});
+    case OSSL_OP_RAND:
+      return among({"CTR-DRBG", "SEED-SRC"});
+    case OSSL_OP_KEYMGMT:
+      // TLS agrees on keys with X25519, and looks for signatures of RSA keys under RSA-PSS.
+      return among({"EC", "RSA", "ED25519", "X25519", "RSA-PSS"});
+    case OSSL_OP_KEYEXCH:
+      return among({"ECDH", "X25519"});
+    case OSSL_OP_SIGNATURE:
+      return among({"ECDSA", "RSA", "ED25519"});
+    case OSSL_OP_ENCODER:
+    case OSSL_OP_DECODER:
+      return among({"EC", "RSA", "ED25519"});
+    default:
+      return false;
+  }
+}
+
+// Of how a key is written, SubjectPublicKeyInfo in DER is all that a certificate has.
+bool is_wanted_encoding(std::string_view properties) {
+  auto has = [&](std::string_view property) { return properties.find(property) != std::string_view::npos; };
+  return has("structure=SubjectPublicKeyInfo") && (has("input=der") || has("output=der"));
 }
 
 bool is_wanted(int operation, const OSSL_ALGORITHM& algorithm) {
-  std::string_view properties = algorithm.property_definition;
-  auto has = [&](std::string_view property) { return properties.find(property) != std::string_view::npos; };
-  switch (operation) {
-    case OSSL_OP_KEYMGMT:
-      return is_one_of(kKeys, algorithm.algorithm_names) || is_one_of(kKeysOfTls, algorithm.algorithm_names);
-    case OSSL_OP_DECODER:
-    case OSSL_OP_ENCODER:
-      return is_one_of(kKeys, algorithm.algorithm_names) && has("structure=SubjectPublicKeyInfo") &&
-             (has("input=der") || has("output=der"));
-    default:
-      return true;
-  }
+  std::string_view names = algorithm.algorithm_names;
+  if (!is_wanted(operation, names.substr(0, names.find(':')))) return false;
+  bool is_encoding = operation == OSSL_OP_ENCODER || operation == OSSL_OP_DECODER;
+  return !is_encoding || is_wanted_encoding(algorithm.property_definition);
 }
 
 // The default provider of OpenSSL's own context, and what of it ours shows.

@@ -58,9 +58,12 @@ class Nginx:
     def __init__(self):
         with socket.create_server(('127.0.0.1', 0)) as probe:
             self.port = probe.getsockname()[1]
-        run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=nginx',
+        # A root and a certificate under it, as the gateway has.
+        new = ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+        run(*new, '-subj', '/CN=nginx root', '-keyout', 'nginx-root.key', '-out', 'nginx-root.pem')
+        run(*new, '-subj', '/CN=nginx', '-CA', 'nginx-root.pem', '-CAkey', 'nginx-root.key',
             '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', 'nginx.key', '-out', 'nginx.pem')
-        self.ca = 'nginx.pem'
+        self.ca = 'nginx-root.pem'
         here = os.getcwd()
         pathlib.Path('nginx.conf').write_text(f'''
 worker_processes 2; daemon off; pid {here}/nginx.pid; error_log {here}/nginx.log;
