@@ -120,7 +120,37 @@ std::string_view name_of(DeviceOrigin origin) {
   return origin == DeviceOrigin::provisioned ? "provisioned" : "joined";
 }
 
-Registry::Registry(const std::filesystem::path& file) : database_(file, kMigrations) {}
+// Prepared once: it is asked at every connection.
+class Registry::DeviceLookUp {
+ public:
+  explicit DeviceLookUp(soci::session& sql)
+      : statement_((sql.prepare << "SELECT public_key, certificate, state, origin, joined_at FROM devices "
+                                   "WHERE environment = :environment AND device_id = :id",
+                    soci::use(environment_), soci::use(row_.id), soci::into(row_.key),
+                    soci::into(row_.certificate), soci::into(row_.state), soci::into(row_.origin),
+                    soci::into(row_.joined_at))) {}
+
+  std::optional<DeviceRecord> find(const EnvironmentName& environment, const DeviceId& id) {
+    environment_ = environment.text();
+    row_.id = id.text();
+    bool is_known = statement_.execute(true);
+    std::optional<DeviceRecord> record = is_known ? std::optional(row_.record()) : std::nullopt;
+    // A statement that is not at its end holds the database's snapshot.
+    while (is_known) is_known = statement_.fetch();
+    return record;
+  }
+
+ private:
+  std::string environment_;
+  DeviceRow row_;
+  soci::statement statement_;
+};
+
+Registry::Registry(const std::filesystem::path& file)
+    : database_(file, kMigrations),
+      device_look_up_(with_store_errors([&] { return std::make_unique<DeviceLookUp>(database_.sql()); })) {}
+
+Registry::~Registry() = default;
 
 std::int64_t Registry::generation() {
   return with_store_errors([&] {
@@ -188,16 +218,7 @@ bool Registry::remove_root(const EnvironmentName& environment, const std::string
 // ---- devices ----
 
 std::optional<DeviceRecord> Registry::device(const EnvironmentName& environment, const DeviceId& id) {
-  return with_store_errors([&]() -> std::optional<DeviceRecord> {
-    DeviceRow row;
-    row.id = id.text();
-    database_.sql() << "SELECT public_key, certificate, state, origin, joined_at FROM devices "
-                       "WHERE environment = :environment AND device_id = :id",
-        soci::use(environment.text()), soci::use(id.text()), soci::into(row.key), soci::into(row.certificate),
-        soci::into(row.state), soci::into(row.origin), soci::into(row.joined_at);
-    if (!database_.sql().got_data()) return std::nullopt;
-    return row.record();
-  });
+  return with_store_errors([&] { return device_look_up_->find(environment, id); });
 }
 
 std::optional<DeviceId> Registry::device_with_key(const std::string& key) {

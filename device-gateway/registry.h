@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -85,6 +86,7 @@ struct ManifestRecord {
 class Registry {
  public:
   explicit Registry(const std::filesystem::path& file);
+  ~Registry();
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
@@ -132,9 +134,12 @@ class Registry {
   void revoke_credential(const CredentialName& name);
 
  private:
+  class DeviceLookUp;
+
   void count_change();
 
   Database database_;
+  std::unique_ptr<DeviceLookUp> device_look_up_;
 };
 
 }  // namespace fleetroot::gateway
