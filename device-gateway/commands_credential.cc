@@ -80,23 +80,32 @@ void add_list(CLI::App& group, Action& action) {
 
 struct RevokeOptions {
   std::string home, name;
+  bool dry_run = false;
 };
 
 void add_revoke(CLI::App& group, Action& action) {
   auto options = std::make_shared<RevokeOptions>();
   CLI::App* command =
       add_command(group, "revoke", "let a provisioning key make no more devices",
-                  "  fleetroot-gateway credentials revoke --home gw --name key-5ad3c0ffee12\n");
+                  "  fleetroot-gateway credentials revoke --home gw --name key-5ad3c0ffee12\n"
+                  "  fleetroot-gateway credentials revoke --home gw --name key-5ad3c0ffee12 --dry-run\n");
   add_home_option(*command, options->home);
   command->add_option("--name", options->name, "the key's name; see credentials list")->required();
+  command->add_flag("--dry-run", options->dry_run, "say what would happen, and change nothing");
   command->callback([options, &action] {
     action = [options] {
       Registry registry(Home(options->home).registry());
       CredentialName name = CredentialName::parse(options->name);
       WriteTransaction transaction = registry.write();
-      if (!registry.credential(name)) {
+      std::optional<CredentialRecord> key = registry.credential(name);
+      if (!key) {
         throw Error(ErrorCode::usage, fmt::format("there is no provisioning key {}", name.text()),
                     "fleetroot-gateway credentials list shows them");
+      }
+      if (options->dry_run) {
+        fmt::print("dry run, nothing has changed: {} would be revoked; it has made {} of {} devices\n",
+                   name.text(), key->used, key->quota);
+        return 0;
       }
       registry.revoke_credential(name);
       transaction.commit();

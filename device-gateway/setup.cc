@@ -177,6 +177,13 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
       open_key(home, environment.name, "fleet-root.pem", token, *environment.device_root_key);
       lines.push_back(fmt::format("{}: shared credentials are allowed, and their root's key is there", name));
     }
+    for (const ListRecord& record : registry.lists(environment.name)) {
+      CertificateRevocationList list = CertificateRevocationList::from_der(record.der);
+      if (record.is_delta || clock.now() <= list.next_update()) continue;
+      lines.push_back(
+          fmt::format("{}: the revocation list {} of {} holds, but a newer one was due {}: import it", name,
+                      list.number(), list.issuer(), format_time(list.next_update())));
+    }
     std::size_t roots = world.trust.at(environment.name).roots().size();
     lines.push_back(fmt::format("{}: {} Fleet Roots{}{}", name, roots,
                                 roots == 0 ? ": nobody is admitted before fleet-root add" : "",

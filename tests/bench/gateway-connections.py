@@ -126,10 +126,13 @@ def shake_with_openssl(server, seconds):
     clients = [subprocess.Popen(
         ['openssl', 's_time', '-connect', f'127.0.0.1:{server.port}', '-new', '-tls1_3', '-time', seconds, '-www', '/whoami',
          '-cert', 'dev.pem', '-key', 'dev.key', '-CAfile', 'dev.chain'],
-        stdout=subprocess.PIPE, text=True) for _ in range(CLIENTS)]
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(CLIENTS)]
     outputs = [client.communicate()[0] for client in clients]
     elapsed = time.monotonic() - begin
-    count = sum(int(re.search(r'(\d+) connections in \d+ real', output)[1]) for output in outputs)
+    found = [re.search(r'(\d+) connections in \d+ real', output) for output in outputs]
+    if not all(found):
+        sys.exit(f'gateway-connections: error: openssl s_time: {outputs}')
+    count = sum(int(match[1]) for match in found)
     return count / elapsed, (processor_seconds(server) - before) / count * 1e6
 
 

@@ -162,6 +162,11 @@ make_world() {
   run -0 import --ca-certificate factory/ca.pem crl-2.pem
   [[ $output == "already here"* ]]
   refused 65 'not newer' import --ca-certificate factory/ca.pem crl-1.pem
+
+  run -0 fleetroot-gateway config check --home gw
+  [[ $output != *"was due"* ]]
+  run -0 faketime '+31 days' fleetroot-gateway config check --home gw
+  [[ $output == *"production: the revocation list 2 of "*" was due "* ]]
 }
 
 @test "a blocked device is sent away and stays away until the block is lifted" {
@@ -259,4 +264,8 @@ PYTHON
   [[ ! -e x ]]
   sed -i 's/^strict/strickt/' gw/gateway.toml
   refused 78 'strickt is not a known key' fleetroot-gateway config check --home gw
+}
+
+@test "connections that wait cost little, and new ones are still admitted" {
+  "$BATS_TEST_DIRNAME/../bench/gateway-connections.py" idle 500
 }

@@ -97,7 +97,11 @@ PYTHON
   [[ $(register dev-2) == 403 ]]
   [[ $(code_in dev-2.p12) == shared_credentials_used_up ]]
 
-  fleetroot-gateway credentials revoke --home gw --name "$(fleetroot-gateway credentials list --home gw --json | jq -r .name)"
+  name=$(fleetroot-gateway credentials list --home gw --json | jq -r .name)
+  run -0 fleetroot-gateway credentials revoke --home gw --name "$name" --dry-run
+  [[ $output == *"has made 1 of 1"* ]]
+  fleetroot-gateway credentials list --home gw --json | jq -e '.revoked == false'
+  fleetroot-gateway credentials revoke --home gw --name "$name"
   wait_for has_logged '.event == "trust.reloaded"'
   run ! register dev-2
   wait_for has_logged '.reason == "shared_credentials_revoked"'
