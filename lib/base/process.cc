@@ -167,7 +167,10 @@ bool write_fully(int fd, BytesView bytes) {
   return true;
 }
 
-ReadResult read_fully(int fd, std::span<std::uint8_t> buffer, steady_clock::time_point deadline) {
+namespace {
+
+// Takes what it has filled off the buffer's front.
+ReadResult fill(int fd, std::span<std::uint8_t>& buffer, steady_clock::time_point deadline) {
   while (!buffer.empty()) {
     pollfd readable{fd, POLLIN, 0};
     int ready = poll(&readable, 1, remaining_milliseconds(deadline));
@@ -181,6 +184,20 @@ ReadResult read_fully(int fd, std::span<std::uint8_t> buffer, steady_clock::time
     buffer = buffer.subspan(static_cast<std::size_t>(got));
   }
   return ReadResult::complete;
+}
+
+}  // namespace
+
+ReadResult read_fully(int fd, std::span<std::uint8_t> buffer, steady_clock::time_point deadline) {
+  return fill(fd, buffer, deadline);
+}
+
+std::optional<Bytes> read_to_end(int fd, std::size_t maximum, steady_clock::time_point deadline) {
+  Bytes content(maximum + 1);
+  std::span<std::uint8_t> rest(content);
+  if (fill(fd, rest, deadline) != ReadResult::end_of_file) return std::nullopt;
+  content.resize(content.size() - rest.size());
+  return content;
 }
 
 }  // namespace fleetroot

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,5 +57,7 @@ bool write_fully(int fd, BytesView bytes);
 enum class ReadResult { complete, end_of_file, timeout, failed };
 // Fills all of `buffer` before the deadline. end_of_file also when it comes in the middle.
 ReadResult read_fully(int fd, std::span<std::uint8_t> buffer, std::chrono::steady_clock::time_point deadline);
+// All that comes before the end; nothing if that is more than `maximum` bytes, or late.
+std::optional<Bytes> read_to_end(int fd, std::size_t maximum, std::chrono::steady_clock::time_point deadline);
 
 }  // namespace fleetroot
