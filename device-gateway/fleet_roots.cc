@@ -9,6 +9,13 @@ namespace {
   throw Error(ErrorCode::certificate_rejected, fmt::format("{} {}", root.subject(), why), std::move(hint));
 }
 
+bool is_below(const Certificate& child, const Certificate& parent) {
+  bool is_signed = X509_check_issued(parent.x509(), child.x509()) == X509_V_OK &&
+                   X509_verify(child.x509(), X509_get0_pubkey(parent.x509())) == 1;
+  take_openssl_errors();
+  return is_signed;
+}
+
 }  // namespace
 
 void refuse_unless_root(const Certificate& root, Time now) {
@@ -50,6 +57,14 @@ bool add_fleet_root(Registry& registry, const EnvironmentName& environment, cons
   if (present && present->environment != environment) {
     reject(root, fmt::format("is a Fleet Root of the environment {}", present->environment.text()),
            "nothing migrates between environments: give each a root of its own");
+  }
+  for (const RootRecord& other : registry.roots()) {
+    if (other.environment == environment) continue;
+    if (is_below(root, other.certificate) || is_below(other.certificate, root)) {
+      reject(root,
+             fmt::format("shares devices with a Fleet Root of the environment {}", other.environment.text()),
+             "nothing migrates between environments: give each a root of its own");
+    }
   }
   if (present && present->certificate == root) return false;
   if (present)

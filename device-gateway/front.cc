@@ -9,8 +9,9 @@ namespace {
 
 using nlohmann::ordered_json;
 
-http::Limits limits() {
+http::Limits limits(std::size_t fronts) {
   http::Limits limits;
+  limits.servers = fronts;
   // Devices stay connected, and wait.
   limits.idle = std::chrono::hours(1);
   limits.connections = 20'000;
@@ -51,6 +52,18 @@ unsigned status_of(Refusal refusal) {
   }
 }
 
+// Events nest a little; what nests for ever is an attack on whoever reads it.
+ordered_json parse_events(BytesView body) {
+  constexpr int kMaximumDepth = 32;
+  bool is_too_deep = false;
+  auto look = [&](int depth, ordered_json::parse_event_t, ordered_json&) {
+    is_too_deep = is_too_deep || depth > kMaximumDepth;
+    return !is_too_deep;
+  };
+  ordered_json events = ordered_json::parse(body.begin(), body.end(), look, false);
+  return is_too_deep ? ordered_json(ordered_json::value_t::discarded) : events;
+}
+
 std::string subject_of(const http::Peer& peer) {
   return peer.certificate ? peer.certificate->subject() : std::string();
 }
@@ -73,17 +86,30 @@ Front::Front(FrontSettings settings, http::Listener listener, Common common)
   if (!settings.upstream.empty()) upstream_.emplace(settings.upstream);
   std::vector<http::Listener> listeners;
   listeners.push_back(std::move(listener));
-  http::ServerTls tls{.identity = std::move(settings.identity),
-                      .client_certificate = http::ClientCertificate::required,
-                      .check = [this](http::Peer& peer) { check(peer); },
-                      .arrival = [this](const http::Peer& peer) { arrive(peer); }};
   server_.emplace(
       http::ServerSettings{.listeners = std::move(listeners),
-                           .tls = std::move(tls),
-                           .limits = limits(),
+                           .tls = tls(std::move(settings.identity)),
+                           .limits = limits(settings.fronts),
                            .on_trouble = [this](const http::Peer& peer, http::Trouble trouble,
                                                 const std::string& words) { hear_of(peer, trouble, words); }},
       [this](const http::Request& request, http::Reply reply) { answer(request, std::move(reply)); });
+}
+
+http::ServerTls Front::tls(http::TlsIdentity identity) {
+  return {.identity = std::move(identity),
+          .client_certificate = http::ClientCertificate::required,
+          .check = [this](http::Peer& peer) { check(peer); },
+          .arrival = [this](const http::Peer& peer) { arrive(peer); }};
+}
+
+template <typename Body>
+auto Front::or_tell(const char* event, const std::string& address, const std::string& who, Body body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    tell_refusal(event, Refusal::out_of_order, address, who, error.what());
+    throw;
+  }
 }
 
 std::string Front::label() const {
@@ -105,10 +131,10 @@ void Front::tell_refusal(const char* event, Refusal refusal, const std::string& 
 
 // In the middle of the handshake: decides, and changes nothing.
 void Front::check(http::Peer& peer) {
-  Decision decision = [&]() -> Decision {
+  Decision decision = or_tell("connection.refused", peer.address, subject_of(peer), [&] {
     Belief::Lease registry = common_.belief.registry();
     return admission_.decide(peer.chain, *common_.belief.world(), *registry, common_.clock.now());
-  }();
+  });
   if (const Refusal* refusal = std::get_if<Refusal>(&decision)) {
     tell_refusal("connection.refused", *refusal, peer.address, subject_of(peer), "");
     throw Error(ErrorCode::not_authorised, std::string(words_of(*refusal)), "see the gateway's log");
@@ -130,8 +156,10 @@ void Front::arrive(const http::Peer& peer) {
   }
   std::string standing(name_of(device->standing));
   if (device->standing != Standing::admitted) {
-    Belief::Lease registry = common_.belief.registry();
-    std::optional<Refusal> refusal = admission_.enter(*device, *registry, common_.clock.now());
+    std::optional<Refusal> refusal = or_tell("connection.refused", peer.address, device->id.text(), [&] {
+      Belief::Lease registry = common_.belief.registry();
+      return admission_.enter(*device, *registry, common_.clock.now());
+    });
     if (refusal) {
       tell_refusal("connection.refused", *refusal, peer.address, device->id.text(), "");
       throw Error(ErrorCode::not_authorised, std::string(words_of(*refusal)), "see the gateway's log");
@@ -193,9 +221,7 @@ void Front::answer_device(const AdmittedDevice& device, const http::Request& req
     return reply(refused(request, 403, Refusal::not_a_provisioning_key, device.id.text()));
   }
   if (upstream_) {
-    std::vector<http::Header> identity{{kDeviceIdHeader, device.id.text()},
-                                       {kEnvironmentHeader, environment().text()}};
-    return upstream_->forward(request, std::move(identity), std::move(reply));
+    return upstream_->forward(request, device.id, environment().text(), std::move(reply));
   }
   if (request.method == "POST" && request.path == "/events") return reply(take_events(device, request));
   reply(refused(request, 404, Refusal::not_found, device.id.text()));
@@ -216,7 +242,7 @@ http::Response Front::whoami(const AdmittedDevice& device) const {
 }
 
 http::Response Front::take_events(const AdmittedDevice& device, const http::Request& request) {
-  ordered_json events = ordered_json::parse(request.body.begin(), request.body.end(), nullptr, false);
+  ordered_json events = parse_events(request.body);
   if (events.is_object()) events = ordered_json::array({events});
   bool is_good = events.is_array() && !events.empty();
   for (const ordered_json& event : events) is_good = is_good && event.is_object();
@@ -235,9 +261,10 @@ http::Response Front::make_device(const AdmittedProvisioner& provisioner, const 
     return refused(request, status_of(*refusal), *refusal, provisioner.name.text());
   }
   const DeviceWish& device = std::get<DeviceWish>(wish);
-  Belief::Lease registry = common_.belief.registry();
-  std::variant<Bytes, Refusal> made =
-      devices_->make(device, provisioner.name, *registry, common_.clock.now());
+  std::variant<Bytes, Refusal> made = or_tell("request.refused", request.peer.address, device.id.text(), [&] {
+    Belief::Lease registry = common_.belief.registry();
+    return devices_->make(device, provisioner.name, *registry, common_.clock.now());
+  });
   if (const Refusal* refusal = std::get_if<Refusal>(&made)) {
     return refused(request, status_of(*refusal), *refusal, device.id.text());
   }

@@ -28,6 +28,7 @@ struct FrontSettings {
   Rules rules;
   http::TlsIdentity identity;
   std::string upstream;                  // empty: none
+  std::size_t fronts = 1;                // of this process, who share its files
   std::unique_ptr<DeviceMaker> devices;  // where shared credentials are allowed
 };
 
@@ -44,11 +45,14 @@ class Front {
   // Closes the connections of those who would no longer be let in. When trust has changed, also of those who
   // were in the middle of their check: by what it may not know yet.
   void close_who_may_not_stay(bool trust_has_changed);
+  // For connections from now on.
+  void use(http::TlsIdentity identity) { server_->use(tls(std::move(identity))); }
   void stop(std::chrono::milliseconds grace) { server_->stop(grace); }
 
  private:
   struct Guest;  // who is at the other end of a connection
 
+  http::ServerTls tls(http::TlsIdentity identity);
   void check(http::Peer& peer);
   void arrive(const http::Peer& peer);
   void answer(const http::Request& request, http::Reply reply);
@@ -65,6 +69,9 @@ class Front {
                          const std::string& who);
   void tell_refusal(const char* event, Refusal refusal, const std::string& address, const std::string& who,
                     const std::string& detail);
+  // What `body` returns. That we cannot decide is logged as any other refusal, and thrown on.
+  template <typename Body>
+  auto or_tell(const char* event, const std::string& address, const std::string& who, Body body);
   std::string label() const;
 
   Admission admission_;

@@ -94,6 +94,12 @@ Settings Home::settings() const {
     settings.environments.push_back(read_environment(config, name));
   }
   config.refuse_unknown_keys();
+  for (const EnvironmentSettings& environment : settings.environments) {
+    if (environment.name.text() == "production" && environment.device_root_key) {
+      config.refuse("environment.production.device_root_key_id", "allows shared credentials",
+                    "take it out: in production, devices bring their own keys");
+    }
+  }
   if (settings.names.empty()) config.refuse("names", "is missing", "name the gateway's host");
   if (settings.environments.empty()) config.refuse("environments", "is missing", "name one at least");
   return settings;

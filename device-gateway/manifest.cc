@@ -49,7 +49,6 @@ ManifestDevice device_of(const json& item) {
 
 Imported import_manifest(Registry& registry, const EnvironmentName& environment, BytesView document,
                          const std::vector<Certificate>& issuers, Time now) {
-  WriteTransaction transaction = registry.write();
   std::optional<Certificate> signer;
   std::string content = media::verify_document(document, [&](BytesView key_id) -> Certificate {
     signer = find_issuer(registry, environment, issuers, to_hex(key_id), now);
@@ -69,6 +68,10 @@ Imported import_manifest(Registry& registry, const EnvironmentName& environment,
                         .created = text_of(manifest, "created"),
                         .digest = sha256_hex(document)};
   Imported imported{.is_new = false, .order = record.order, .certificates = devices->size()};
+  std::vector<ManifestDevice> list;
+  for (const json& item : *devices) list.push_back(device_of(item));
+  // Not before: whoever joins meanwhile would have to wait.
+  WriteTransaction transaction = registry.write();
   std::optional<ManifestRecord> present = registry.manifest(environment, record.ca, record.order);
   if (present && present->digest == record.digest) return imported;
   if (present && record.created < present->created) {
@@ -77,8 +80,6 @@ Imported import_manifest(Registry& registry, const EnvironmentName& environment,
                             record.created, present->created),
                 "have the CA export the order again");
   }
-  std::vector<ManifestDevice> list;
-  for (const json& item : *devices) list.push_back(device_of(item));
   registry.put_manifest(environment, record, list);
   transaction.commit();
   imported.is_new = true;

@@ -74,6 +74,7 @@ constexpr std::array kTable{
     Row{Refusal::request_timeout, "request_timeout", "the client did not finish its request in time"},
     Row{Refusal::not_found, "not_found", "there is nothing at this path"},
     Row{Refusal::upstream_unreachable, "upstream_unreachable", "the upstream service does not answer"},
+    Row{Refusal::out_of_order, "out_of_order", "the gateway's registry or token cannot be asked"},
 };
 
 const Row& row_of(Refusal refusal) {

@@ -64,6 +64,8 @@ enum class Refusal {
   request_timeout,
   not_found,
   upstream_unreachable,
+  // ours: registry or token cannot be asked
+  out_of_order,
 };
 
 // "device_id_taken"

@@ -33,35 +33,86 @@ class EndSignals {
   sigset_t set_{};
 };
 
-// The server's key and certificate, the latter renewed where its end is near.
-CertifiedKey open_server(const Home& home, const Settings& settings, const EnvironmentSettings& environment,
-                         const CertifiedKey& root, const pkcs11::SigningToken& token, Time now) {
-  CertifiedKey server = open_key(home, environment.name, "server.pem", token, environment.server_key);
-  if (!is_due(server.certificate, now)) return server;
-  PublicKey key = token.key(environment.server_key).public_key;
-  server.certificate = make_server_certificate(settings.names, key, root, now);
-  write_file(home.file(environment.name, "server.pem"), server.certificate.pem());
-  return server;
+// One environment that is served, with its keys.
+struct Running {
+  const EnvironmentSettings* environment;
+  CertifiedKey root;
+  CertifiedKey server;
+  PublicKey server_key;
+  std::unique_ptr<Front> front{};
+
+  // Devices pin the root: it need not be sent.
+  http::TlsIdentity identity() const { return {.chain = {server.certificate}, .key = server.key.get()}; }
+};
+
+// Whether the server's certificate was near its end, and is a new one now.
+bool renew_if_due(Running& running, const Home& home, const Settings& settings, Time now) {
+  if (!is_due(running.server.certificate, now)) return false;
+  Certificate renewed = make_server_certificate(settings.names, running.server_key, running.root, now);
+  write_file(home.file(running.environment->name, "server.pem"), renewed.pem());
+  running.server.certificate = std::move(renewed);
+  return true;
 }
 
-void watch(const EndSignals& signals, std::list<Front>& fronts, const Common& common) {
-  for (int interval = 1; !signals.wait(kWatchInterval); ++interval) {
-    bool has_changed = false;
-    try {
-      has_changed = common.belief.refresh();
-    } catch (const Error& error) {
-      // The old belief holds until the registry can be read again.
-      common.log.write("registry.unreadable", {{"message", error.what()}});
-    }
-    bool is_round = interval % kIntervalsBetweenRounds == 0;
-    for (Front& front : fronts) {
-      if (has_changed || is_round) front.close_who_may_not_stay(has_changed);
-      common.metrics.set("connections", fmt::format("environment=\"{}\"", front.environment().text()),
-                         static_cast<std::int64_t>(front.connection_count()));
-    }
-    if (has_changed) common.log.write("trust.reloaded", {{"generation", common.belief.world()->generation}});
-  }
+Running open_keys(const Home& home, const EnvironmentSettings& environment,
+                  const pkcs11::SigningToken& token) {
+  return {.environment = &environment,
+          .root = open_key(home, environment.name, "gateway-root.pem", token, environment.root_key),
+          .server = open_key(home, environment.name, "server.pem", token, environment.server_key),
+          .server_key = token.key(environment.server_key).public_key};
 }
+
+class Watch {
+ public:
+  Watch(std::list<Running>& running, const Home& home, const Settings& settings, const Common& common)
+      : running_(running), home_(home), settings_(settings), common_(common) {}
+
+  // Until told to end. What fails is logged, and tried again: the old belief holds until then.
+  void run(const EndSignals& signals) {
+    for (int interval = 1; !signals.wait(kWatchInterval); ++interval) {
+      attempt("registry.unreadable", [&] { look_at_trust(interval % kIntervalsBetweenRounds == 0); });
+      for (Running& running : running_) {
+        attempt("server.not_renewed", [&] { renew(running); });
+        common_.metrics.set("connections",
+                            fmt::format("environment=\"{}\"", running.environment->name.text()),
+                            static_cast<std::int64_t>(running.front->connection_count()));
+      }
+    }
+  }
+
+ private:
+  template <typename Step>
+  void attempt(const char* event, Step step) {
+    try {
+      step();
+    } catch (const Error& error) {
+      common_.log.write(event, {{"message", error.what()}});
+    }
+  }
+
+  void look_at_trust(bool is_round) {
+    has_changed_ = common_.belief.refresh() || has_changed_;
+    for (Running& running : running_) {
+      if (has_changed_ || is_round) running.front->close_who_may_not_stay(has_changed_);
+    }
+    if (has_changed_)
+      common_.log.write("trust.reloaded", {{"generation", common_.belief.world()->generation}});
+    has_changed_ = false;
+  }
+
+  void renew(Running& running) {
+    if (!renew_if_due(running, home_, settings_, common_.clock.now())) return;
+    running.front->use(running.identity());
+    common_.log.write("server.renewed", {{"environment", running.environment->name.text()},
+                                         {"until", format_time(running.server.certificate.not_after())}});
+  }
+
+  std::list<Running>& running_;
+  const Home& home_;
+  const Settings& settings_;
+  Common common_;
+  bool has_changed_ = false;  // and not everybody has been looked at since
+};
 
 std::optional<http::Server> serve_metrics(const std::string& address, Metrics& metrics) {
   if (address.empty()) return std::nullopt;
@@ -87,35 +138,34 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   EventLog log(clock);
   Metrics metrics;
   Common common{.clock = clock, .belief = belief, .log = log, .metrics = metrics};
-  std::list<CertifiedKey> servers;  // OpenSSL's contexts refer to their keys
-  std::list<Front> fronts;
+  std::list<Running> all;
   for (const EnvironmentSettings& environment : settings.environments) {
     auto address = serving.listen.find(environment.name.text());
     if (address == serving.listen.end()) continue;
-    CertifiedKey root = open_key(home, environment.name, "gateway-root.pem", token, environment.root_key);
-    servers.push_back(open_server(home, settings, environment, root, token, clock.now()));
+    Running& running = all.emplace_back(open_keys(home, environment, token));
+    renew_if_due(running, home, settings, clock.now());
     FrontSettings front{.environment = environment.name,
                         .rules = environment.rules(),
-                        // Devices pin the root: it need not be sent.
-                        .identity = {.chain = {servers.back().certificate}, .key = servers.back().key.get()},
+                        .identity = running.identity(),
                         .upstream = environment.upstream,
+                        .fronts = serving.listen.size(),
                         .devices = nullptr};
     front.rules.is_rehearsal = serving.is_rehearsal;
     if (environment.device_root_key && !serving.is_rehearsal) {
       front.devices = std::make_unique<DeviceMaker>(
           environment.name,
           open_key(home, environment.name, "fleet-root.pem", token, *environment.device_root_key),
-          root.certificate);
+          running.root.certificate);
     }
-    fronts.emplace_back(std::move(front), http::Listener::bind(address->second), common);
-    fmt::print("listening on https://{} ({})\n", fronts.back().address(), environment.name.text());
+    running.front = std::make_unique<Front>(std::move(front), http::Listener::bind(address->second), common);
+    fmt::print("listening on https://{} ({})\n", running.front->address(), environment.name.text());
   }
   std::optional<http::Server> metrics_server = serve_metrics(serving.metrics, metrics);
   if (metrics_server)
     fmt::print("listening on http://{}/metrics (metrics)\n", metrics_server->addresses().front());
   std::fflush(stdout);
-  watch(signals, fronts, common);
-  for (Front& front : fronts) front.stop(kGrace);
+  Watch(all, home, settings, common).run(signals);
+  for (Running& running : all) running.front->stop(kGrace);
   return 0;
 }
 

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kConnections = 8;
 constexpr std::size_t kMaximumWaiting = 1024;
+// Fewer than there are connections: one device alone does not hold them all.
+constexpr int kMaximumOfOneDevice = 4;
 constexpr std::chrono::seconds kPatience{30};
 
 std::string lower(std::string text) {
@@ -20,19 +22,43 @@ std::string lower(std::string text) {
   return text;
 }
 
-// What belongs to one connection (RFC 9110 section 7.6.1), or is written anew, or is ours to say.
-bool goes_on(const http::Header& header) {
+bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+}
+
+// The names that a Connection header lists, for those between whom it is: RFC 9110 section 7.6.1.
+std::string nominated(const std::vector<http::Header>& headers) {
+  std::string names = ",";
+  for (const http::Header& header : headers) {
+    if (lower(header.name) != "connection") continue;
+    std::string value = lower(header.value);
+    std::erase_if(value, [](char c) { return c == ' ' || c == '\t'; });
+    names += value + ",";
+  }
+  return names;
+}
+
+// But what belongs to one connection, or is written anew, or is ours to say.
+std::vector<http::Header> going_on(const std::vector<http::Header>& headers) {
   constexpr std::array<std::string_view, 12> kStays{
       "connection", "keep-alive",        "proxy-authenticate", "proxy-authorization", "te",   "trailer",
       "upgrade",    "transfer-encoding", "content-length",     "content-type",        "host", "expect"};
-  std::string name = lower(header.name);
-  return std::find(kStays.begin(), kStays.end(), name) == kStays.end() && !name.starts_with("x-fleetroot-");
+  const std::string of_connection = nominated(headers);
+  std::vector<http::Header> kept;
+  for (const http::Header& header : headers) {
+    std::string name = lower(header.name);
+    bool stays = std::find(kStays.begin(), kStays.end(), name) != kStays.end() ||
+                 !std::all_of(name.begin(), name.end(), is_plain) || name.starts_with("x-fleetroot-") ||
+                 of_connection.find("," + name + ",") != std::string::npos;
+    if (!stays) kept.push_back(header);
+  }
+  return kept;
 }
 
-std::vector<http::Header> going_on(const std::vector<http::Header>& headers) {
-  std::vector<http::Header> kept;
-  std::copy_if(headers.begin(), headers.end(), std::back_inserter(kept), goes_on);
-  return kept;
+// RFC 9110 section 9.2.2.
+bool is_idempotent(const std::string& method) {
+  constexpr std::array<std::string_view, 6> kIdempotent{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
+  return std::find(kIdempotent.begin(), kIdempotent.end(), method) != kIdempotent.end();
 }
 
 }  // namespace
@@ -42,41 +68,55 @@ Upstream::Upstream(const std::string& url) : url_(http::Url::parse(url)) {
     throw Error(ErrorCode::configuration, fmt::format("{} is no upstream service", url),
                 "write it like http://127.0.0.1:8080");
   }
-  for (int i = 0; i < kConnections; ++i) threads_.emplace_back([this] { run(); });
+  for (int i = 0; i < kConnections; ++i) {
+    http::Client& client = clients_.emplace_back(url_, std::nullopt);
+    threads_.emplace_back([this, &client] { run(client); });
+  }
 }
 
 Upstream::~Upstream() {
   {
     std::lock_guard lock(mutex_);
     is_stopping_ = true;
+    errands_.clear();
   }
+  for (http::Client& client : clients_) client.give_up();
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Upstream::forward(const http::Request& request, std::vector<http::Header> identity, http::Reply reply) {
+void Upstream::forward(const http::Request& request, const DeviceId& device, const std::string& environment,
+                       http::Reply reply) {
+  if (request.method == "CONNECT") {
+    reply(refusal_answer(405, Refusal::not_found, "this is no tunnel"));
+    return;
+  }
   http::Outgoing outgoing{.method = request.method,
                           .path = request.query.empty() ? request.path : request.path + "?" + request.query,
                           .content_type = std::string(request.header("content-type")),
                           .body = request.body,
-                          .headers = going_on(request.headers)};
-  for (http::Header& header : identity) outgoing.headers.push_back(std::move(header));
+                          .headers = going_on(request.headers),
+                          .may_repeat = is_idempotent(request.method)};
+  outgoing.headers.push_back({kDeviceIdHeader, device.text()});
+  outgoing.headers.push_back({kEnvironmentHeader, environment});
   std::unique_lock lock(mutex_);
-  if (errands_.size() >= kMaximumWaiting) {
+  int& open = open_[device.text()];
+  if (is_stopping_ || errands_.size() >= kMaximumWaiting || open >= kMaximumOfOneDevice) {
+    if (open == 0) open_.erase(device.text());
     lock.unlock();
     reply(refusal_answer(503, Refusal::upstream_unreachable, "too many requests wait for the service"));
     return;
   }
-  errands_.push_back({std::move(outgoing), std::move(reply)});
+  ++open;
+  errands_.push_back({device.text(), std::move(outgoing), std::move(reply)});
   changed_.notify_one();
 }
 
-void Upstream::run() {
-  http::Client client(url_, std::nullopt);
+void Upstream::run(http::Client& client) {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return is_stopping_ || !errands_.empty(); });
-    if (errands_.empty()) return;
+    if (is_stopping_) return;
     Errand errand = std::move(errands_.front());
     errands_.pop_front();
     lock.unlock();
@@ -84,10 +124,12 @@ void Upstream::run() {
       http::Response response = client.exchange(errand.request, std::chrono::steady_clock::now() + kPatience);
       response.headers = going_on(response.headers);
       errand.reply(std::move(response));
-    } catch (const Error& error) {
-      errand.reply(refusal_answer(502, Refusal::upstream_unreachable, error.message()));
+    } catch (const std::exception& error) {
+      errand.reply(refusal_answer(502, Refusal::upstream_unreachable, error.what()));
     }
     lock.lock();
+    auto open = open_.find(errand.device);
+    if (--open->second == 0) open_.erase(open);
   }
 }
 

@@ -4,16 +4,20 @@
 
 #include <condition_variable>
 #include <deque>
+#include <list>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "lib/http/client.h"
 #include "lib/http/server.h"
+#include "lib/x509/device_id.h"
 
 namespace fleetroot::gateway {
 
-// The header that says who asks. Whatever a client sends under X-Fleetroot-… is dropped.
+// The headers that say who asks. Whatever a client sends under X-Fleetroot-… is dropped, and so is every name
+// that a service might take for one: with anything but letters, digits and hyphens in it.
 inline constexpr const char* kDeviceIdHeader = "X-Fleetroot-Device-Id";
 inline constexpr const char* kEnvironmentHeader = "X-Fleetroot-Environment";
 
@@ -25,20 +29,25 @@ class Upstream {
   Upstream& operator=(const Upstream&) = delete;
   ~Upstream();
 
-  // Answered on another thread; 502 if the service does not answer, 503 if too many requests wait.
-  void forward(const http::Request& request, std::vector<http::Header> identity, http::Reply reply);
+  // Answered on another thread; 502 if the service does not answer, 503 if too many requests wait, or too
+  // many of this device's. A request that may not be sent twice is not.
+  void forward(const http::Request& request, const DeviceId& device, const std::string& environment,
+               http::Reply reply);
 
  private:
   struct Errand {
+    std::string device;
     http::Outgoing request;
     http::Reply reply;
   };
-  void run();
+  void run(http::Client& client);
 
   http::Url url_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Errand> errands_;
+  std::map<std::string, int> open_;  // how many of each device's wait or run
+  std::list<http::Client> clients_;
   bool is_stopping_ = false;
   std::vector<std::thread> threads_;
 };

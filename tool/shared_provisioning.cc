@@ -1,8 +1,10 @@
 #include "tool/shared_provisioning.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
+#include <unistd.h>
 
 #include <map>
 #include <nlohmann/json.hpp>
@@ -36,7 +38,9 @@ std::string read_member(const fs::path& path, const char* name) {
       read_to_end(unzip.stdout_fd(), kMaximumMember, std::chrono::steady_clock::now() + kPatience);
   if (!content) throw bad_archive(path, fmt::format("its {} is too large", name));
   if (unzip.wait() != 0) throw bad_archive(path, fmt::format("it holds no sound {}", name));
-  return std::string(as_text(*content));
+  std::string text(as_text(*content));
+  wipe(content->data(), content->size());
+  return text;
 }
 
 std::map<std::string, std::string> read_archive(const fs::path& path) {
@@ -112,10 +116,11 @@ EvpPkeyPtr read_key(const fs::path& path) {
               "ask whoever made the shared credentials", fmt::format("status {}, {}", response.status, code));
 }
 
-// The device's new identity, as the gateway made it.
-Identity register_device(const SharedJob& job, const std::map<std::string, std::string>& archive,
-                         const std::string& url) {
-  Identity shared = open_bundle(archive.at("autoprov_credentials.p12"), "autoprov_credentials.p12");
+// The PKCS#12 that the gateway makes for this device, once.
+Bytes ask_gateway(const SharedJob& job, std::map<std::string, std::string>& archive, const std::string& url) {
+  std::string& bundle = archive.at("autoprov_credentials.p12");
+  Identity shared = open_bundle(bundle, "autoprov_credentials.p12");
+  wipe(bundle.data(), bundle.size());
   std::string body = json{{"deviceId", job.device_id.text()}, {"ttl", 36000}}.dump();
   http::Url address = http::Url::parse(url);
   http::Client client(
@@ -127,12 +132,59 @@ Identity register_device(const SharedJob& job, const std::map<std::string, std::
   http::Response response = client.exchange({.method = "POST",
                                              .path = path,
                                              .content_type = "application/json",
-                                             .body = Bytes(body.begin(), body.end())},
+                                             .body = Bytes(body.begin(), body.end()),
+                                             .may_repeat = false},
                                             std::chrono::steady_clock::now() + kPatience);
   if (response.status != 200) refuse(job, response);
-  Identity device = open_bundle(as_text(response.body), "the gateway's answer");
-  wipe(response.body.data(), response.body.size());
-  bool is_right = device.certificate.common_name() == job.device_id.text() && !device.roots.empty() &&
+  return std::move(response.body);
+}
+
+// Where the gateway's answer goes, on disk before it is asked for: it comes once, and neither a full disk nor
+// power loss a moment later may cost the device its identity. What a run before this one got is here, too.
+class KeptAnswer {
+ public:
+  explicit KeptAnswer(fs::path path) : path_(std::move(path)) {}
+
+  // What is here, or what `ask` returns.
+  template <typename Ask>
+  std::string get_or(Ask ask) {
+    std::optional<std::string> kept = read_file_if_present(path_);
+    if (kept && kept->find_first_not_of('\0') != std::string::npos) return std::move(*kept);
+    write_file(path_, std::string(kMaximumMember, '\0'), 0600);
+    Bytes answer;
+    try {
+      answer = ask();
+    } catch (const Error&) {
+      drop();
+      throw;
+    }
+    keep(answer);
+    std::string text(as_text(answer));
+    wipe(answer.data(), answer.size());
+    return text;
+  }
+  void drop() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+
+ private:
+  // In the place that is reserved.
+  void keep(const Bytes& answer) const {
+    FileDescriptor file(open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    bool good = file && write_fully(file.get(), answer) &&
+                ftruncate(file.get(), static_cast<off_t>(answer.size())) == 0 && fdatasync(file.get()) == 0;
+    if (good) return;
+    throw system_error(ErrorCode::io, fmt::format("cannot write {}", path_.string()),
+                       "check the disk; the gateway has made the device, and makes it only once", errno);
+  }
+
+  fs::path path_;
+};
+
+Identity identity_in(std::string_view answer, const DeviceId& id) {
+  Identity device = open_bundle(answer, "the gateway's answer");
+  bool is_right = device.certificate.common_name() == id.text() && !device.roots.empty() &&
                   X509_check_private_key(device.certificate.x509(), device.key.get()) == 1;
   if (!is_right) {
     throw Error(ErrorCode::certificate_rejected, "the gateway made something else than was asked for",
@@ -158,7 +210,11 @@ std::string provision_shared(const SharedJob& job) {
   while (url.ends_with('\n') || url.ends_with('\r')) url.pop_back();
   if (!fs::exists(job.out / "device.pem")) {
     if (!fs::exists(job.out)) make_private_directory(job.out);
-    write_identity(job.out, register_device(job, archive, url));
+    KeptAnswer kept(job.out / "answer.p12");
+    std::string answer = kept.get_or([&] { return ask_gateway(job, archive, url); });
+    write_identity(job.out, identity_in(answer, job.device_id));
+    wipe(answer.data(), answer.size());
+    kept.drop();
   }
   Certificate certificate = Certificate::from_pem(read_file(job.out / "device.pem"));
   EvpPkeyPtr key = read_key(job.out / "device.key");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -22,12 +23,29 @@ using std::chrono::steady_clock;
 using Parser = beast::http::response_parser<beast::http::vector_body<std::uint8_t>>;
 
 constexpr std::uint32_t kMaximumHead = 16 * 1024;
+constexpr std::chrono::milliseconds kGiveUpInterval{200};
+constexpr unsigned kSwitchingProtocols = 101;
+constexpr unsigned kFirstFinalStatus = 200;
 
 // The connection was kept alive, and the server closed it before it saw the request.
 struct Stale {};
 
 std::string_view text(beast::string_view view) {
   return {view.data(), view.size()};
+}
+
+std::unique_ptr<Parser> make_parser(const Outgoing& request) {
+  auto parser = std::make_unique<Parser>();
+  parser->eager(true);
+  parser->body_limit(Client::kMaximumBody);
+  parser->header_limit(kMaximumHead);
+  if (request.method == "HEAD") parser->skip(true);
+  return parser;
+}
+
+bool is_interim(Parser& parser) {
+  return parser.is_done() && parser.get().result_int() < kFirstFinalStatus &&
+         parser.get().result_int() != kSwitchingProtocols;
 }
 
 Response to_response(Parser& parser) {
@@ -51,6 +69,7 @@ struct Client::State {
   std::unique_ptr<Stream> stream;
   bool is_used = false;  // the connection has carried a request before
   bool is_late = false;
+  std::atomic<bool> is_given_up = false;
 
   Error unreachable(std::string_view why, std::string cause) const {
     return {ErrorCode::ca_unreachable, fmt::format("{} {}", url.authority(), why),
@@ -95,48 +114,60 @@ struct Client::State {
     }
   }
 
+  // False at the end of the stream.
+  asio::awaitable<bool> read_on(Bytes& unread) {
+    std::size_t begin = unread.size();
+    unread.resize(begin + kReadSize);
+    auto buffer = std::span(unread).subspan(begin);
+    std::size_t got = co_await stream->read_some(buffer);
+    unread.resize(begin + got);
+    co_return got > 0;
+  }
+
+  // Takes what the parser wants off the front of `unread`.
+  void parse(Parser& parser, Bytes& unread) const {
+    beast::error_code error;
+    std::size_t used = parser.put(asio::buffer(unread.data(), unread.size()), error);
+    unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
+    if (!error || error == beast::http::error::need_more) return;
+    throw Error(ErrorCode::protocol, fmt::format("{} does not speak HTTP as we know it", url.authority()),
+                "check the address and the port", error.message());
+  }
+
   asio::awaitable<Response> exchange_once(const Outgoing& request) {
+    if (!request.may_repeat) stream.reset();
     if (!stream) co_await connect();
     Bytes bytes = encode(request);
-    Parser parser;
-    parser.eager(true);
-    parser.body_limit(kMaximumBody);
-    parser.header_limit(kMaximumHead);
-    if (request.method == "HEAD") parser.skip(true);
+    std::unique_ptr<Parser> parser = make_parser(request);
     Bytes unread;
     bool was_used = is_used;
     bool has_answer = false;
     is_used = true;
     try {
       co_await stream->write(bytes);
-      while (!parser.is_done()) {
-        std::size_t begin = unread.size();
-        unread.resize(begin + kReadSize);
-        auto buffer = std::span(unread).subspan(begin);
-        std::size_t got = co_await stream->read_some(buffer);
-        unread.resize(begin + got);
-        has_answer = has_answer || got > 0;
-        beast::error_code error;
-        if (got == 0) {
-          if (parser.got_some()) parser.put_eof(error);
-          if (error || !parser.is_done()) throw std::system_error(ECONNRESET, std::generic_category());
+      while (!parser->is_done()) {
+        bool is_more = co_await read_on(unread);
+        has_answer = has_answer || is_more;
+        if (!is_more) {
+          beast::error_code error;
+          if (parser->got_some()) parser->put_eof(error);
+          if (error || !parser->is_done()) throw std::system_error(ECONNRESET, std::generic_category());
           break;
         }
-        std::size_t used = parser.put(asio::buffer(unread.data(), unread.size()), error);
-        unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
-        if (error && error != beast::http::error::need_more) {
-          throw Error(ErrorCode::protocol,
-                      fmt::format("{} does not speak HTTP as we know it", url.authority()),
-                      "check the address and the port", error.message());
+        parse(*parser, unread);
+        while (is_interim(*parser)) {
+          parser = make_parser(request);
+          if (!unread.empty()) parse(*parser, unread);
         }
       }
     } catch (const std::system_error&) {
       if (was_used && !has_answer && !is_late) throw Stale();
       throw;
     }
+    bool is_http_no_more = parser->get().result_int() == kSwitchingProtocols;
     // Bytes behind the response would be taken for the next one.
-    if (!parser.keep_alive() || !unread.empty()) stream.reset();
-    co_return to_response(parser);
+    if (!parser->keep_alive() || !unread.empty() || is_http_no_more) stream.reset();
+    co_return to_response(*parser);
   }
 
   asio::awaitable<Response> exchange(const Outgoing& request) {
@@ -175,6 +206,7 @@ Client& Client::operator=(Client&&) noexcept = default;
 
 Response Client::exchange(const Outgoing& request, steady_clock::time_point deadline) {
   State& state = *state_;
+  if (state.is_given_up) throw state.unreachable("is not asked any more", "");
   std::optional<Response> response;
   std::exception_ptr failure;
   state.is_late = false;
@@ -187,7 +219,10 @@ Response Client::exchange(const Outgoing& request, steady_clock::time_point dead
   };
   state.context.restart();
   asio::co_spawn(state.context, body, asio::detached);
-  state.context.run_until(deadline);
+  // Looked at again and again for whoever gives up on another thread.
+  while (!response && !failure && !state.is_given_up && steady_clock::now() < deadline) {
+    state.context.run_until(std::min(deadline, steady_clock::now() + kGiveUpInterval));
+  }
   if (!response && !failure) {
     state.is_late = true;
     state.close();
@@ -201,6 +236,10 @@ Response Client::exchange(const Outgoing& request, steady_clock::time_point dead
   } catch (const std::system_error& error) {
     throw state.unreachable("broke the connection off", error.code().message());
   }
+}
+
+void Client::give_up() {
+  state_->is_given_up = true;
 }
 
 void Client::close() {

@@ -19,6 +19,9 @@ struct Outgoing {
   std::string content_type{};
   Bytes body{};
   std::vector<Header> headers{};
+  // Whether the server takes it twice as it takes it once. If not, it goes over a new connection, where
+  // nothing can be lost that would have to be sent again (RFC 9110 section 9.2.2).
+  bool may_repeat = true;
 };
 
 class Client {
@@ -35,8 +38,11 @@ class Client {
   // The response, whatever its status. Error(ca_unreachable) if there is no connection or no answer before
   // the deadline; Error(certificate_rejected) if the server is not who it should be; Error(not_authorised) if
   // it refuses our certificate; Error(protocol) for what is no HTTP. A connection that the server closed
-  // while it was idle is opened again, and the request sent once more.
+  // while it was idle is opened again, and the request sent once more. Interim answers (100 to 199) are
+  // passed over.
   Response exchange(const Outgoing& request, std::chrono::steady_clock::time_point deadline);
+  // From any thread: the exchange that runs fails, and every later one.
+  void give_up();
   // Closes the connection; the next exchange opens another.
   void close();
 

@@ -46,9 +46,12 @@ void Connections::close(Connection& connection, Reason reason) {
   connection.close(reason);
 }
 
-// Sends away the one that has waited longest, of this address or of all. False if nobody waits.
+// Sends away the one that has waited longest, of this address or of all: first of those that have not shown
+// who they are yet, then of the idle ones, then of those that are slow. False if nobody waits.
 bool Connections::make_room(const std::string* address) {
-  auto rank = [](const Connection& c) { return std::tuple(c.stage != Stage::idle, c.since); };
+  auto rank = [](const Connection& c) {
+    return std::tuple(c.stage != Stage::handshake, c.stage != Stage::idle, c.since);
+  };
   Connection* first = nullptr;
   for (auto& [number, connection] : table_) {
     bool may_go = !connection.is_closed && waits_for_client(connection.stage) &&

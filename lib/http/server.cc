@@ -27,13 +27,13 @@ constexpr std::size_t kOtherFiles = 128;
 Limits with_enough_files(Limits limits) {
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  rlim_t wanted = limits.connections + kOtherFiles;
+  rlim_t wanted = limits.connections * limits.servers + kOtherFiles;
   if (files.rlim_cur < wanted) {
     files.rlim_cur = std::min(wanted, files.rlim_max);
     setrlimit(RLIMIT_NOFILE, &files);
-    limits.connections = std::min<std::size_t>(
-        limits.connections, files.rlim_cur - std::min<rlim_t>(files.rlim_cur / 2, kOtherFiles));
   }
+  std::size_t for_connections = files.rlim_cur - std::min<rlim_t>(files.rlim_cur / 2, kOtherFiles);
+  limits.connections = std::min(limits.connections, for_connections / limits.servers);
   return limits;
 }
 

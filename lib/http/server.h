@@ -30,10 +30,12 @@ struct Limits {
   std::chrono::milliseconds answer{120'000};
   std::chrono::milliseconds writing{30'000};
   std::chrono::milliseconds idle{60'000};
-  // Beyond these the one that has waited longest gives way: an idle connection first, then one that has not
-  // sent a complete request. If all are being answered, the new one is closed.
+  // Beyond these the one that has waited longest gives way: first one in its handshake, then an idle one,
+  // then one that has not sent a complete request. If all are being answered, the new one is closed.
   std::size_t connections = 2000;
   std::size_t connections_per_address = 2000;
+  // How many servers of this process share its files: each takes no more than its part.
+  std::size_t servers = 1;
   // 429 beyond; none: no limit. A second's worth may come at once.
   std::optional<unsigned> requests_per_second_per_address{};
 };

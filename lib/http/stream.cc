@@ -60,6 +60,12 @@ Stream::Stream(Socket socket) : socket_(std::move(socket)) {
   socket_.set_option(asio::ip::tcp::no_delay(true));
 }
 
+asio::awaitable<void> Stream::wait(Socket::wait_type what) {
+  boost::system::error_code error;
+  co_await socket_.async_wait(what, asio::redirect_error(use_awaitable, error));
+  if (error) throw std::system_error(error);
+}
+
 // Runs one of OpenSSL's calls until it is done; 0 at the end of the stream.
 template <typename Call>
 asio::awaitable<int> Stream::drive(Call call) {
@@ -73,10 +79,10 @@ asio::awaitable<int> Stream::drive(Call call) {
     if (result > 0) co_return result;
     switch (SSL_get_error(ssl_.get(), result)) {
       case SSL_ERROR_WANT_READ:
-        co_await socket_.async_wait(Socket::wait_read, use_awaitable);
+        co_await wait(Socket::wait_read);
         break;
       case SSL_ERROR_WANT_WRITE:
-        co_await socket_.async_wait(Socket::wait_write, use_awaitable);
+        co_await wait(Socket::wait_write);
         break;
       case SSL_ERROR_ZERO_RETURN:
         co_return 0;
@@ -110,7 +116,7 @@ asio::awaitable<void> Stream::shake_hands(SslPtr ssl) {
 
 asio::awaitable<void> Stream::wait_readable() {
   if (ssl_ && SSL_has_pending(ssl_.get()) == 1) co_return;
-  co_await socket_.async_wait(Socket::wait_read, use_awaitable);
+  co_await wait(Socket::wait_read);
 }
 
 asio::awaitable<std::size_t> Stream::read_some(std::span<std::uint8_t> buffer) {
@@ -138,7 +144,9 @@ asio::awaitable<void> Stream::write(BytesView bytes) {
       written = static_cast<std::size_t>(result);
     } else {
       auto source = asio::buffer(bytes.data(), bytes.size());
-      written = co_await socket_.async_write_some(source, use_awaitable);
+      boost::system::error_code error;
+      written = co_await socket_.async_write_some(source, asio::redirect_error(use_awaitable, error));
+      if (error) throw std::system_error(error);
     }
     bytes = bytes.subspan(written);
   }

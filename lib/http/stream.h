@@ -40,6 +40,7 @@ class Stream {
   asio::any_io_executor executor() { return socket_.get_executor(); }
 
  private:
+  asio::awaitable<void> wait(asio::ip::tcp::socket::wait_type what);
   template <typename Call>
   asio::awaitable<int> drive(Call call);
 

@@ -68,6 +68,29 @@ make_line() {
   [[ ! -e elsewhere/device.key ]]
 }
 
+@test "provision --shared: nothing is asked for that could not be kept, and what was kept is not asked for again" {
+  make_gateway
+  start_gateway
+  fleetroot-gateway credentials create --home gw --environment test --out credentials.zip --url "$test"
+  wait_for has_logged '.event == "trust.reloaded"'
+  used() { fleetroot-gateway credentials list --home gw --json | jq .used; }
+
+  (ulimit -f 32 && refused 74 'cannot write' fleetroot-station provision --shared credentials.zip --device-id test-7)
+  [[ $(used) == 0 ]]
+  [[ -z $(devices_in test) ]]
+
+  fleetroot-station provision --shared credentials.zip --device-id test-7
+  [[ $(used) == 1 && ! -e test-7/answer.p12 ]]
+  # As if the power had gone when the answer was on disk, and nothing else.
+  openssl pkcs12 -export -inkey test-7/device.key -in test-7/device.pem -certfile test-7/gateway-root.pem -passout pass: \
+    -out answer.p12
+  rm test-7/device.*
+  mv answer.p12 test-7/
+  run -0 fleetroot-station provision --shared credentials.zip --device-id test-7
+  [[ $output == *"PASS test-7"* ]]
+  [[ $(used) == 1 && ! -e test-7/answer.p12 ]]
+}
+
 @test "provision --shared: what is no archive, and what may make no device" {
   make_gateway
   start_gateway

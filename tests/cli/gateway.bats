@@ -103,6 +103,8 @@ make_world() {
 
   [[ $(as dev production /events --data '{') == *'"code":"bad_json"'* ]]
   [[ $(as dev production /events --data '[]') == *'"code":"bad_json"'* ]]
+  python3 -c 'print("{\"a\":" + "[" * 500000 + "]" * 500000 + "}")' >deep
+  [[ $(as dev production /events --data-binary @deep) == *'"code":"bad_json"'* ]]
   [[ $(as dev production /nowhere) == *'"code":"not_found"'* ]]
   as dev production /events --data-binary @large -o /dev/null -w '%{http_code}\n' >code || true
   wait_for has_logged '.reason == "body_too_large"'
@@ -198,7 +200,14 @@ import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers['Content-Length'])).decode()
-        text = f"{self.path} {self.headers.get_all('X-Fleetroot-Device-Id')} {self.headers['X-Own']} {body}".encode()
+        if self.path == '/odd':  # interim answers, and no word of the connection's end
+            self.wfile.write(b'HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n')
+            text = b'final'
+        else:
+            names = [name for name in self.headers if '_' in name or name.lower() == 'x-hop']
+            text = f"{names} {self.path} {self.headers.get_all('X-Fleetroot-Device-Id')} {self.headers['X-Own']} {body}".encode()
+        if self.path == '/reset':
+            return
         self.send_response(201)
         self.send_header('Content-Length', str(len(text)))
         self.end_headers()
@@ -213,13 +222,69 @@ PYTHON
   sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
   start_gateway
 
-  run -0 as dev production '/jobs?x=1' --data hello -H 'x-fleetroot-device-id: 1FLEET-999' -H 'X-Own: mine' -w ' %{http_code}'
+  run -0 as dev production '/jobs?x=1' --data hello -H 'x-fleetroot-device-id: 1FLEET-999' -H 'X_Fleetroot_Device_Id: 1FLEET-999' \
+    -H 'X-Own: mine' -H 'Connection: x-hop' -H 'X-Hop: 1' -w ' %{http_code}'
 
-  [[ $output == "/jobs?x=1 ['1FLEET-1'] mine hello 201" ]]
+  [[ $output == "[] /jobs?x=1 ['1FLEET-1'] mine hello 201" ]]
+  [[ $(as dev production /odd --data hello) == final ]]
+  [[ $(as dev production /jobs --data x) == *" x" ]]
   [[ $(as dev production /whoami | jq -r .device_id) == 1FLEET-1 ]]
   kill "$upstream"
   wait "$upstream" || true
   [[ $(as dev production /jobs --data x) == *upstream_unreachable* ]]
+}
+
+@test "a service that breaks off, or never answers, costs its request and nothing else" {
+  make_world
+  cat >upstream.py <<'PYTHON'
+import socket, struct, sys, threading
+def serve(connection):
+    head = connection.recv(100)
+    print(head.split(b' ')[1].decode(), file=sys.stderr, flush=True)
+    if b'/silent' in head:
+        threading.Event().wait()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    connection.close()  # with a reset
+listener = socket.create_server(('127.0.0.1', 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+PYTHON
+  python3 upstream.py >port 2>seen 3>&- &
+  upstream=$!
+  wait_for grep -q . port
+  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
+  start_gateway
+  head --bytes 1000000 /dev/zero >large
+
+  for i in 1 2 3 4 5 6; do
+    [[ $(as dev production "/reset$i" --data-binary @large) == *upstream_unreachable* ]]
+  done
+  [[ $(grep -c reset seen) == 6 ]]
+  # One device cannot take all connections: the fifth is told so at once.
+  for i in 1 2 3 4; do as dev production /silent >/dev/null 2>&1 3>&- & done
+  silent() { (($(grep -c silent seen) == 4)); }
+  wait_for silent
+  [[ $(as dev production /silent --max-time 5) == *"too many requests"* ]]
+  begin=$SECONDS
+  stop_gateway
+  ((SECONDS - begin < 15))
+  kill "$upstream"
+}
+
+@test "a server's certificate is renewed while it serves" {
+  make_world
+  echo '+0' >clock
+  export FAKETIME_TIMESTAMP_FILE=$PWD/clock FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1
+  LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 start_gateway
+  unset FAKETIME_TIMESTAMP_FILE
+  cp gw/environments/production/server.pem before.pem
+  echo '+300d' >clock
+  wait_for has_logged '.event == "server.renewed" and .environment == "production"'
+
+  openssl s_client -connect "${production#https://}" -cert dev.pem -key dev.key </dev/null 2>/dev/null | openssl x509 >served.pem || true
+  run ! cmp before.pem gw/environments/production/server.pem
+  cmp served.pem gw/environments/production/server.pem
 }
 
 @test "Fleet Roots: linted, in one environment only, taken back" {

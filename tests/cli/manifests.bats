@@ -1,0 +1,148 @@
+#!/usr/bin/env bats
+# What a factory says it has delivered: the gateway believes the CA that made it, and nobody else.
+load factory
+load gateway
+
+pki=$BATS_TEST_DIRNAME/software-pki
+
+# A gateway that trusts the files of factory/ in production, and a device of them in dev.pem, dev.key.
+make_world() {
+  make_gateway
+  mkdir factory
+  "$pki" root factory "Fleet Root"
+  "$pki" device factory 1FLEET-1 dev
+  fleetroot-gateway fleet-root add --home gw --environment production factory/root.pem
+}
+
+be_strict() {
+  sed -i '/^\[environment.production\]/,/^strict/s/^strict = false/strict = true/' gw/gateway.toml
+  grep -q '^strict = true' gw/gateway.toml
+}
+
+import() {
+  fleetroot-gateway manifest import --home gw --environment production --ca-certificate factory/ca.pem "$@"
+}
+
+digest() {
+  openssl dgst -sha256 -r | cut -d ' ' -f 1
+}
+
+# entry FILE ID [SUPERSEDES [STATUS]]: what a manifest says of the certificate in FILE.pem
+entry() {
+  jq -n --arg id "$2" --arg supersedes "${3:-}" --arg status "${4:-issued}" \
+    --arg key "$(openssl x509 -in "$1.pem" -noout -pubkey | openssl pkey -pubin -outform DER | digest)" \
+    --arg certificate "$(openssl x509 -in "$1.pem" -outform DER | digest)" \
+    '{device_id: $id, public_key_sha256: $key, certificate_sha256: $certificate, issued_at: "2026-11-25T00:00:00Z",
+      supersedes: $supersedes, status: $status}'
+}
+
+# manifest NAME CREATED SIGNER ENTRY…: NAME.manifest, signed with SIGNER.pem and SIGNER.key
+manifest() {
+  printf '%s\n' "${@:4}" | jq -cs --arg created "$2" \
+    '{format: "fleetroot-manifest/1", order: "PO-1", created: $created, devices: .}' >"$1.json"
+  openssl cms -sign -binary -nodetach -keyid -nosmimecap -md sha256 -signer "$3.pem" -inkey "$3.key" -outform DER \
+    -in "$1.json" -out "$1.manifest"
+}
+
+@test "a strict environment admits what the factory's own manifest names, and nobody before it came" {
+  make_factory 1FLEET0000000001 1FLEET0000000002
+  make_token dev-1
+  provision dev-1 1FLEET0000000001
+  fleetroot-ca ledger export --home ca --order PO-1 --out order.manifest
+  make_token dev-2
+  provision dev-2 1FLEET0000000002
+  make_gateway
+  be_strict
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+  start_gateway
+  whoami() {
+    on_token "$1" fleetroot-station verify --home st --device-id "$2" --gateway "$production" \
+      --gateway-ca gw/environments/production/gateway-root.pem --token "$(token_uri "$1")"
+  }
+
+  run ! whoami dev-1 1FLEET0000000001
+  wait_for has_logged '.reason == "not_on_manifest"'
+  run -0 fleetroot-gateway manifest import --home gw --environment production --ca-certificate ca/issuing-ca.pem order.manifest
+  [[ $output == "imported: order PO-1, 1 certificates" ]]
+  run -0 fleetroot-gateway manifest import --home gw --environment production --ca-certificate ca/issuing-ca.pem order.manifest
+  [[ $output == "already here"* ]]
+  whoami dev-1 1FLEET0000000001
+  run ! whoami dev-2 1FLEET0000000002
+  [[ $(devices_in production | jq -r .device_id) == 1FLEET0000000001 ]]
+}
+
+@test "a manifest is taken from a CA of this environment, unchanged, and never an older one" {
+  make_world
+  mkdir other
+  "$pki" root other "Other Root"
+  manifest good 2026-11-25T02:00:00Z factory/ca "$(entry dev 1FLEET-1)"
+  manifest older 2026-11-25T01:00:00Z factory/ca
+  manifest foreign 2026-11-25T03:00:00Z other/ca
+  manifest by-device 2026-11-25T03:00:00Z dev "$(entry dev 1FLEET-1)"
+  sed 's/1FLEET-1/1FLEET-2/' good.manifest >altered.manifest
+  cat factory/ca.pem dev.pem >both.pem
+
+  refused 65 'no CA that this environment knows' import foreign.manifest
+  refused 65 'does not chain' fleetroot-gateway manifest import --home gw --environment production \
+    --ca-certificate other/ca.pem foreign.manifest
+  refused 65 'is not the certificate of a CA' import --ca-certificate both.pem by-device.manifest
+  refused 65 'does not verify' import altered.manifest
+  refused 65 'no signed document' import good.json
+  refused 65 'no CA that this environment knows' fleetroot-gateway manifest import --home gw --environment test good.manifest
+  run -0 import good.manifest
+  refused 65 'one from 2026-11-25T02:00:00Z is here' import older.manifest
+}
+
+@test "a revoked CA delivers nothing any more" {
+  make_world
+  manifest good 2026-11-25T02:00:00Z factory/ca "$(entry dev 1FLEET-1)"
+  "$pki" root-crl factory 1 root-crl.pem factory/ca.pem
+  fleetroot-gateway crl import --home gw --environment production root-crl.pem
+
+  refused 65 'is revoked' import good.manifest
+}
+
+@test "a new key under a known name: alarmed until a manifest says rework; the old one is superseded" {
+  make_world
+  "$pki" device factory 1FLEET-1 new
+  start_gateway
+  [[ $(as dev production /whoami | jq -r .standing) == joined ]]
+
+  run ! as new production /whoami
+  wait_for has_logged '.event == "alarm" and .reason == "device_id_taken"'
+  manifest first 2026-11-25T01:00:00Z factory/ca "$(entry new 1FLEET-1)"
+  run -0 import first.manifest
+  run ! as new production /whoami
+  manifest second 2026-11-25T02:00:00Z factory/ca "$(entry new 1FLEET-1 5e01)"
+  run -0 import second.manifest
+  wait_for has_logged '.event == "trust.reloaded"'
+
+  [[ $(as new production /whoami | jq -r .standing) == reworked ]]
+  run ! as dev production /whoami
+  wait_for has_logged '.reason == "superseded"'
+}
+
+@test "delta lists: only over the complete one that they belong to" {
+  make_factory 1FLEET0000000001
+  make_token dev-1
+  provision dev-1 1FLEET0000000001
+  make_gateway
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+  fleetroot-ca crl publish --home ca
+  cp ca/crl.pem complete.pem
+  fleetroot-ca cert revoke --home ca --device-id 1FLEET0000000001 --reason keyCompromise
+  fleetroot-ca crl publish --home ca --delta
+  import_list() {
+    fleetroot-gateway crl import --home gw --environment production --ca-certificate ca/issuing-ca.pem "$1"
+  }
+
+  refused 65 'import the complete list first' import_list ca/delta-crl.pem
+  run -0 import_list complete.pem
+  run -0 import_list ca/delta-crl.pem
+
+  start_gateway
+  run ! on_token dev-1 fleetroot-station verify --home st --device-id 1FLEET0000000001 --gateway "$production" \
+    --gateway-ca gw/environments/production/gateway-root.pem --token "$(token_uri dev-1)"
+  wait_for has_logged '.reason == "revoked"'
+  [[ -z $(devices_in production) ]]
+}
