@@ -136,7 +136,7 @@ manifest() {
     fleetroot-gateway crl import --home gw --environment production --ca-certificate ca/issuing-ca.pem "$1"
   }
 
-  refused 65 'import the complete list first' import_list ca/delta-crl.pem
+  refused 65 'delta to number 1, which is not here' import_list ca/delta-crl.pem
   run -0 import_list complete.pem
   run -0 import_list ca/delta-crl.pem
 

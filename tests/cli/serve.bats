@@ -186,6 +186,8 @@ os.kill(int(sys.argv[2]), signal.SIGTERM)
 while True:  # until nobody is let in any more
     try:
         socket.create_connection((host, int(port))).close()
+    except ConnectionResetError:
+        pass  # it waited to be accepted when the door closed
     except ConnectionRefusedError:
         break
 client.sendall(b'nonsense')
