@@ -111,6 +111,41 @@ make_world() {
   has_logged '.reason == "bad_json" and .who == "1FLEET-1"'
 }
 
+@test "slow clients are sent away with their reason, and strangers do not push devices out" {
+  make_world
+  ulimit -n 300
+  start_gateway
+  as dev production /whoami
+  # A request that never ends.
+  (printf 'GET / HT'; sleep 60 3>&- & echo $! >hold.pid; wait) |
+    openssl s_client -connect "${production#https://}" -cert dev.pem -cert_chain factory/ca.pem -key dev.key -quiet >slow.log 2>&1 3>&- &
+  cat >crowd.py <<'PYTHON'
+import socket, ssl, sys
+context = ssl.create_default_context(cafile='gw/environments/production/gateway-root.pem')
+context.load_cert_chain('dev.pem', 'dev.key')
+host, port = sys.argv[1].split(':')
+device = context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
+def whoami():
+    device.sendall(b'GET /whoami HTTP/1.1\r\nHost: x\r\n\r\n')
+    return device.recv(4096)
+assert b' 200 ' in whoami()
+strangers = []
+for _ in range(250):
+    try:
+        strangers.append(socket.create_connection((host, int(port))))
+    except ConnectionResetError:
+        pass
+assert b' 200 ' in whoami()
+PYTHON
+  python3 crowd.py "${production#https://}"
+  exec 5<>"/dev/tcp/127.0.0.1/${production##*:}"
+  wait_for has_logged '.event == "connection.refused" and .reason == "handshake_timeout"'
+  exec 5>&-
+  wait_for has_logged '.event == "request.refused" and .reason == "request_timeout"'
+  kill "$(<hold.pid)" || true
+  [[ $(devices_in production | jq -r .device_id) == 1FLEET-1 ]]
+}
+
 @test "another key under a known name: refused and alarmed" {
   make_world
   "$pki" device factory 1FLEET-1 twin
@@ -313,6 +348,8 @@ PYTHON
   [[ $output == *"already trusts"* ]]
   refused 65 'Fleet Root of the environment production' \
     fleetroot-gateway fleet-root add --home gw --environment test factory/root.pem
+  refused 65 'shares devices with a Fleet Root of the environment production' \
+    fleetroot-gateway fleet-root add --home gw --environment test factory/ca.pem
   fingerprint=$(openssl x509 -in factory/root.pem -outform DER | sha256sum | cut -c1-16)
   fleetroot-gateway fleet-root list --home gw --json | jq -es "any(.fingerprint | startswith(\"$fingerprint\"))"
   root remove --fingerprint "$fingerprint"
@@ -329,6 +366,8 @@ PYTHON
   [[ ! -e x ]]
   sed -i 's/^strict/strickt/' gw/gateway.toml
   refused 78 'strickt is not a known key' fleetroot-gateway config check --home gw
+  sed -i 's/^strickt/strict/; /^\[environment.production\]/a device_root_key_id = "01"' gw/gateway.toml
+  refused 78 'allows shared credentials' fleetroot-gateway config check --home gw
 }
 
 @test "connections that wait cost little, and new ones are still admitted" {
