@@ -7,8 +7,8 @@
 
 namespace fleetroot {
 
-// A library context with parts of OpenSSL's own default provider in it: the SHA-2 family, what TLS 1.2 and 1.3
-// encrypt and agree on keys with, and of keys EC, RSA and Ed25519, read and written only as
+// A library context with parts of OpenSSL's own default provider in it: the SHA-2 family, what TLS 1.2
+// and 1.3 encrypt and agree on keys with, and of keys EC, RSA and Ed25519, read and written only as
 // SubjectPublicKeyInfo in DER. A certificate that has another key parses, and has no key then. The keys of
 // tokens sign here (pkcs11/provider.h), and in no other context. Made on first use, lives as long as the
 // process; any thread. PKCS#11 modules keep OpenSSL's own context. Error(internal) if OpenSSL refuses.
