@@ -22,6 +22,7 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr int kBacklog = 256;
+constexpr int kPauseMilliseconds = 100;
 constexpr std::uint8_t kResult = 0;
 constexpr std::uint8_t kRefusal = 1;
 
@@ -167,6 +168,7 @@ void answer_front(int listener, int lifeline, const Answer& answer) {
     if (events[0].revents != 0) break;
     if (events[1].revents == 0) continue;
     FileDescriptor connection(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection) poll(events, 1, kPauseMilliseconds);  // no file to be had: others must go first
     if (!connection || !is_same_user(connection.get())) continue;
     conversations.begin(std::move(connection), answer);
   }

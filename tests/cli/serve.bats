@@ -49,6 +49,24 @@ make_request() {
     --data-binary nonsense) == 400 ]]
 }
 
+@test "a station renews over the LAN, and again where the answer was lost" {
+  make_factory DEV-1
+  make_token DEV-1
+  export FAKETIME=+730d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
+  begin_serving
+  fleetroot-station renew --home st --ca "$url"
+  run ! cmp -s st-01.pem st/station.pem
+  cp st/station.pem renewed.pem
+
+  # It comes with the old certificate, whose key is still the station's.
+  cp st-01.pem st/station.pem
+  fleetroot-station renew --home st --ca "$url"
+
+  cmp st/station.pem renewed.pem
+  provision DEV-1 DEV-1 --ca "$url"
+  unset FAKETIME LD_PRELOAD
+}
+
 @test "a station's revocation is there at once" {
   make_factory DEV-1 DEV-2
   make_token DEV-1 DEV-2
