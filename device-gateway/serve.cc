@@ -38,7 +38,6 @@ struct Running {
   const EnvironmentSettings* environment;
   CertifiedKey root;
   CertifiedKey server;
-  PublicKey server_key;
   std::unique_ptr<Front> front{};
 
   // Devices pin the root: it need not be sent.
@@ -48,7 +47,8 @@ struct Running {
 // Whether the server's certificate was near its end, and is a new one now.
 bool renew_if_due(Running& running, const Home& home, const Settings& settings, Time now) {
   if (!is_due(running.server.certificate, now)) return false;
-  Certificate renewed = make_server_certificate(settings.names, running.server_key, running.root, now);
+  Certificate renewed =
+      make_server_certificate(settings.names, running.server.certificate.public_key(), running.root, now);
   write_file(home.file(running.environment->name, "server.pem"), renewed.pem());
   running.server.certificate = std::move(renewed);
   return true;
@@ -58,8 +58,7 @@ Running open_keys(const Home& home, const EnvironmentSettings& environment,
                   const pkcs11::SigningToken& token) {
   return {.environment = &environment,
           .root = open_key(home, environment.name, "gateway-root.pem", token, environment.root_key),
-          .server = open_key(home, environment.name, "server.pem", token, environment.server_key),
-          .server_key = token.key(environment.server_key).public_key};
+          .server = open_key(home, environment.name, "server.pem", token, environment.server_key)};
 }
 
 class Watch {
