@@ -44,7 +44,10 @@ std::string read_member(const fs::path& path, const char* name) {
 }
 
 std::map<std::string, std::string> read_archive(const fs::path& path) {
-  if (!read_file(path).starts_with("PK")) throw bad_archive(path, "it is no ZIP");
+  std::string bytes = read_file(path);
+  bool is_zip = bytes.starts_with("PK");
+  wipe(bytes.data(), bytes.size());
+  if (!is_zip) throw bad_archive(path, "it is no ZIP");
   std::map<std::string, std::string> members;
   for (const char* name : {"autoprov.url", "autoprov_credentials.p12", "server_ca.pem"}) {
     members[name] = read_member(path, name);
