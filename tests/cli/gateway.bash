@@ -5,6 +5,17 @@ make_gateway() {
   fleetroot-gateway init --home gw --name gw.example.test --name 127.0.0.1 --environment production --environment test
 }
 
+pki=$(dirname "${BASH_SOURCE[0]}")/software-pki
+
+# A gateway that trusts the files of factory/ in production, and a device of them in dev.pem, dev.key.
+make_world() {
+  make_gateway
+  mkdir factory
+  "$pki" root factory "Fleet Root"
+  "$pki" device factory 1FLEET-1 dev
+  fleetroot-gateway fleet-root add --home gw --environment production factory/root.pem
+}
+
 # start_gateway [OPTION…]: its addresses in $production and $test, its metrics in $metrics, its log in gw.log
 start_gateway() {
   fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --listen test=127.0.0.1:0 --metrics 127.0.0.1:0 \

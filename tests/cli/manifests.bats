@@ -3,17 +3,6 @@
 load factory
 load gateway
 
-pki=$BATS_TEST_DIRNAME/software-pki
-
-# A gateway that trusts the files of factory/ in production, and a device of them in dev.pem, dev.key.
-make_world() {
-  make_gateway
-  mkdir factory
-  "$pki" root factory "Fleet Root"
-  "$pki" device factory 1FLEET-1 dev
-  fleetroot-gateway fleet-root add --home gw --environment production factory/root.pem
-}
-
 be_strict() {
   sed -i '/^\[environment.production\]/,/^strict/s/^strict = false/strict = true/' gw/gateway.toml
   grep -q '^strict = true' gw/gateway.toml

@@ -38,7 +38,8 @@ step() {
   local id=FLEET-$((RANDOM % 4 + 1))
   case $((RANDOM % 10)) in
     [0-4])
-      as "$id.$((RANDOM % keys[$id] + 1))" production /whoami >/dev/null 2>&1 || true
+      # Let in or not; the gateway must live.
+      as "$id.$((RANDOM % keys[$id] + 1))" production /whoami >/dev/null 2>&1 || kill -0 "$gateway"
       ;;
     5)
       [[ -n ${scrapped[$id]:-} ]] && return
@@ -64,7 +65,7 @@ step() {
       import manifest order.manifest 3>&- &
       local importer=$!
       read -rt "0.00$((RANDOM % 9))" <> <(:) || true
-      kill -9 "$importer" 2>/dev/null || true
+      kill -9 "$importer" 2>/dev/null || wait "$importer" # if it was done before, it has done well
       ;;
   esac
 }
