@@ -26,19 +26,15 @@ void AuditLog::append(std::string_view event, Time now, nlohmann::json details) 
   Checkpoint last = checkpoint();
   std::string digest = digest_of(last.digest, entry);
   long long sequence = last.sequence + 1;
-  with_store_errors([&] {
-    database_.sql() << "INSERT INTO log (sequence, entry, digest) VALUES (:sequence, :entry, :digest)",
-        soci::use(sequence), soci::use(entry), soci::use(digest);
-  });
+  database_.change("INSERT INTO log (sequence, entry, digest) VALUES (:sequence, :entry, :digest)",
+                   soci::use(sequence), soci::use(entry), soci::use(digest));
 }
 
 Checkpoint AuditLog::checkpoint() {
-  return with_store_errors([&] {
-    Checkpoint last{.sequence = 0, .digest = kBeginning};
-    database_.sql() << "SELECT sequence, digest FROM log ORDER BY sequence DESC LIMIT 1",
-        soci::into(last.sequence), soci::into(last.digest);
-    return last;
-  });
+  Checkpoint last{.sequence = 0, .digest = kBeginning};
+  database_.row("SELECT sequence, digest FROM log ORDER BY sequence DESC LIMIT 1", soci::into(last.sequence),
+                soci::into(last.digest));
+  return last;
 }
 
 Checkpoint AuditLog::verify(const std::function<void(const LogEntry&)>& look) {

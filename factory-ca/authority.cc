@@ -153,7 +153,7 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
     ledger.certificates.reserve(record_of(linted, signer, kind, subject, plan, standing.revoked));
     transaction.commit();
   }
-  Certificate certificate = sign(std::move(linted), signer.key, signer.public_key);
+  Certificate certificate = Certificate::from_der(sign(std::move(linted), signer.key, signer.public_key));
   WriteTransaction transaction = ledger.write();
   if (!ledger.certificates.commit(serial, certificate, now)) {
     throw Error(ErrorCode::busy, fmt::format("{} is being certified by another process", subject),
@@ -192,7 +192,7 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
     ledger.certificates.reserve(next);
     transaction.commit();
   }
-  Certificate certificate = sign(std::move(linted), signer.key, signer.public_key);
+  Certificate certificate = Certificate::from_der(sign(std::move(linted), signer.key, signer.public_key));
   WriteTransaction transaction = ledger.write();
   Standing still = ledger.certificates.standing(SubjectKind::station, station);
   if (!still.issued || still.issued->serial != current->serial) throw overtaken();

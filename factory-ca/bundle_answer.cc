@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <mutex>
+#include <thread>
 
 #include "factory-ca/carried_request.h"
 #include "lib/media/signed_document.h"
@@ -12,6 +15,9 @@ namespace fleetroot::ca {
 namespace {
 
 namespace fs = std::filesystem;
+
+// As many as a signer may decide about together.
+constexpr std::size_t kTogether = 64;
 
 fs::path media_directory(const Home& home) {
   fs::path path = home.file("media");
@@ -54,11 +60,7 @@ AnsweredBundle BundleAnswers::answer(BytesView document, const Progress& progres
   }
   refuse_unless_next(bundle, ledger_);
   if (!accept_expired_) refuse_if_expired(bundle, clock_.now());
-  std::vector<media::Answer> answers;
-  for (const media::CarriedRequest& request : bundle.content.requests) {
-    answers.push_back(decide(request, bundle));
-    progress(answers.size(), bundle.content.requests.size());
-  }
+  std::vector<media::Answer> answers = decide_all(bundle, progress);
   count(answers, answered);
   answered.reply =
       media::sign_document(as_bytes(reply_to(bundle, std::move(answers))), issuing_, signer_.key);
@@ -80,13 +82,45 @@ Bytes BundleAnswers::earlier_reply(const BundleRecord& record) const {
   return {reply.begin(), reply.end()};
 }
 
+// Many at a time, whose reservations and commits become durable together. The first failure that is no answer
+// ends it; what was decided by then is in the ledger.
+std::vector<media::Answer> BundleAnswers::decide_all(const ReceivedBundle& bundle, const Progress& progress) {
+  const std::vector<media::CarriedRequest>& requests = bundle.content.requests;
+  std::vector<std::optional<media::Answer>> decided(requests.size());
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;  // guards what follows
+  std::size_t done = 0;
+  std::exception_ptr failure;
+  auto work = [&] {
+    for (std::size_t i = next++; i < requests.size(); i = next++) {
+      try {
+        decided[i] = decide(requests[i], bundle);
+        std::lock_guard lock(mutex);
+        progress(++done, requests.size());
+      } catch (...) {
+        next = requests.size();
+        std::lock_guard lock(mutex);
+        if (!failure) failure = std::current_exception();
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    while (threads.size() < std::min(kTogether, requests.size())) threads.emplace_back(work);
+  }
+  if (failure) std::rethrow_exception(failure);
+  std::vector<media::Answer> answers;
+  for (std::optional<media::Answer>& answer : decided) answers.push_back(*std::move(answer));
+  return answers;
+}
+
 media::Answer BundleAnswers::decide(const media::CarriedRequest& request, const ReceivedBundle& bundle) {
   media::Answer answer{.device_id = request.device_id,
                        .request = sha256_hex(request.message),
                        .certificate = {},
                        .refusal = {}};
   try {
-    answer.certificate = issue_carried(request, bundle, signer_, issuing_, issuer_);
+    answer.certificate = issue_carried(request, bundle, issuer_);
   } catch (const Error& error) {
     // What is wrong with the CA is no answer to a device: the bundle waits until that is put right.
     static constexpr std::array kOurs{

@@ -12,7 +12,7 @@
 
 namespace fleetroot::ca {
 
-// How many of how many requests are decided.
+// How many of how many requests are decided. Called from several threads, one at a time.
 using Progress = std::function<void(std::size_t done, std::size_t all)>;
 
 struct AnsweredBundle {
@@ -40,6 +40,7 @@ class BundleAnswers {
 
  private:
   Bytes earlier_reply(const BundleRecord& record) const;
+  std::vector<media::Answer> decide_all(const ReceivedBundle& bundle, const Progress& progress);
   media::Answer decide(const media::CarriedRequest& request, const ReceivedBundle& bundle);
   std::string reply_to(const ReceivedBundle& bundle, std::vector<media::Answer> answers) const;
   std::size_t record(const ReceivedBundle& bundle, const std::string& reply_digest);

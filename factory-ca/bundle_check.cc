@@ -28,7 +28,11 @@ ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certific
                             content.station.text(), station->subject),
                 "a station sends its own bundles alone: find out how this one was made");
   }
-  return {.content = std::move(content), .digest = sha256_hex(document), .station = *std::move(station)};
+  cmp::Sender sender{.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
+  return {.content = std::move(content),
+          .digest = sha256_hex(document),
+          .station = *std::move(station),
+          .sender = std::move(sender)};
 }
 
 void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger) {

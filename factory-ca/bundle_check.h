@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "factory-ca/ledger.h"
+#include "lib/cmp/responder.h"
 #include "lib/media/request_bundle.h"
 
 namespace fleetroot::ca {
@@ -15,6 +16,7 @@ struct ReceivedBundle {
   media::RequestBundle content;
   std::string digest;         // SHA-256 of the whole document
   CertificateRecord station;  // who signed it
+  cmp::Sender sender;         // the same, as who signs the requests in it
 };
 
 // Signed by an enrolled station that is not revoked, in its own name, and for the CA with this certificate.

@@ -7,17 +7,15 @@ namespace {
 
 std::optional<BundleRecord> select_one(Database& database, const std::string& where,
                                        const std::string& value) {
-  return with_store_errors([&]() -> std::optional<BundleRecord> {
-    BundleRecord record;
-    database.sql() << fmt::format(
-        "SELECT station, signer, sequence, digest, reply_digest, order_id, answered_at FROM bundles WHERE {}",
-        where),
-        soci::use(value), soci::into(record.station), soci::into(record.signer), soci::into(record.sequence),
-        soci::into(record.digest), soci::into(record.reply_digest), soci::into(record.order),
-        soci::into(record.answered_at);
-    if (!database.sql().got_data()) return std::nullopt;
-    return record;
-  });
+  BundleRecord record;
+  bool found =
+      database.row(fmt::format("SELECT station, signer, sequence, digest, reply_digest, order_id, "
+                               "answered_at FROM bundles WHERE {}",
+                               where),
+                   soci::use(value), soci::into(record.station), soci::into(record.signer),
+                   soci::into(record.sequence), soci::into(record.digest), soci::into(record.reply_digest),
+                   soci::into(record.order), soci::into(record.answered_at));
+  return found ? std::optional(record) : std::nullopt;
 }
 
 }  // namespace

@@ -22,51 +22,15 @@ void refuse_unless_for(const DeviceId& device_id, const CertificateRequest& requ
               "find out who made this bundle, and have it exported again");
 }
 
-// What the responder, which authenticates the message, asks and hears.
-class Carrier : public cmp::Authority {
- public:
-  Carrier(const media::CarriedRequest& carried, const ReceivedBundle& bundle, Issuer& issuer)
-      : carried_(carried), bundle_(bundle), issuer_(issuer) {}
-
-  cmp::Sender authenticate(BytesView sender_key_id) override {
-    if (to_hex(sender_key_id) != bundle_.station.key_id) throw not_from(bundle_);
-    return {.name = bundle_.station.subject,
-            .certificate = Certificate::from_der(bundle_.station.certificate)};
-  }
-
-  cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
-                    BytesView /*transaction_id*/) override {
-    try {
-      refuse_unless_for(carried_.device_id, request);
-      certificate =
-          issuer_.issue({.sender = sender.name, .request = request, .order = bundle_.content.order});
-    } catch (const Error& error) {
-      refusal = error;
-      throw;
-    }
-    return {.certificate = *certificate, .chain = {}};
-  }
-
-  void confirm(const cmp::Sender&, const Certificate&, bool) override {}
-
-  std::optional<Certificate> certificate;
-  std::optional<Error> refusal;
-
- private:
-  const media::CarriedRequest& carried_;
-  const ReceivedBundle& bundle_;
-  Issuer& issuer_;
-};
-
 }  // namespace
 
-Certificate issue_carried(const media::CarriedRequest& request, const ReceivedBundle& bundle,
-                          const Signer& signer, const Certificate& issuing, Issuer& issuer) {
-  Carrier carrier(request, bundle, issuer);
-  cmp::Responder responder({.certificate = issuing, .key = signer.key}, carrier);
-  responder.respond(request.message);
-  if (carrier.certificate) return *carrier.certificate;
-  throw carrier.refusal.value_or(not_from(bundle));
+Certificate issue_carried(const media::CarriedRequest& carried, const ReceivedBundle& bundle,
+                          Issuer& issuer) {
+  cmp::Message message = cmp::parse_message(carried.message);
+  if (to_hex(message.header.sender_key_id) != bundle.station.key_id) throw not_from(bundle);
+  CertificateRequest request = cmp::signed_request(message, bundle.sender);
+  refuse_unless_for(carried.device_id, request);
+  return issuer.issue({.sender = bundle.sender.name, .request = request, .order = bundle.content.order});
 }
 
 }  // namespace fleetroot::ca

@@ -7,8 +7,7 @@
 
 namespace fleetroot::ca {
 
-// Throws Error to refuse this request alone.
-Certificate issue_carried(const media::CarriedRequest& request, const ReceivedBundle& bundle,
-                          const Signer& signer, const Certificate& issuing, Issuer& issuer);
+// Throws Error to refuse this request alone. Any thread.
+Certificate issue_carried(const media::CarriedRequest& request, const ReceivedBundle& bundle, Issuer& issuer);
 
 }  // namespace fleetroot::ca

@@ -45,51 +45,39 @@ struct Row {
   }
 };
 
-// Prepares, with the result's columns bound to `row` and whatever `bind` adds.
-template <typename Bind>
-soci::statement select(soci::session& sql, const std::string& where, Row& row, const Bind& bind) {
-  soci::statement statement(sql);
+// Calls `run` with where each column goes, in the order of kColumns.
+bool with_row(Row& row, const auto& run) {
+  using soci::into;
   CertificateRecord& record = row.record;
-  for (std::string* text : {&record.serial, &row.kind, &record.subject, &record.order, &record.sender,
-                            &record.profile, &record.profile_digest, &record.issuer_key_id,
-                            &record.public_key, &record.key_algorithm, &record.key_id}) {
-    statement.exchange(soci::into(*text));
-  }
-  statement.exchange(soci::into(row.not_before));
-  statement.exchange(soci::into(row.not_after));
-  for (std::string* text :
-       {&row.tbs, &row.certificate, &record.statement, &row.state, &record.issued_at, &row.confirmation,
-        &record.confirmed_at, &record.supersedes, &row.revocation_reason, &record.revoked_at}) {
-    statement.exchange(soci::into(*text));
-  }
-  statement.exchange(soci::into(record.generation));
-  statement.exchange(soci::into(record.renewal));
-  bind(statement);
-  statement.alloc();
-  statement.prepare(fmt::format("SELECT {} FROM certificates WHERE {}", kColumns, where));
-  statement.define_and_bind();
-  return statement;
+  return run(
+      into(record.serial), into(row.kind), into(record.subject), into(record.order), into(record.sender),
+      into(record.profile), into(record.profile_digest), into(record.issuer_key_id), into(record.public_key),
+      into(record.key_algorithm), into(record.key_id), into(row.not_before), into(row.not_after),
+      into(row.tbs), into(row.certificate), into(record.statement), into(row.state), into(record.issued_at),
+      into(row.confirmation), into(record.confirmed_at), into(record.supersedes), into(row.revocation_reason),
+      into(record.revoked_at), into(record.generation), into(record.renewal));
 }
 
-template <typename Bind>
-std::optional<CertificateRecord> select_one(Database& database, const std::string& where, const Bind& bind) {
-  return with_store_errors([&]() -> std::optional<CertificateRecord> {
-    Row row;
-    soci::statement statement = select(database.sql(), where, row, bind);
-    if (!statement.execute(true)) return std::nullopt;
-    return row.take();
+std::string select_where(std::string_view where) {
+  return fmt::format("SELECT {} FROM certificates WHERE {}", kColumns, where);
+}
+
+std::optional<CertificateRecord> select_one(Database& database, const std::string& text,
+                                            const auto&... values) {
+  Row row;
+  return with_row(row, [&](auto... columns) { return database.row(text, columns..., soci::use(values)...); })
+             ? std::optional(row.take())
+             : std::nullopt;
+}
+
+void select_each(Database& database, const std::string& text,
+                 const std::function<void(CertificateRecord)>& look, const auto&... values) {
+  Row row;
+  with_row(row, [&](auto... columns) {
+    database.rows(
+        text, [&] { look(row.take()); }, columns..., soci::use(values)...);
+    return true;
   });
-}
-
-auto binding(const std::string& first) {
-  return [&first](soci::statement& statement) { statement.exchange(soci::use(first)); };
-}
-
-auto binding(const std::string& first, const std::string& second) {
-  return [&first, &second](soci::statement& statement) {
-    statement.exchange(soci::use(first));
-    statement.exchange(soci::use(second));
-  };
 }
 
 }  // namespace
@@ -133,34 +121,29 @@ std::string_view name_of(Confirmation confirmation) {
 }
 
 Standing CertificateLedger::standing(SubjectKind kind, const std::string& subject) {
-  std::string kind_name(name_of(kind));
   // Each part has an index of its own.
-  constexpr std::string_view kWhere = "kind = :kind{0} AND subject = :subject{0} AND state = '{1}'";
-  std::string where = fmt::format(kWhere, 1, name_of(CertificateState::issued));
-  for (CertificateState state : {CertificateState::reserved, CertificateState::revoked}) {
-    where += fmt::format(" UNION ALL SELECT {} FROM certificates WHERE ", kColumns);
-    where += fmt::format(kWhere, static_cast<int>(state) + 2, name_of(state));
-  }
-  return with_store_errors([&] {
-    Standing standing;
-    Row row;
-    soci::statement statement = select(database_.sql(), where, row, [&](soci::statement& all) {
-      for (int part = 0; part < 3; ++part) {
-        all.exchange(soci::use(kind_name));
-        all.exchange(soci::use(subject));
-      }
-    });
-    statement.execute();
-    while (statement.fetch()) {
-      CertificateRecord record = row.take();
-      std::optional<CertificateRecord>& place = record.state == CertificateState::issued ? standing.issued
-                                                : record.state == CertificateState::reserved
-                                                    ? standing.reserved
-                                                    : standing.revoked;
-      if (!place || place->generation < record.generation) place = std::move(record);
+  static const std::string kText = [] {
+    std::string text;
+    for (std::string_view state : {"issued", "reserved", "revoked"}) {
+      text += text.empty() ? "" : " UNION ALL ";
+      text +=
+          select_where(fmt::format("kind = :kind_{0} AND subject = :subject_{0} AND state = '{0}'", state));
     }
-    return standing;
-  });
+    return text;
+  }();
+  std::string kind_name(name_of(kind));
+  Standing standing;
+  select_each(
+      database_, kText,
+      [&](CertificateRecord record) {
+        std::optional<CertificateRecord>& place = record.state == CertificateState::issued ? standing.issued
+                                                  : record.state == CertificateState::reserved
+                                                      ? standing.reserved
+                                                      : standing.revoked;
+        if (!place || place->generation < record.generation) place = std::move(record);
+      },
+      kind_name, subject, kind_name, subject, kind_name, subject);
+  return standing;
 }
 
 std::optional<CertificateRecord> CertificateLedger::live(SubjectKind kind, const std::string& subject) {
@@ -169,37 +152,32 @@ std::optional<CertificateRecord> CertificateLedger::live(SubjectKind kind, const
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_public_key(const std::string& fingerprint) {
-  return select_one(database_, "public_key = :key AND state <> 'abandoned'", binding(fingerprint));
+  static const std::string kText = select_where("public_key = :key AND state <> 'abandoned'");
+  return select_one(database_, kText, fingerprint);
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_key_id(SubjectKind kind, const std::string& key_id) {
-  std::string kind_name(name_of(kind));
-  return select_one(database_,
-                    "kind = :kind AND key_id = :key_id AND state IN ('issued', 'revoked') "
-                    "ORDER BY generation DESC LIMIT 1",
-                    binding(kind_name, key_id));
+  static const std::string kText = select_where(
+      "kind = :kind AND key_id = :key_id AND state IN ('issued', 'revoked') ORDER BY generation DESC LIMIT "
+      "1");
+  return select_one(database_, kText, std::string(name_of(kind)), key_id);
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_serial(const std::string& serial) {
-  return select_one(database_, "serial = :serial", binding(serial));
+  static const std::string kText = select_where("serial = :serial");
+  return select_one(database_, kText, serial);
 }
 
 void CertificateLedger::each(SubjectKind kind, const std::string& order,
                              const std::function<void(const CertificateRecord&)>& look) {
   std::string kind_name(name_of(kind));
-  with_store_errors([&] {
-    Row row;
-    soci::statement statement =
-        order.empty() ? select(database_.sql(),
-                               "kind = :kind AND state IN ('issued', 'revoked') ORDER BY issued_at, serial",
-                               row, binding(kind_name))
-                      : select(database_.sql(),
-                               "kind = :kind AND order_id = :order_id AND state IN ('issued', 'revoked') "
-                               "ORDER BY issued_at, serial",
-                               row, binding(kind_name, order));
-    statement.execute();
-    while (statement.fetch()) look(row.take());
-  });
+  constexpr std::string_view kRest = "state IN ('issued', 'revoked') ORDER BY issued_at, serial";
+  if (order.empty()) {
+    select_each(database_, select_where(fmt::format("kind = :kind AND {}", kRest)), look, kind_name);
+  } else {
+    select_each(database_, select_where(fmt::format("kind = :kind AND order_id = :order_id AND {}", kRest)),
+                look, kind_name, order);
+  }
 }
 
 void CertificateLedger::each_revoked(const std::string& issuer_key_id,
@@ -228,80 +206,64 @@ void CertificateLedger::each_revoked(const std::string& issuer_key_id,
 }
 
 void CertificateLedger::reserve(const CertificateRecord& record) {
+  using soci::use;
   std::string kind(name_of(record.kind));
   std::string tbs = to_hex(record.tbs);
   std::string digest = sha256_hex(record.tbs);
   long long not_before = record.not_before.time_since_epoch().count();
   long long not_after = record.not_after.time_since_epoch().count();
-  with_store_errors([&] {
-    database_.sql() << "INSERT INTO certificates (serial, kind, subject, order_id, sender, profile, "
-                       "profile_digest, issuer_key_id, public_key, key_algorithm, key_id, not_before, "
-                       "not_after, tbs, tbs_digest, statement, supersedes, generation, renewal, state) "
-                       "VALUES (:serial, :kind, :subject, :order_id, :sender, :profile, :profile_digest, "
-                       ":issuer_key_id, :public_key, :key_algorithm, :key_id, :not_before, :not_after, :tbs, "
-                       ":tbs_digest, :statement, :supersedes, :generation, :renewal, 'reserved')",
-        soci::use(record.serial), soci::use(kind), soci::use(record.subject), soci::use(record.order),
-        soci::use(record.sender), soci::use(record.profile), soci::use(record.profile_digest),
-        soci::use(record.issuer_key_id), soci::use(record.public_key), soci::use(record.key_algorithm),
-        soci::use(record.key_id), soci::use(not_before), soci::use(not_after), soci::use(tbs),
-        soci::use(digest), soci::use(record.statement), soci::use(record.supersedes),
-        soci::use(record.generation), soci::use(record.renewal);
-  });
+  database_.change(
+      "INSERT INTO certificates (serial, kind, subject, order_id, sender, profile, profile_digest, "
+      "issuer_key_id, public_key, key_algorithm, key_id, not_before, not_after, tbs, tbs_digest, statement, "
+      "supersedes, generation, renewal, state) "
+      "VALUES (:serial, :kind, :subject, :order_id, :sender, :profile, :profile_digest, :issuer_key_id, "
+      ":public_key, :key_algorithm, :key_id, :not_before, :not_after, :tbs, :tbs_digest, :statement, "
+      ":supersedes, :generation, :renewal, 'reserved')",
+      use(record.serial), use(kind), use(record.subject), use(record.order), use(record.sender),
+      use(record.profile), use(record.profile_digest), use(record.issuer_key_id), use(record.public_key),
+      use(record.key_algorithm), use(record.key_id), use(not_before), use(not_after), use(tbs), use(digest),
+      use(record.statement), use(record.supersedes), use(record.generation), use(record.renewal));
 }
 
 void CertificateLedger::abandon(const std::string& serial) {
-  with_store_errors([&] {
-    database_.sql() << "UPDATE certificates SET state = 'abandoned' "
-                       "WHERE serial = :serial AND state = 'reserved'",
-        soci::use(serial);
-  });
+  database_.change(
+      "UPDATE certificates SET state = 'abandoned' WHERE serial = :serial AND state = 'reserved'",
+      soci::use(serial));
 }
 
 bool CertificateLedger::commit(const std::string& serial, const Certificate& certificate, Time now) {
   std::string der = to_hex(certificate.der());
   std::string issued_at = format_time(now);
-  return with_store_errors([&] {
-    soci::statement update =
-        (database_.sql().prepare
-             << "UPDATE certificates SET state = 'issued', certificate = :certificate, tbs = '', "
-                "issued_at = :issued_at WHERE serial = :serial AND state = 'reserved'",
-         soci::use(der), soci::use(issued_at), soci::use(serial));
-    update.execute(true);
-    return update.get_affected_rows() == 1;
-  });
+  return database_.change(
+             "UPDATE certificates SET state = 'issued', certificate = :certificate, tbs = '', "
+             "issued_at = :issued_at WHERE serial = :serial AND state = 'reserved'",
+             soci::use(der), soci::use(issued_at), soci::use(serial)) == 1;
 }
 
 void CertificateLedger::confirm(const std::string& serial, Confirmation confirmation, Time now) {
   std::string name(name_of(confirmation));
   std::string confirmed_at = format_time(now);
-  with_store_errors([&] {
-    database_.sql() << "UPDATE certificates SET confirmation = :confirmation, confirmed_at = :confirmed_at "
-                       "WHERE serial = :serial",
-        soci::use(name), soci::use(confirmed_at), soci::use(serial);
-  });
+  database_.change(
+      "UPDATE certificates SET confirmation = :confirmation, confirmed_at = :confirmed_at "
+      "WHERE serial = :serial",
+      soci::use(name), soci::use(confirmed_at), soci::use(serial));
 }
 
 void CertificateLedger::revoke(const std::string& serial, RevocationReason reason, Time now) {
   std::string revoked_at = format_time(now);
   std::string reason_name(name_of(reason));
-  with_store_errors([&] {
-    database_.sql()
-        << "UPDATE certificates SET state = 'revoked', revoked_at = :revoked_at, "
-           "revocation_reason = :reason, revocation_number = (SELECT coalesce(max(number), 0) + 1 "
-           "FROM crls WHERE crls.issuer_key_id = certificates.issuer_key_id) "
-           "WHERE serial = :serial AND state = 'issued'",
-        soci::use(revoked_at), soci::use(reason_name), soci::use(serial);
-  });
+  database_.change(
+      "UPDATE certificates SET state = 'revoked', revoked_at = :revoked_at, revocation_reason = :reason, "
+      "revocation_number = (SELECT coalesce(max(number), 0) + 1 FROM crls "
+      "WHERE crls.issuer_key_id = certificates.issuer_key_id) WHERE serial = :serial AND state = 'issued'",
+      soci::use(revoked_at), soci::use(reason_name), soci::use(serial));
 }
 
 std::optional<Time> CertificateLedger::latest_time() {
-  return with_store_errors([&]() -> std::optional<Time> {
-    long long seconds = 0;
-    database_.sql() << "SELECT not_before FROM certificates ORDER BY not_before DESC LIMIT 1",
-        soci::into(seconds);
-    if (!database_.sql().got_data()) return std::nullopt;
-    return Time(std::chrono::seconds(seconds));
-  });
+  long long seconds = 0;
+  bool found = database_.row("SELECT not_before FROM certificates ORDER BY not_before DESC LIMIT 1",
+                             soci::into(seconds));
+  return found ? std::optional(Time(std::chrono::seconds(seconds))) : std::nullopt;
 }
 
 }  // namespace fleetroot::ca

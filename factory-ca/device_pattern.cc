@@ -75,7 +75,10 @@ DevicePattern DevicePattern::parse(const std::string& text) {
     }
     if (form == text) regfree(expression.get());
   }
-  pattern.expression_.reset(expression.release());
+  pattern.expression_ = {expression.release(), [](regex_t* compiled) {
+                           regfree(compiled);
+                           delete compiled;
+                         }};
   return pattern;
 }
 

@@ -11,6 +11,7 @@
 
 namespace fleetroot::ca {
 
+// Immutable; copies share the expression.
 class DevicePattern {
  public:
   // At most 200 characters. Error(usage) if it does not compile, counts beyond 64, or holds a backslash
@@ -20,14 +21,8 @@ class DevicePattern {
   const std::string& text() const { return text_; }
 
  private:
-  struct Free {
-    void operator()(regex_t* expression) const {
-      regfree(expression);
-      delete expression;
-    }
-  };
   std::string text_;
-  std::unique_ptr<regex_t, Free> expression_;
+  std::shared_ptr<const regex_t> expression_;
 };
 
 }  // namespace fleetroot::ca

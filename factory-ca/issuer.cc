@@ -33,8 +33,7 @@ Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certifi
 
 // 1. Receive. The responder bounds the message, finds who signed it (2), and asks for the rest (3 to 9).
 Bytes Issuer::answer(BytesView message, const std::optional<OrderId>& order) {
-  transport_order_ = order ? order : only_order_;
-  return responder_.respond(message);
+  return responder_.respond(message, order ? order->text() : "");
 }
 
 std::string Issuer::station_of(const Certificate& certificate) {
@@ -50,8 +49,11 @@ std::string Issuer::station_of(const Certificate& certificate) {
 // 2. Authenticate. The responder verifies the message's protection with the certificate that this returns,
 // and with no other.
 cmp::Sender Issuer::authenticate(BytesView sender_key_id) {
-  CertificateRecord station = enrolled_station(ledger_, sender_key_id, clock_.now());
-  return {.name = station.subject, .certificate = Certificate::from_der(station.certificate)};
+  std::optional<CertificateRecord> station;
+  ledger_.alone([&] { station = enrolled_station(ledger_, sender_key_id, clock_.now()); });
+  return senders_.get(as_text(station->certificate), [&] {
+    return cmp::Sender{.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
+  });
 }
 
 Certificate Issuer::issue(const Submission& submission) {
@@ -64,15 +66,21 @@ Certificate Issuer::issue(const Submission& submission) {
   }
 }
 
+// Two durable transactions, with the signature between them.
 Certificate Issuer::run_steps(const ProvenRequest& request) {
-  for (;;) {
-    Authorisation authorisation = authorise(request);
-    if (authorisation.certificate) return *authorisation.certificate;
-    LintedCertificate linted = lint_bytes(build(request, authorisation));
-    // Another process may be issuing for the same device: then it has reserved, and we look again.
-    if (!reserve(request, authorisation, linted)) continue;
-    return commit(request, authorisation, sign_bytes(std::move(linted)));
-  }
+  Authorisation authorisation;
+  std::optional<LintedCertificate> linted;
+  ledger_.change([&] {
+    authorisation = authorise(request);
+    if (authorisation.certificate) return;
+    linted = lint_bytes(build(request, authorisation));
+    reserve(request, authorisation, *linted);
+  });
+  if (authorisation.certificate) return *authorisation.certificate;
+  Certificate certificate = sign_bytes(*std::move(linted));
+  Time now = clock_.now();
+  ledger_.change([&] { certificate = commit(request, authorisation, certificate, now); });
+  return certificate;
 }
 
 // 3. Parse and prove: sound, signed with its own key, for one device, on one order.
@@ -107,8 +115,8 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
           .statement = json};
 }
 
-// 4. Authorise: the station's orders, the duplicate rules, then the order. Called again under the write lock
-// by step 7.
+// 4. Authorise: the station's orders, the duplicate rules, then the order. From here to step 7 under the
+// ledger's write lock: nobody else decides about the same device, key or order meanwhile.
 Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
   if (!ledger_.station_orders.allows(request.sender, request.order)) {
     throw Error(ErrorCode::not_authorised,
@@ -166,7 +174,7 @@ Issuer::Authorisation Issuer::find_duplicate(const ProvenRequest& request) {
   Authorisation authorisation;
   Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
   if (standing.issued && standing.issued->public_key == request.key.fingerprint()) {
-    authorisation.certificate = Certificate::from_der(standing.issued->certificate);
+    authorisation.certificate = Certificate::fields_from_der(standing.issued->certificate);
     return authorisation;
   }
   refuse_if_scrapped(ledger_, request.device);
@@ -234,18 +242,15 @@ LintedCertificate Issuer::lint_bytes(Draft draft) const {
   return lint(std::move(draft.tbs), draft.plan, signer_.facts);
 }
 
-// 7. Reserve, durably: serial number and bytes, and the place on the order. False if somebody else was
-// faster.
-bool Issuer::reserve(const ProvenRequest& request, const Authorisation& authorisation,
+// 7. Reserve, durably: serial number and bytes, and the place on the order.
+void Issuer::reserve(const ProvenRequest& request, const Authorisation& authorisation,
                      const LintedCertificate& linted) {
   const std::optional<CertificateRecord>& reservation = authorisation.reservation;
-  if (reservation && reservation->serial == linted.serial().hex()) return true;
-  WriteTransaction transaction = ledger_.write();
-  Authorisation now = authorise(request);
-  if (now.certificate || serial_of(now.reservation) != serial_of(reservation)) return false;
-  std::optional<OrderId> place = now.order_of_place();
-  if (now.reservation) ledger_.certificates.abandon(now.reservation->serial);
+  if (reservation && reservation->serial == linted.serial().hex()) return;
+  std::optional<OrderId> place = authorisation.order_of_place();
+  if (reservation) ledger_.certificates.abandon(reservation->serial);
   if (!place) ledger_.orders.take_place(request.order);
+  const std::optional<CertificateRecord>& predecessor = authorisation.predecessor;
   ledger_.certificates.reserve({.serial = linted.serial().hex(),
                                 .kind = SubjectKind::device,
                                 .subject = request.device.text(),
@@ -262,23 +267,19 @@ bool Issuer::reserve(const ProvenRequest& request, const Authorisation& authoris
                                 .tbs = linted.tbs(),
                                 .certificate = {},
                                 .statement = request.statement,
-                                .generation = now.predecessor ? now.predecessor->generation + 1 : 1,
-                                .supersedes = serial_of(now.predecessor)});
-  transaction.commit();
-  return true;
+                                .generation = predecessor ? predecessor->generation + 1 : 1,
+                                .supersedes = serial_of(predecessor)});
 }
 
 // 8. Sign those bytes in the token, once.
 Certificate Issuer::sign_bytes(LintedCertificate&& linted) const {
-  return sign(std::move(linted), signer_.key, signer_.public_key);
+  return Certificate::fields_from_der(sign(std::move(linted), signer_.key, signer_.public_key));
 }
 
-// 9. Commit certificate and log entry; only what the ledger holds then is handed out.
+// 9. Commit certificate and log entry; only what the ledger holds then, durably, is handed out.
 Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& authorisation,
-                           const Certificate& certificate) {
-  Time now = clock_.now();
+                           const Certificate& certificate, Time now) {
   std::string serial = certificate.serial().hex();
-  WriteTransaction transaction = ledger_.write();
   if (authorisation.rework) supersede(authorisation, serial, now);
   if (ledger_.certificates.commit(serial, certificate, now)) {
     ledger_.log.append("device.certified", now,
@@ -289,7 +290,6 @@ Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& au
                         {"supersedes", serial_of(authorisation.predecessor)},
                         {"public_key", request.key.fingerprint()},
                         {"certificate", certificate.fingerprint()}});
-    transaction.commit();
     return certificate;
   }
   // Another process signed the same bytes and was first. Its certificate is the one.
@@ -299,7 +299,7 @@ Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& au
                 fmt::format("device {} is being issued for elsewhere", request.device.text()),
                 "run the same command again");
   }
-  return Certificate::from_der(winner->certificate);
+  return Certificate::fields_from_der(winner->certificate);
 }
 
 // A rework is used up, and what it replaces is revoked, by the transaction that commits the new certificate:
@@ -318,39 +318,45 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
   if (standing.issued) revoke_and_log(ledger_, *standing.issued, RevocationReason::superseded, now);
 }
 
+// What a p10cr asks for; `order` as the transport names it, or empty.
 cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
-                          BytesView /*transaction_id*/) {
+                          std::string_view order) {
+  std::optional<Certificate> certificate;
   if (is_renewal(sender, request)) {
     request.refuse_unless_sound();
-    Time now = ledger_.time_of_issue(clock_);
-    return {.certificate = renew_station(ledger_, signer_, sender.name, request.public_key(), now),
-            .chain = {issuing_certificate_}};
+    ledger_.alone([&] {
+      Time now = ledger_.time_of_issue(clock_);
+      certificate = renew_station(ledger_, signer_, sender.name, request.public_key(), now);
+    });
+  } else {
+    certificate = issue({.sender = sender.name,
+                         .request = request,
+                         .order = order.empty() ? std::nullopt : std::optional(OrderId::parse(order))});
   }
-  return {.certificate = issue({.sender = sender.name, .request = request, .order = transport_order_}),
-          .chain = {issuing_certificate_}};
+  return {.certificate = *std::move(certificate), .chain = {issuing_certificate_}};
 }
 
 // After step 9, when the station has written the certificate into the device and proven it.
 void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) {
-  Time now = clock_.now();
   std::string serial = certificate.serial().hex();
-  WriteTransaction transaction = ledger_.write();
-  ledger_.certificates.confirm(serial, accepted ? Confirmation::accepted : Confirmation::rejected, now);
   std::string_view kind = certificate.common_name() == sender.name ? "station" : "device";
-  ledger_.log.append(fmt::format("{}.{}", kind, accepted ? "confirmed" : "rejected"), now,
-                     {{"serial", serial}, {"sender", sender.name}});
-  transaction.commit();
+  ledger_.change([&] {
+    Time now = clock_.now();
+    ledger_.certificates.confirm(serial, accepted ? Confirmation::accepted : Confirmation::rejected, now);
+    ledger_.log.append(fmt::format("{}.{}", kind, accepted ? "confirmed" : "rejected"), now,
+                       {{"serial", serial}, {"sender", sender.name}});
+  });
 }
 
 void Issuer::raise_alarm(const ProvenRequest& request, const Error& error) {
-  WriteTransaction transaction = ledger_.write();
-  ledger_.log.append("alarm.key_reused", clock_.now(),
-                     {{"device_id", request.device.text()},
-                      {"order", request.order.text()},
-                      {"sender", request.sender},
-                      {"public_key", request.key.fingerprint()},
-                      {"message", error.message()}});
-  transaction.commit();
+  ledger_.change([&] {
+    ledger_.log.append("alarm.key_reused", clock_.now(),
+                       {{"device_id", request.device.text()},
+                        {"order", request.order.text()},
+                        {"sender", request.sender},
+                        {"public_key", request.key.fingerprint()},
+                        {"message", error.message()}});
+  });
 }
 
 }  // namespace fleetroot::ca

@@ -9,6 +9,7 @@
 #include "factory-ca/ledger.h"
 #include "factory-ca/lint.h"
 #include "factory-ca/profile.h"
+#include "lib/base/memo.h"
 #include "lib/cmp/responder.h"
 
 namespace fleetroot::ca {
@@ -21,11 +22,13 @@ struct Submission {
   std::optional<OrderId> order;
 };
 
-// One thread, one issuing key. Several processes may issue from one ledger at the same time: what is promised
-// (one certificate a device, one device a key, exact quantities) holds between them too.
+// One issuing key, any number of threads: what they reserve and commit at the same time becomes durable
+// together. Several processes may issue from one ledger at the same time: what is promised (one certificate a
+// device, one device a key, exact quantities) holds between them too.
 class Issuer : private cmp::Authority {
  public:
-  // All referred to, none owned. `order`: the only one that may be issued for, if set.
+  // All referred to, none owned; nobody else may use the ledger while several threads issue. `order`: the
+  // only one that may be issued for, if set.
   Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
          std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order = {});
 
@@ -36,8 +39,8 @@ class Issuer : private cmp::Authority {
   // is revoked or not valid now.
   std::string station_of(const Certificate& certificate);
 
-  // Steps 3 to 9. What is returned is in the ledger, durably. Throws Error to refuse; then nothing has
-  // changed, but for the alarm that a reused key leaves in the log.
+  // Steps 3 to 9. What is returned is in the ledger, durably; its fields alone are parsed. Throws Error to
+  // refuse; then nothing has changed, but for the alarm that a reused key leaves in the log.
   Certificate issue(const Submission& submission);
 
  private:
@@ -72,14 +75,14 @@ class Issuer : private cmp::Authority {
   Authorisation authorise(const ProvenRequest& request);                          // 4
   Draft build(const ProvenRequest& request, const Authorisation& authorisation);  // 5
   LintedCertificate lint_bytes(Draft draft) const;                                // 6
-  bool reserve(const ProvenRequest& request, const Authorisation& authorisation,  // 7
+  void reserve(const ProvenRequest& request, const Authorisation& authorisation,  // 7
                const LintedCertificate& linted);
   Certificate sign_bytes(LintedCertificate&& linted) const;                             // 8
   Certificate commit(const ProvenRequest& request, const Authorisation& authorisation,  // 9
-                     const Certificate& certificate);
+                     const Certificate& certificate, Time now);
 
   cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
-                    BytesView transaction_id) override;
+                    std::string_view order) override;
   void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
 
   Authorisation find_duplicate(const ProvenRequest& request);
@@ -95,7 +98,7 @@ class Issuer : private cmp::Authority {
   std::filesystem::path profiles_;
   const Clock& clock_;
   std::optional<OrderId> only_order_;
-  std::optional<OrderId> transport_order_;  // of the message that is being answered
+  Memo<cmp::Sender> senders_;
   cmp::Responder responder_;
 };
 

@@ -4,7 +4,7 @@
 
 namespace fleetroot::ca {
 
-Certificate sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key) {
+Bytes sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key) {
   LintedCertificate redeemed = std::move(linted);
   Bytes signature = sign_message(key, redeemed.signature_algorithm(), redeemed.tbs());
   if (redeemed.signature_algorithm() != public_key.algorithm() ||
@@ -12,8 +12,7 @@ Certificate sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& pub
     throw Error(ErrorCode::token_untrusted, "the signature of the CA's token does not verify",
                 "stop, and check that the token holds the key of the issuing certificate");
   }
-  return Certificate::from_der(
-      assemble_certificate(redeemed.tbs(), redeemed.signature_algorithm(), signature));
+  return assemble_certificate(redeemed.tbs(), redeemed.signature_algorithm(), signature);
 }
 
 CertificateRevocationList sign_list(const Bytes& tbs, EVP_PKEY* key, const Certificate& issuer) {

@@ -7,10 +7,10 @@
 
 namespace fleetroot::ca {
 
-// Signs exactly the linted bytes with `key`, whose public half is `public_key`, and verifies the signature in
-// software before anybody sees it. Error(token_untrusted) if the token does not sign, or signs with another
-// key.
-Certificate sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key);
+// The certificate of exactly the linted bytes, in DER, signed with `key`, whose public half is `public_key`;
+// the signature is verified in software before anybody sees it. Error(token_untrusted) if the token does not
+// sign, or signs with another key.
+Bytes sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key);
 
 // Signs a TBSCertList. What comes back was read strictly and verified with `issuer`. Error(token_untrusted)
 // as above, Error(certificate_rejected) for an issuer that may not sign lists.

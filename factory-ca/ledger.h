@@ -1,8 +1,10 @@
 // The factory CA's memory: one SQLite file with work orders, certificates, what became of them, and the log.
-// One object a thread; several processes may share the file, and a committed change survives power loss.
+// Several processes may share the file, and a committed change survives power loss. One thread; or several,
+// if each goes through change() and alone().
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "factory-ca/audit_log.h"
 #include "factory-ca/bundle_ledger.h"
@@ -12,7 +14,7 @@
 #include "factory-ca/scrapped_devices.h"
 #include "factory-ca/station_orders.h"
 #include "factory-ca/work_orders.h"
-#include "lib/store/database.h"
+#include "lib/store/group_commit.h"
 
 namespace fleetroot::ca {
 
@@ -26,11 +28,18 @@ class Ledger {
   // Held by whoever changes something; what was read inside still holds when it commits.
   WriteTransaction write() { return WriteTransaction(database_); }
 
+  // For many threads: runs `change` alone, in a transaction that others share, and returns when it is durable
+  // (GroupCommit).
+  void change(const std::function<void()>& change) { group_.run(change); }
+  // For many threads: runs `body` alone, without a transaction.
+  void alone(const std::function<void()>& body) { group_.alone(body); }
+
   // What the clock says; Error(clock) if a certificate on record is from later than that.
   Time time_of_issue(const Clock& clock);
 
  private:
   Database database_;
+  GroupCommit group_{database_};
 
  public:
   WorkOrders orders;

@@ -8,6 +8,7 @@
 
 #include "lib/base/config.h"
 #include "lib/base/files.h"
+#include "lib/base/memo.h"
 #include "lib/x509/der.h"
 
 namespace fleetroot::ca {
@@ -203,7 +204,8 @@ Profile Profile::read(const std::filesystem::path& directory, const ProfileName&
     throw Error(ErrorCode::configuration, fmt::format("there is no profile {}", name.text()),
                 fmt::format("make {}, or name one that is there", path.string()));
   }
-  Profile profile = parse(*text, path.string());
+  static Memo<Profile> parsed;
+  Profile profile = parsed.get(path.string() + "\n" + *text, [&] { return parse(*text, path.string()); });
   if (profile.name() != name) {
     throw Error(ErrorCode::configuration,
                 fmt::format("{}: name is {}, the file is called {}", path.string(), profile.name().text(),

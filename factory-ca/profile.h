@@ -41,7 +41,8 @@ class Profile {
  public:
   // Error(configuration) names file and key.
   static Profile parse(std::string_view toml, std::string file_name);
-  // Reads DIRECTORY/NAME.toml. Error(configuration).
+  // Reads DIRECTORY/NAME.toml, each time, and parses what it has not seen before. Error(configuration). Any
+  // thread.
   static Profile read(const std::filesystem::path& directory, const ProfileName& name);
 
   const ProfileName& name() const { return name_; }

@@ -38,13 +38,10 @@ ScrapCause ScrapCause::parse(std::string_view code) {
 }
 
 std::optional<ScrappedDevice> ScrappedDevices::find(const std::string& device_id) {
-  return with_store_errors([&]() -> std::optional<ScrappedDevice> {
-    ScrappedDevice found;
-    database_.sql() << "SELECT cause, scrapped_at FROM scrapped_devices WHERE device_id = :device_id",
-        soci::use(device_id), soci::into(found.cause), soci::into(found.scrapped_at);
-    if (!database_.sql().got_data()) return std::nullopt;
-    return found;
-  });
+  ScrappedDevice device;
+  bool found = database_.row("SELECT cause, scrapped_at FROM scrapped_devices WHERE device_id = :device_id",
+                             soci::use(device_id), soci::into(device.cause), soci::into(device.scrapped_at));
+  return found ? std::optional(device) : std::nullopt;
 }
 
 void ScrappedDevices::add(const std::string& device_id, const ScrapCause& cause, Time now) {

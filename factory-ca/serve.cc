@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <mutex>
 
 #include "factory-ca/ca_key.h"
 #include "factory-ca/front_identity.h"
@@ -91,7 +90,6 @@ void say_ready() {
   write_fully(STDOUT_FILENO, BytesView(&kReady, 1));
 }
 
-// One question after the other, from however many connections they come.
 Bytes answer(Issuer& issuer, const Inquiry& inquiry) {
   switch (inquiry.question) {
     case Question::answer:
@@ -132,11 +130,9 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
   certify_front(home, key.signer(), ledger, names, clock);
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock, options.order);
-  std::mutex turn;
   say_ready();
   answer_front(listener, STDIN_FILENO, [&](const Inquiry& inquiry) {
     refuse_unless_wanted(options, inquiry);
-    std::lock_guard lock(turn);
     return answer(issuer, inquiry);
   });
 }

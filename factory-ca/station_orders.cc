@@ -10,16 +10,12 @@ bool StationOrders::allows(const std::string& station, const OrderId& order) {
 }
 
 std::vector<std::string> StationOrders::of(const std::string& station) {
-  return with_store_errors([&] {
-    std::vector<std::string> orders;
-    std::string order;
-    soci::statement rows = (database_.sql().prepare << "SELECT order_id FROM station_orders "
-                                                       "WHERE station = :station ORDER BY order_id",
-                            soci::use(station), soci::into(order));
-    rows.execute();
-    while (rows.fetch()) orders.push_back(order);
-    return orders;
-  });
+  std::vector<std::string> orders;
+  std::string order;
+  database_.rows(
+      "SELECT order_id FROM station_orders WHERE station = :station ORDER BY order_id",
+      [&] { orders.push_back(order); }, soci::use(station), soci::into(order));
+  return orders;
 }
 
 void StationOrders::bind(const std::string& station, const std::vector<OrderId>& orders) {

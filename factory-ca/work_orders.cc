@@ -13,10 +13,11 @@ struct Row {
   std::string id, profile, pattern, state, created_at, closed_at;
   long long quantity = 0, used = 0;
 
-  WorkOrder order() const {
+  WorkOrder order(Memo<DevicePattern>& patterns) const {
+    auto parse = [&] { return DevicePattern::parse(pattern); };
     return {.id = OrderId::parse(id),
             .profile = ProfileName::parse(profile),
-            .pattern = pattern.empty() ? std::nullopt : std::optional(DevicePattern::parse(pattern)),
+            .pattern = pattern.empty() ? std::nullopt : std::optional(patterns.get(pattern, parse)),
             .quantity = quantity,
             .used = used,
             .is_open = state == "open",
@@ -53,14 +54,12 @@ void WorkOrders::create(const WorkOrder& order, const std::vector<DeviceRecord>&
 }
 
 std::optional<WorkOrder> WorkOrders::find(const OrderId& id) {
-  return with_store_errors([&]() -> std::optional<WorkOrder> {
-    Row row;
-    database_.sql() << fmt::format("SELECT {} FROM orders WHERE id = :id", kColumns), soci::use(id.text()),
-        soci::into(row.id), soci::into(row.profile), soci::into(row.pattern), soci::into(row.quantity),
-        soci::into(row.used), soci::into(row.state), soci::into(row.created_at), soci::into(row.closed_at);
-    if (!database_.sql().got_data()) return std::nullopt;
-    return row.order();
-  });
+  static const std::string kText = fmt::format("SELECT {} FROM orders WHERE id = :id", kColumns);
+  Row row;
+  bool found = database_.row(kText, soci::use(id.text()), soci::into(row.id), soci::into(row.profile),
+                             soci::into(row.pattern), soci::into(row.quantity), soci::into(row.used),
+                             soci::into(row.state), soci::into(row.created_at), soci::into(row.closed_at));
+  return found ? std::optional(row.order(patterns_)) : std::nullopt;
 }
 
 WorkOrder WorkOrders::get(const OrderId& id) {
@@ -78,28 +77,24 @@ std::vector<WorkOrder> WorkOrders::list() {
          soci::into(row.id), soci::into(row.profile), soci::into(row.pattern), soci::into(row.quantity),
          soci::into(row.used), soci::into(row.state), soci::into(row.created_at), soci::into(row.closed_at));
     rows.execute();
-    while (rows.fetch()) orders.push_back(row.order());
+    while (rows.fetch()) orders.push_back(row.order(patterns_));
     return orders;
   });
 }
 
 void WorkOrders::close(const OrderId& id, Time now) {
   std::string closed_at = format_time(now);
-  with_store_errors([&] {
-    database_.sql() << "UPDATE orders SET state = 'closed', closed_at = :closed_at "
-                       "WHERE id = :id AND state = 'open'",
-        soci::use(closed_at), soci::use(id.text());
-  });
+  database_.change(
+      "UPDATE orders SET state = 'closed', closed_at = :closed_at WHERE id = :id AND state = 'open'",
+      soci::use(closed_at), soci::use(id.text()));
 }
 
 void WorkOrders::take_place(const OrderId& id) {
-  with_store_errors(
-      [&] { database_.sql() << "UPDATE orders SET used = used + 1 WHERE id = :id", soci::use(id.text()); });
+  database_.change("UPDATE orders SET used = used + 1 WHERE id = :id", soci::use(id.text()));
 }
 
 void WorkOrders::give_place_back(const OrderId& id) {
-  with_store_errors(
-      [&] { database_.sql() << "UPDATE orders SET used = used - 1 WHERE id = :id", soci::use(id.text()); });
+  database_.change("UPDATE orders SET used = used - 1 WHERE id = :id", soci::use(id.text()));
 }
 
 std::optional<DeviceRecord> WorkOrders::device(const WorkOrder& order, const DeviceId& id) {
@@ -107,13 +102,12 @@ std::optional<DeviceRecord> WorkOrders::device(const WorkOrder& order, const Dev
     if (!order.pattern->matches(id)) return std::nullopt;
     return DeviceRecord{.id = id, .columns = {}};
   }
-  return with_store_errors([&]() -> std::optional<DeviceRecord> {
-    std::string columns;
-    database_.sql() << "SELECT columns FROM order_devices WHERE order_id = :order_id AND device_id = :id",
-        soci::use(order.id.text()), soci::use(id.text()), soci::into(columns);
-    if (!database_.sql().got_data()) return std::nullopt;
-    return DeviceRecord{.id = id, .columns = columns_from_json(columns)};
-  });
+  std::string columns;
+  bool found =
+      database_.row("SELECT columns FROM order_devices WHERE order_id = :order_id AND device_id = :id",
+                    soci::use(order.id.text()), soci::use(id.text()), soci::into(columns));
+  if (!found) return std::nullopt;
+  return DeviceRecord{.id = id, .columns = columns_from_json(columns)};
 }
 
 void WorkOrders::each_device(const OrderId& id, const std::function<void(const std::string&)>& look) {

@@ -9,6 +9,7 @@
 #include "factory-ca/device_pattern.h"
 #include "factory-ca/device_record.h"
 #include "lib/base/clock.h"
+#include "lib/base/memo.h"
 #include "lib/base/names.h"
 #include "lib/store/database.h"
 
@@ -49,6 +50,7 @@ class WorkOrders {
 
  private:
   Database& database_;
+  Memo<DevicePattern> patterns_;
 };
 
 }  // namespace fleetroot::ca

@@ -7,8 +7,6 @@
 namespace fleetroot::cmp {
 namespace {
 
-constexpr std::size_t kRandomSize = 16;  // RFC 9483 section 3.1: 128 bits, for transactionID and nonces
-
 Error unbelievable(std::string why) {
   return {ErrorCode::protocol, "the CA's answer is not one that this station may believe",
           "check that the station was enrolled with the certificate of the CA that it talks to",

@@ -1,74 +1,37 @@
 #include "lib/cmp/responder.h"
 
-#include <openssl/cmperr.h>
-#include <openssl/err.h>
+#include <optional>
 
-#include <algorithm>
-#include <string_view>
-
-#include "lib/cmp/message.h"
-#include "lib/cmp/openssl_cmp.h"
-#include "lib/cmp/wire.h"
-#include "lib/x509/openssl_context.h"
+#include "lib/cmp/bodies.h"
 
 namespace fleetroot::cmp {
-
-struct Responder::Incoming {
-  BytesView bytes;
-  TransactionKey key;
-  CmpMessagePtr message;
-
-  const Bytes& sender_key_id() const { return key.first; }
-  const Bytes& transaction_id() const { return key.second; }
-};
-
-// One p10cr and what belongs to it. OpenSSL's server context carries transaction ID and nonces from the
-// request to its confirmation, and OpenSSL's callbacks find this object through it.
-struct Responder::Transaction {
-  Authority& authority;
-  Sender sender;
-  Bytes transaction_id;
-  std::chrono::steady_clock::time_point begun;
-  Bytes request_digest;
-  Bytes answer;
-  std::optional<Certificate> issued;
-  bool has_decided = false;        // the authority, about the request
-  bool has_heard_outcome = false;  // of the certificate, from the station
-  CmpSrvCtxPtr context;
-
-  void confirm(bool accepted) {
-    has_heard_outcome = true;
-    authority.confirm(sender, *issued, accepted);
-  }
-
-  static OSSL_CMP_PKISI* issue(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG*, int, const OSSL_CRMF_MSG*,
-                               const X509_REQ* request, X509** certificate, STACK_OF(X509) * *chain,
-                               STACK_OF(X509) * *ca_publications);
-  static int take_confirmation(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG*, int,
-                               const ASN1_OCTET_STRING* hash, const OSSL_CMP_PKISI* status);
-  static void take_error(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG*, const OSSL_CMP_PKISI*,
-                         const ASN1_INTEGER*, const OSSL_CMP_PKIFREETEXT*);
-};
-
 namespace {
 
-// The bit that other implementations look at (RFC 4210 appendix F); ours read the code in the text.
-int failure_bit(ErrorCode code) {
+Failure failure_of(ErrorCode code) {
   switch (code) {
     case ErrorCode::not_authorised:
-      return OSSL_CMP_PKIFAILUREINFO_notAuthorized;
+      return Failure::not_authorised;
     case ErrorCode::internal:
-      return OSSL_CMP_PKIFAILUREINFO_systemFailure;
+      return Failure::system_failure;
     case ErrorCode::busy:
-      return OSSL_CMP_PKIFAILUREINFO_systemUnavail;
+      return Failure::unavailable;
     default:
-      return OSSL_CMP_PKIFAILUREINFO_badRequest;
+      return Failure::bad_request;
   }
+}
+
+StatusInfo status_of(const Error& error) {
+  return rejection(encode_refusal(error), failure_of(error.code()));
 }
 
 Error our_bug() {
   return {ErrorCode::internal, "the CA failed in a way that it does not know",
           "ask whoever runs the CA what it logged"};
+}
+
+Error no_open_transaction() {
+  return {ErrorCode::protocol, "the CA has no open transaction that this CMP message belongs to",
+          "run the same command again: it resumes"};
 }
 
 // Runs `body`; what it throws comes back as the Error that the station is to hear.
@@ -84,247 +47,176 @@ std::optional<Error> error_of(const Body& body) {
   }
 }
 
-Error cannot_sign() {
-  return openssl_error(ErrorCode::internal, "the CA cannot sign its answer",
-                       "check that the CA's token is there and that its certificate is for its key");
-}
-
-Error not_signed_by(const Sender& sender) {
-  return openssl_error(
-      ErrorCode::not_authorised,
-      "the CMP message is not signed with the key that " + sender.name + " was enrolled with",
-      "check that the station uses the key and certificate that it was enrolled with");
-}
-
-Bytes encode(const OSSL_CMP_MSG* message) {
-  return to_der(i2d_OSSL_CMP_MSG, message);
-}
-
-CmpMessagePtr process(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG* message) {
-  ERR_clear_error();
-  CmpMessagePtr answer(OSSL_CMP_SRV_process_request(context, message));
-  if (!answer) throw cannot_sign();
-  return answer;
-}
-
-CmpSrvCtxPtr make_context(const Responder::Signer& signer) {
-  CmpSrvCtxPtr context(OSSL_CMP_SRV_CTX_new(openssl_context(), nullptr));
-  // OpenSSL's defaults are the strict ones, and two of them are promises: protection is required of every
-  // message, and every answer is protected.
-  bool good = context &&
-              sign_as(OSSL_CMP_SRV_CTX_get0_cmp_ctx(context.get()), signer.certificate, signer.key) &&
-              OSSL_CMP_SRV_CTX_set_accept_unprotected(context.get(), 0) == 1 &&
-              OSSL_CMP_SRV_CTX_set_send_unprotected_errors(context.get(), 0) == 1;
-  if (!good) throw openssl_error(ErrorCode::internal, "cannot begin a CMP transaction", "report this");
-  return context;
-}
-
-template <typename Custom>
-Custom& custom_of(const OSSL_CMP_SRV_CTX* context) {
-  return *static_cast<Custom*>(OSSL_CMP_SRV_CTX_get0_custom_ctx(context));
-}
-
-X509* shared(const Certificate& certificate) {
-  X509_up_ref(certificate.x509());
-  return certificate.x509();
-}
-
-struct Refusal {
-  std::string text;
-  int failure;
-};
-
-OSSL_CMP_PKISI* rejection(const Refusal& refusal) {
-  return OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_rejection, 1 << refusal.failure, refusal.text.c_str());
-}
-
-OSSL_CMP_PKISI* give_refusal(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG*, int, const OSSL_CRMF_MSG*,
-                             const X509_REQ*, X509**, STACK_OF(X509) **, STACK_OF(X509) **) {
-  return rejection(custom_of<Refusal>(context));
-}
-
-bool is_acceptance(const OSSL_CMP_PKISI* status) {
-  if (status == nullptr) return true;  // RFC 4210 section 5.3.18
-  char text[OSSL_CMP_PKISI_BUFLEN] = "";
-  return OSSL_CMP_snprint_PKIStatusInfo(status, text, sizeof text) != nullptr &&
-         std::string_view(text).starts_with("PKIStatus: accepted");
-}
-
-// RFC 4210 section 5.3.18: the hash is the one that the certificate's signature uses.
-bool is_hash_of(const ASN1_OCTET_STRING* hash, const Certificate& certificate) {
-  using OctetStringPtr = std::unique_ptr<ASN1_OCTET_STRING, FreeWith<ASN1_OCTET_STRING_free>>;
-  OctetStringPtr ours(X509_digest_sig(certificate.x509(), nullptr, nullptr));
-  return ours && hash != nullptr && ASN1_OCTET_STRING_cmp(ours.get(), hash) == 0;
+void refuse_unless_signed(const Message& message, const Sender& sender) {
+  if (is_protected_by(message, sender.key)) return;
+  throw Error(ErrorCode::not_authorised,
+              "the CMP message is not signed with the key that " + sender.name + " was enrolled with",
+              "check that the station uses the key and certificate that it was enrolled with");
 }
 
 }  // namespace
 
-OSSL_CMP_PKISI* Responder::Transaction::issue(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG*, int,
-                                              const OSSL_CRMF_MSG*, const X509_REQ* request,
-                                              X509** certificate, STACK_OF(X509) * *chain,
-                                              STACK_OF(X509) **) {
-  auto& transaction = custom_of<Transaction>(context);
-  transaction.has_decided = true;
-  std::optional<Error> error = error_of([&] {
-    Issued result = transaction.authority.issue(transaction.sender,
-                                                CertificateRequest::from_der(to_der(i2d_X509_REQ, request)),
-                                                transaction.transaction_id);
-    *chain = to_stack(result.chain).release();
-    *certificate = shared(result.certificate);
-    transaction.issued = std::move(result.certificate);
-  });
-  if (error) return rejection({.text = encode_refusal(*error), .failure = failure_bit(error->code())});
-  return OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_accepted, 0, nullptr);
+// One p10cr, its answer, and what its confirmation has to fit.
+struct Responder::Transaction {
+  TransactionKey key;
+  std::chrono::steady_clock::time_point begun;
+  Bytes request_digest;
+  Sender sender;
+  Certificate certificate;
+  Bytes nonce;
+  Bytes answer;
+};
+
+CertificateRequest signed_request(const Message& message, const Sender& sender) {
+  refuse_unless_signed(message, sender);
+  if (message.type != BodyType::p10cr) throw kNotAMessage.error("it is no p10cr");
+  return CertificateRequest::from_der(message.body);
 }
 
-int Responder::Transaction::take_confirmation(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG*, int,
-                                              const ASN1_OCTET_STRING* hash, const OSSL_CMP_PKISI* status) {
-  auto& transaction = custom_of<Transaction>(context);
-  if (!is_hash_of(hash, *transaction.issued)) {
-    ERR_raise(ERR_LIB_CMP, CMP_R_CERTHASH_UNMATCHED);
-    return 0;
-  }
-  std::optional<Error> error = error_of([&] { transaction.confirm(is_acceptance(status)); });
-  if (!error) return 1;
-  ERR_raise_data(ERR_LIB_CMP, CMP_R_ERROR_PROCESSING_MESSAGE, "%s", encode_refusal(*error).c_str());
-  return 0;
-}
-
-// The station broke off; that the ledger could not note it leaves the certificate unconfirmed, which is true.
-void Responder::Transaction::take_error(OSSL_CMP_SRV_CTX* context, const OSSL_CMP_MSG*, const OSSL_CMP_PKISI*,
-                                        const ASN1_INTEGER*, const OSSL_CMP_PKIFREETEXT*) {
-  auto& transaction = custom_of<Transaction>(context);
-  error_of([&] { transaction.confirm(false); });
-}
-
-Responder::Responder(Signer signer, Authority& authority, Now now)
-    : signer_(std::move(signer)), authority_(authority), now_(std::move(now)) {
-  refuse_unless_can_protect(signer_.certificate);
-}
+Responder::Responder(const Signer& signer, Authority& authority, Now now)
+    : signer_(signer.certificate, signer.key), authority_(authority), now_(std::move(now)) {}
 
 Responder::~Responder() = default;
 
 // Step 1 of docs/issuance-cycle.md: one message, bounded, parsed once.
-Bytes Responder::respond(BytesView message) {
-  Header header = parse_message(message).header;
-  Incoming incoming{.bytes = message,
-                    .key = {std::move(header.sender_key_id), std::move(header.transaction_id)},
-                    .message = parse_openssl_message(message)};
+Bytes Responder::respond(BytesView bytes, std::string_view label) {
+  Message message = parse_message(bytes);
   std::optional<Bytes> answer;
   std::optional<Error> error = error_of([&] {
-    drop_expired();
-    switch (OSSL_CMP_MSG_get_bodytype(incoming.message.get())) {
-      case kP10cr:
-        answer = begin(incoming);
+    if (message.header.version != 2) {
+      throw Error(ErrorCode::protocol, "the CMP message is of a version that this CA does not speak",
+                  "have the station speak CMP version 2");
+    }
+    switch (message.type) {
+      case BodyType::p10cr:
+        answer = begin(message, bytes, label);
         break;
-      case kCertConf:
-      case kErrorBody:
-        answer = finish(incoming);
+      case BodyType::cert_conf:
+      case BodyType::error:
+        answer = finish(message);
         break;
       default:
         throw Error(ErrorCode::protocol, "the CA takes PKCS#10 requests (p10cr) and their confirmations only",
                     "request the certificate with a p10cr");
     }
   });
-  if (error) answer = refuse(incoming, *error);
-  ERR_clear_error();
-  return std::move(*answer);
+  return error ? refuse(message, *error) : *std::move(answer);
 }
 
 // Step 2 of docs/issuance-cycle.md, up to where the authority takes over.
-Bytes Responder::begin(const Incoming& incoming) {
-  if (incoming.transaction_id().empty()) {
+Bytes Responder::begin(const Message& message, BytesView bytes, std::string_view label) {
+  const Header& header = message.header;
+  if (header.transaction_id.empty()) {
     throw Error(ErrorCode::protocol, "the CMP message has no transaction ID", "make the request again");
   }
-  Bytes digest = sha256(incoming.bytes);
-  if (auto open = transactions_.find(incoming.key); open != transactions_.end()) {
+  TransactionKey key(header.sender_key_id, header.transaction_id);
+  Bytes digest = sha256(bytes);
+  if (OpenTransaction open = find(key)) {
     // An answer that was lost is given again; it is bound to the nonce of this very request.
-    if (open->second->request_digest == digest) return open->second->answer;
+    if (open->request_digest == digest) return open->answer;
     throw Error(ErrorCode::protocol, "another request is open under the same CMP transaction ID",
                 "make the request again");
   }
-  if (incoming.sender_key_id().empty()) {
+  if (header.sender_key_id.empty()) {
     throw Error(ErrorCode::not_authorised, "the CMP message does not say which station's key signed it",
                 "give the station's certificate a subject key identifier, or enroll the station again");
   }
-
-  auto transaction =
-      std::make_unique<Transaction>(Transaction{.authority = authority_,
-                                                .sender = authority_.authenticate(incoming.sender_key_id()),
-                                                .transaction_id = incoming.transaction_id(),
-                                                .begun = now_(),
-                                                .request_digest = std::move(digest),
-                                                .answer = {},
-                                                .issued = {},
-                                                .has_decided = false,
-                                                .has_heard_outcome = false,
-                                                .context = make_context(signer_)});
-  OSSL_CMP_CTX* context = OSSL_CMP_SRV_CTX_get0_cmp_ctx(transaction->context.get());
-  OSSL_CMP_CTX_set1_srvCert(context, transaction->sender.certificate.x509());  // pinned: no other will do
-  OSSL_CMP_SRV_CTX_init(transaction->context.get(), transaction.get(), Transaction::issue, nullptr, nullptr,
-                        Transaction::take_error, Transaction::take_confirmation, nullptr);
-  CmpMessagePtr answer = process(transaction->context.get(), incoming.message.get());
-  bool is_answered = OSSL_CMP_MSG_get_bodytype(answer.get()) == kCp;
-  if (!transaction->has_decided && !is_answered) {
-    bool is_signed = OSSL_CMP_validate_msg(context, incoming.message.get()) == 1;
-    if (!is_signed) throw not_signed_by(transaction->sender);
-    throw openssl_error(ErrorCode::protocol, "the CMP message breaks the rules of its protocol",
-                        "check that nothing between station and CA changes its bytes");
-  }
-  transaction->answer = encode(answer.get());
-  Bytes bytes = transaction->answer;
-  if (transaction->issued && is_answered) {
-    drop_oldest_if_full();
-    transactions_.emplace(incoming.key, std::move(transaction));
-  }
-  return bytes;
+  Sender sender = authority_.authenticate(header.sender_key_id);
+  Issued issued = authority_.issue(sender, signed_request(message, sender), label);
+  CertificateResponse response{
+      .request_id = 0, .status = {}, .certificate = issued.certificate.der(), .publications = {}};
+  Bytes nonce = random_bytes(kRandomSize);
+  Bytes answer = encode_answer(message, nonce, BodyType::cp, encode(response), issued.chain);
+  return keep({.key = std::move(key),
+               .begun = now_(),
+               .request_digest = std::move(digest),
+               .sender = std::move(sender),
+               .certificate = std::move(issued.certificate),
+               .nonce = std::move(nonce),
+               .answer = std::move(answer)})
+      ->answer;
 }
 
-// The station says what became of the certificate: certConf, or an error message.
-Bytes Responder::finish(const Incoming& incoming) {
-  auto open = transactions_.find(incoming.key);
-  if (open == transactions_.end()) {
-    throw Error(ErrorCode::protocol, "the CA has no open transaction that this CMP message belongs to",
+// The station says what became of the certificate: certConf, or an error message. Only the station's own
+// message closes the transaction, and only once.
+Bytes Responder::finish(const Message& message) {
+  OpenTransaction open = find({message.header.sender_key_id, message.header.transaction_id});
+  if (!open) throw no_open_transaction();
+  refuse_unless_signed(message, open->sender);
+  if (message.header.recipient_nonce != open->nonce) {
+    throw Error(ErrorCode::protocol, "the CMP message does not answer what the CA sent",
                 "run the same command again: it resumes");
   }
-  // OpenSSL closes a transaction on any message that it does not like, so only the station's own may reach
-  // it.
-  OSSL_CMP_CTX* context = OSSL_CMP_SRV_CTX_get0_cmp_ctx(open->second->context.get());
-  if (OSSL_CMP_validate_msg(context, incoming.message.get()) != 1) throw not_signed_by(open->second->sender);
-  std::unique_ptr<Transaction> transaction = std::move(transactions_.extract(open).mapped());
-  CmpMessagePtr answer = process(transaction->context.get(), incoming.message.get());
-  // A certConf without any CertStatus rejects everything, and OpenSSL calls nobody (RFC 4210 section 5.3.18).
-  bool is_confirmed = OSSL_CMP_MSG_get_bodytype(answer.get()) == kPkiConf;
-  if (is_confirmed && !transaction->has_heard_outcome) transaction->confirm(false);
-  return encode(answer.get());
+  // What does not read closes nothing.
+  std::optional<CertificateConfirmation> confirmation;
+  if (message.type == BodyType::cert_conf) confirmation = parse_certificate_confirmation(message.body);
+  if (!close(open)) throw no_open_transaction();
+  if (confirmation &&
+      (confirmation->request_id != 0 || confirmation->hash != certificate_hash(open->certificate.der()))) {
+    throw Error(ErrorCode::protocol, "the confirmation is for another certificate than the CA sent",
+                "run the same command again: it resumes");
+  }
+  // An error, or a certConf without any CertStatus, rejects (RFC 4210 section 5.3.18).
+  authority_.confirm(open->sender, open->certificate, confirmation && confirmation->status.is_acceptance());
+  return encode_answer(message, random_bytes(kRandomSize), BodyType::pki_conf, encode_confirmed());
 }
 
-// A context of its own that believes nothing and decides nothing: it accepts messages without protection only
-// to have OpenSSL address and sign the refusal. A p10cr gets it as its certificate response; other bodies get
-// an error message, whose details OpenSSL takes from the first error on its queue.
-Bytes Responder::refuse(const Incoming& incoming, const Error& error) const {
-  Refusal refusal{.text = encode_refusal(error), .failure = failure_bit(error.code())};
-  CmpSrvCtxPtr context = make_context(signer_);
-  OSSL_CMP_SRV_CTX_set_accept_unprotected(context.get(), 1);
-  OSSL_CMP_SRV_CTX_init(context.get(), &refusal, give_refusal, nullptr, nullptr, nullptr, nullptr, nullptr);
-  ERR_clear_error();
-  ERR_raise_data(ERR_LIB_CMP, CMP_R_ERROR_PROCESSING_MESSAGE, "%s", refusal.text.c_str());
-  CmpMessagePtr answer(OSSL_CMP_SRV_process_request(context.get(), incoming.message.get()));
-  if (!answer) throw cannot_sign();
-  return encode(answer.get());
+// A p10cr gets its refusal as its certificate response, everything else as an error message.
+Bytes Responder::refuse(const Message& message, const Error& error) const {
+  bool is_request = message.type == BodyType::p10cr;
+  CertificateResponse response{
+      .request_id = 0, .status = status_of(error), .certificate = {}, .publications = {}};
+  return encode_answer(message, random_bytes(kRandomSize), is_request ? BodyType::cp : BodyType::error,
+                       is_request ? encode(response) : encode_error(response.status));
 }
 
-void Responder::drop_expired() {
-  std::erase_if(transactions_, [now = now_()](const auto& entry) {
-    return now - entry.second->begun >= kTransactionTimeout;
-  });
+Bytes Responder::encode_answer(const Message& message, Bytes nonce, BodyType type, BytesView body,
+                               const std::vector<Certificate>& chain) const {
+  Header header;
+  header.recipient = message.header.sender;
+  header.transaction_id = message.header.transaction_id;
+  header.sender_nonce = std::move(nonce);
+  header.recipient_nonce = message.header.sender_nonce;
+  std::vector<Bytes> certificates;
+  for (const Certificate& certificate : chain) certificates.push_back(certificate.der());
+  return signer_.encode(std::move(header), type, body, certificates);
 }
 
-void Responder::drop_oldest_if_full() {
-  if (transactions_.size() < kMaximumTransactions) return;
-  transactions_.erase(
-      std::min_element(transactions_.begin(), transactions_.end(),
-                       [](const auto& a, const auto& b) { return a.second->begun < b.second->begun; }));
+Responder::OpenTransaction Responder::find(const TransactionKey& key) {
+  std::lock_guard lock(mutex_);
+  drop_old();
+  auto open = by_key_.find(key);
+  return open == by_key_.end() ? nullptr : *open->second;
+}
+
+// The one that is kept: of two that were begun at the same time with the same message, the first.
+Responder::OpenTransaction Responder::keep(Transaction transaction) {
+  std::lock_guard lock(mutex_);
+  if (auto open = by_key_.find(transaction.key); open != by_key_.end()) return *open->second;
+  if (by_age_.size() >= kMaximumTransactions) {
+    by_key_.erase(by_age_.front()->key);
+    by_age_.pop_front();
+  }
+  by_age_.push_back(std::make_shared<const Transaction>(std::move(transaction)));
+  by_key_.emplace(by_age_.back()->key, std::prev(by_age_.end()));
+  return by_age_.back();
+}
+
+// False if it was closed before.
+bool Responder::close(const OpenTransaction& transaction) {
+  std::lock_guard lock(mutex_);
+  auto open = by_key_.find(transaction->key);
+  if (open == by_key_.end() || *open->second != transaction) return false;
+  by_age_.erase(open->second);
+  by_key_.erase(open);
+  return true;
+}
+
+void Responder::drop_old() {
+  while (!by_age_.empty() && now_() - by_age_.front()->begun >= kTransactionTimeout) {
+    by_key_.erase(by_age_.front()->key);
+    by_age_.pop_front();
+  }
 }
 
 }  // namespace fleetroot::cmp

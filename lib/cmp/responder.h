@@ -1,18 +1,21 @@
-// The CA's side of CMP: takes PKIMessages, finds who signed them, asks the authority, and answers. It owns
-// the open transactions between a p10cr and its certConf, bounded in number and time, and nothing else. No
-// transport here. One thread.
+// The CA's side of CMP (RFC 9483 section 4.1.4): takes PKIMessages, finds who signed them, asks the
+// authority, and answers. It owns the open transactions between a p10cr and its certConf, bounded in number
+// and time, and nothing else. No transport here.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/bytes.h"
 #include "lib/cmp/refusal.h"
+#include "lib/cmp/wire.h"
 #include "lib/x509/certificate.h"
 #include "lib/x509/certificate_request.h"
 
@@ -22,6 +25,7 @@ namespace fleetroot::cmp {
 struct Sender {
   std::string name;
   Certificate certificate;
+  PublicKey key = certificate.public_key();
 };
 
 struct Issued {
@@ -38,12 +42,17 @@ class Authority {
   virtual Sender authenticate(BytesView sender_key_id) = 0;
   // Steps 3 to 9 of a request (docs/issuance-cycle.md). Throws Error to refuse; what it says travels to the
   // station. The same request may come again under the same or another transaction ID, after an answer was
-  // lost: it must give the same certificate again, not another one.
-  virtual Issued issue(const Sender& sender, const CertificateRequest& request, BytesView transaction_id) = 0;
+  // lost: it must give the same certificate again, not another one. `label` is what respond() was given.
+  virtual Issued issue(const Sender& sender, const CertificateRequest& request, std::string_view label) = 0;
   // The station reports that the certificate sits in the hardware, or that it could not use it.
   virtual void confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
 };
 
+// The request in a p10cr that `sender` has signed. Error(not_authorised) if it has not, Error(protocol) if it
+// is no p10cr, Error(bad_request) if there is no request in it.
+CertificateRequest signed_request(const Message& message, const Sender& sender);
+
+// Any number of threads, if the authority takes them.
 class Responder {
  public:
   struct Signer {
@@ -60,30 +69,39 @@ class Responder {
 
   // `authority` must outlive the responder. Error(configuration) for an Ed25519 signer, which OpenSSL 3.0's
   // CMP cannot use.
-  Responder(Signer signer, Authority& authority, Now now = std::chrono::steady_clock::now);
+  Responder(const Signer& signer, Authority& authority, Now now = std::chrono::steady_clock::now);
   ~Responder();
 
   // The answer to one PKIMessage: always a PKIMessage, signed by the CA; a refusal is an answer too.
-  // Throws Error(protocol) for bytes that are no PKIMessage at all, and Error(internal) if the CA's own key
-  // does not sign, because then there is no answer that anybody could believe.
-  Bytes respond(BytesView message);
+  // Throws Error(protocol) for bytes that are no PKIMessage at all, and Error(token_untrusted) if the CA's
+  // own key does not sign, because then there is no answer that anybody could believe. `label`: the operation
+  // label in the path that the message came by (RFC 9811 section 3.3), for the authority.
+  Bytes respond(BytesView message, std::string_view label = {});
 
  private:
-  struct Incoming;
   struct Transaction;
-  // Whose transaction, and which one: a station cannot touch another's by using its transaction ID.
+  // Who asked (by key identifier), and under which transaction ID: a station cannot touch another's by using
+  // its transaction ID.
   using TransactionKey = std::pair<Bytes, Bytes>;
+  using OpenTransaction = std::shared_ptr<const Transaction>;
 
-  Bytes begin(const Incoming& incoming);
-  Bytes finish(const Incoming& incoming);
-  Bytes refuse(const Incoming& incoming, const Error& error) const;
-  void drop_expired();
-  void drop_oldest_if_full();
+  Bytes begin(const Message& message, BytesView bytes, std::string_view label);
+  Bytes finish(const Message& message);
+  Bytes refuse(const Message& message, const Error& error) const;
+  Bytes encode_answer(const Message& message, Bytes nonce, BodyType type, BytesView body,
+                      const std::vector<Certificate>& chain = {}) const;
 
-  Signer signer_;
+  OpenTransaction find(const TransactionKey& key);
+  OpenTransaction keep(Transaction transaction);
+  bool close(const OpenTransaction& transaction);
+  void drop_old();
+
+  MessageSigner signer_;
   Authority& authority_;
   Now now_;
-  std::map<TransactionKey, std::unique_ptr<Transaction>> transactions_;
+  std::mutex mutex_;  // guards what follows
+  std::list<OpenTransaction> by_age_;
+  std::map<TransactionKey, std::list<OpenTransaction>::iterator> by_key_;
 };
 
 }  // namespace fleetroot::cmp

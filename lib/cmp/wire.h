@@ -15,6 +15,9 @@ namespace fleetroot::cmp {
 // RFC 4210 section 5.1.2; other kinds of bodies keep their number.
 enum class BodyType : std::uint8_t { cp = 3, p10cr = 4, pki_conf = 19, error = 23, cert_conf = 24 };
 
+// Of transaction IDs and nonces (RFC 9483 section 3.1).
+inline constexpr std::size_t kRandomSize = 16;
+
 // Error(protocol), "this is not a CMP message: …"
 extern const der::Blame kNotAMessage;
 

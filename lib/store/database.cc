@@ -145,8 +145,33 @@ void Database::migrate(const std::filesystem::path& path, std::span<const std::s
   }
 }
 
+Database::KeptStatement::KeptStatement(Database& database, const std::string& text)
+    : statement_(database.kept(text)) {}
+
+Database::KeptStatement::~KeptStatement() {
+  // What fails here has been said by what ran before.
+  try {
+    static_cast<soci::sqlite3_statement_backend*>(statement_.get_backend())->reset();
+    statement_.bind_clean_up();
+  } catch (const soci::soci_error&) {
+  }
+}
+
+soci::statement& Database::kept(const std::string& text) {
+  auto [place, is_new] = kept_.try_emplace(text, session_);
+  if (!is_new) return place->second;
+  try {
+    place->second.alloc();
+    place->second.prepare(text);
+  } catch (...) {
+    kept_.erase(place);
+    throw;
+  }
+  return place->second;
+}
+
 WriteTransaction::WriteTransaction(Database& database) : database_(database) {
-  with_store_errors([&] { database_.sql() << "BEGIN IMMEDIATE"; });
+  database_.change("BEGIN IMMEDIATE");
 }
 
 WriteTransaction::~WriteTransaction() {
@@ -156,7 +181,7 @@ WriteTransaction::~WriteTransaction() {
 }
 
 void WriteTransaction::commit() {
-  with_store_errors([&] { database_.sql() << "COMMIT"; });
+  database_.change("COMMIT");
   open_ = false;
 }
 

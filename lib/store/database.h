@@ -5,7 +5,11 @@
 #include <soci/soci.h>
 
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace fleetroot {
@@ -35,10 +39,64 @@ class Database {
 
   soci::session& sql() { return session_; }
 
+  // Statements that are run again and again: each text is prepared once and kept. `exchanges` are soci::use()
+  // and soci::into(). All three throw what the database says as an Error.
+
+  // Takes the first row of the result; false if there is none.
+  template <typename... Exchanges>
+  bool row(const std::string& text, Exchanges... exchanges) {
+    return with_store_errors([&] {
+      KeptStatement statement(*this, text);
+      statement.bind(std::move(exchanges)...);
+      return statement->execute(true);
+    });
+  }
+  // Calls `look` for each row, which must not run the same text.
+  template <typename... Exchanges>
+  void rows(const std::string& text, const std::function<void()>& look, Exchanges... exchanges) {
+    with_store_errors([&] {
+      KeptStatement statement(*this, text);
+      statement.bind(std::move(exchanges)...);
+      statement->execute();
+      while (statement->fetch()) look();
+    });
+  }
+  // How many rows it changed.
+  template <typename... Exchanges>
+  long long change(const std::string& text, Exchanges... exchanges) {
+    return with_store_errors([&] {
+      KeptStatement statement(*this, text);
+      statement.bind(std::move(exchanges)...);
+      statement->execute(true);
+      return statement->get_affected_rows();
+    });
+  }
+
  private:
+  // A kept statement while it is in use; it forgets its values, and lets go of what it reads, at the end.
+  class KeptStatement {
+   public:
+    KeptStatement(Database& database, const std::string& text);
+    KeptStatement(const KeptStatement&) = delete;
+    KeptStatement& operator=(const KeptStatement&) = delete;
+    ~KeptStatement();
+
+    template <typename... Exchanges>
+    void bind(Exchanges... exchanges) {
+      (statement_.exchange(std::move(exchanges)), ...);
+      statement_.define_and_bind();
+    }
+    soci::statement* operator->() { return &statement_; }
+
+   private:
+    soci::statement& statement_;
+  };
+
+  soci::statement& kept(const std::string& text);
   void migrate(const std::filesystem::path& path, std::span<const std::string_view> migrations);
 
   soci::session session_;
+  std::map<std::string, soci::statement> kept_;
 };
 
 // BEGIN IMMEDIATE … COMMIT: takes the write lock at once, so that what was read inside still holds at the

@@ -45,6 +45,13 @@ Certificate Certificate::from_der(BytesView der) {
   return Certificate(std::move(certificate));
 }
 
+Certificate Certificate::fields_from_der(BytesView der) {
+  const unsigned char* in = der.data();
+  X509Ptr certificate(parse_without_keys<X509>(ASN1_ITEM_rptr(X509), &in, static_cast<long>(der.size())));
+  if (!certificate || in != der.data() + der.size()) throw not_a_certificate();
+  return Certificate(std::move(certificate));
+}
+
 Certificate Certificate::from_pem(std::string_view pem) {
   BioPtr memory = memory_of(pem);
   X509Ptr certificate = next_in(memory.get());

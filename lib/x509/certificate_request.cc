@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 
+#include "lib/x509/der.h"
 #include "lib/x509/name_text.h"
 #include "lib/x509/openssl_context.h"
 #include "lib/x509/provisioning_statement.h"
+#include "lib/x509/signature.h"
 
 namespace fleetroot {
 namespace {
@@ -69,6 +71,24 @@ int pss_digest(const X509_REQ* request) {
   return OBJ_obj2nid(digest);
 }
 
+// PSS and Ed25519, whose parameters are OpenSSL's business, in a request of the key's own context.
+bool verifies_in_context(const Bytes& der, const PublicKey& key) {
+  const unsigned char* in = der.data();
+  X509_REQ* made = X509_REQ_new_ex(openssl_context(), nullptr);
+  X509ReqPtr request(d2i_X509_REQ(&made, &in, static_cast<long>(der.size())));
+  return request && X509_REQ_verify(request.get(), key.evp()) == 1;
+}
+
+bool verifies(X509_REQ* request, int signature_nid, const PublicKey& key) {
+  Bytes der = to_der(i2d_X509_REQ, static_cast<const X509_REQ*>(request));
+  if (signature_nid == NID_rsassaPss || signature_nid == NID_ED25519) return verifies_in_context(der, key);
+  static const der::Blame kBlame{ErrorCode::bad_request, "this is no certificate request", "make it again"};
+  der::Reader parts = der::Reader(der, kBlame).enter(der::kSequence, "the request");
+  BytesView information = parts.take().whole;
+  BytesView algorithm = parts.take().whole;
+  return is_signed_by(key, algorithm, information, parts.take_octet_bits("its signature"));
+}
+
 void refuse_bad_signature(X509_REQ* request, const PublicKey& key) {
   int nid = X509_REQ_get_signature_nid(request);
   if (!contains(kAcceptedSignatures, nid) ||
@@ -76,7 +96,7 @@ void refuse_bad_signature(X509_REQ* request, const PublicKey& key) {
     refuse(fmt::format("is signed with {}, which is not accepted", OBJ_nid2ln(nid)),
            "sign it with SHA-256 or better");
   }
-  if (X509_REQ_verify(request, key.evp()) != 1) {
+  if (!verifies(request, nid, key)) {
     refuse("has a signature that does not verify with its own key", "make the request again on the device");
   }
 }
@@ -153,24 +173,12 @@ bool set_public_key(X509_PUBKEY* target, const PublicKey& key) {
                                 static_cast<int>(octets.size())) == 1;
 }
 
-// `parse` fills an X509_REQ of our context, as OpenSSL's readers do: it frees what it cannot fill, or leaves
-// it alone.
-template <typename Parse>
-X509ReqPtr parse_request(const Parse& parse) {
-  X509_REQ* request = X509_REQ_new_ex(openssl_context(), nullptr);
-  if (parse(&request) == nullptr) {
-    X509_REQ_free(request);
-    return nullptr;
-  }
-  return X509ReqPtr(request);
-}
-
 }  // namespace
 
 CertificateRequest CertificateRequest::from_der(BytesView der) {
   const unsigned char* in = der.data();
-  X509ReqPtr request = parse_request(
-      [&](X509_REQ** empty) { return d2i_X509_REQ(empty, &in, static_cast<long>(der.size())); });
+  X509ReqPtr request(
+      parse_without_keys<X509_REQ>(ASN1_ITEM_rptr(X509_REQ), &in, static_cast<long>(der.size())));
   if (!request || in != der.data() + der.size())
     refuse("cannot be read", "give one PKCS#10 request, PEM or DER");
   return CertificateRequest(std::move(request));
@@ -178,11 +186,9 @@ CertificateRequest CertificateRequest::from_der(BytesView der) {
 
 CertificateRequest CertificateRequest::from_pem(std::string_view pem) {
   BioPtr memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  X509ReqPtr request = parse_request(
-      [&](X509_REQ** empty) { return PEM_read_bio_X509_REQ(memory.get(), empty, nullptr, nullptr); });
-  if (request) return CertificateRequest(std::move(request));
+  X509ReqPtr request(PEM_read_bio_X509_REQ(memory.get(), nullptr, nullptr, nullptr));
   take_openssl_errors();
-  return from_der(as_bytes(pem));
+  return from_der(request ? to_der(i2d_X509_REQ, request.get()) : Bytes(pem.begin(), pem.end()));
 }
 
 CertificateRequest CertificateRequest::create(std::string_view common_name, const PublicKey& public_key,

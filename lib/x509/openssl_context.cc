@@ -133,6 +133,16 @@ OSSL_LIB_CTX* make_context() {
 
 }  // namespace
 
+OSSL_LIB_CTX* empty_openssl_context() {
+  static OSSL_LIB_CTX* const context = [] {
+    OSSL_LIB_CTX* empty = OSSL_LIB_CTX_new();
+    bool good = empty != nullptr && OSSL_PROVIDER_load(empty, "null") != nullptr;
+    if (!good) throw openssl_error(ErrorCode::internal, "OpenSSL does not start", "report this");
+    return empty;
+  }();
+  return context;
+}
+
 OSSL_LIB_CTX* openssl_context() {
   static OSSL_LIB_CTX* const context = make_context();
   return context;

@@ -97,9 +97,9 @@ class FakeAuthority : public Authority {
     throw Error(ErrorCode::not_authorised, "no station is enrolled with this key", "enroll the station");
   }
 
-  Issued issue(const Sender& sender, const CertificateRequest& request, BytesView transaction_id) override {
+  Issued issue(const Sender& sender, const CertificateRequest& request, std::string_view label) override {
     issuing(sender, request);
-    transaction_ids.emplace_back(transaction_id.begin(), transaction_id.end());
+    labels.emplace_back(label);
     PublicKey requested = request.public_key();
     EVP_PKEY* key = certified_key != nullptr ? certified_key : requested.evp();
     issued.push_back(make_certificate(request.common_name(), key, &ca_, ca_.key.get()));
@@ -113,7 +113,7 @@ class FakeAuthority : public Authority {
 
   std::vector<Sender> enrolled;
   std::vector<Certificate> issued;
-  std::vector<Bytes> transaction_ids;
+  std::vector<std::string> labels;
   std::vector<Outcome> outcomes;
   // Called first; what they throw is what the authority throws.
   std::function<void(const Sender&, const CertificateRequest&)> issuing = [](auto&, auto&) {};
@@ -135,7 +135,7 @@ class CmpTest : public testing::Test {
   Transfer directly() {
     return [this](BytesView message) {
       sent.emplace_back(message.begin(), message.end());
-      answers.push_back(responder.respond(message));
+      answers.push_back(responder.respond(message, "PO-1"));
       return answers.back();
     };
   }

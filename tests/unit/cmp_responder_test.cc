@@ -1,9 +1,9 @@
 // What the responder makes of messages that no honest station sends.
 #include <openssl/cmp.h>
 
-#include "lib/cmp/openssl_cmp.h"
 #include "lib/cmp/wire.h"
 #include "tests/unit/cmp_fixture.h"
+#include "tests/unit/openssl_cmp.h"
 
 namespace fleetroot::cmp {
 namespace {

@@ -22,7 +22,7 @@ TEST_F(CmpTest, EnrollsAndTellsTheCaThatTheCertificateIsInPlace) {
   EXPECT_TRUE(authority.outcomes[0].accepted);
   EXPECT_EQ(authority.outcomes[0].certificate, enrolled.certificate);
   EXPECT_EQ(authority.outcomes[0].station, "st-01");
-  EXPECT_EQ(authority.transaction_ids.at(0), parse_message(sent.at(0)).header.transaction_id);
+  EXPECT_EQ(authority.labels.at(0), "PO-1");
   EXPECT_EQ(sent.size(), 2U);
 }
 
@@ -149,11 +149,11 @@ TEST_F(CmpTest, SaysWhenTheStationsOwnKeyDoesNotSign) {
   EXPECT_TRUE(sent.empty());
 }
 
-TEST_F(CmpTest, SaysWhenTheCasOwnKeyDoesNotSign) {
+TEST_F(CmpTest, DoesNotBelieveACaWhoseKeyIsNotItsCertificates) {
   EvpPkeyPtr other_key = software_key();
   Responder broken({.certificate = ca.certificate, .key = other_key.get()}, authority);
   Client client = make_client(station, [&](BytesView message) { return broken.respond(message); });
-  EXPECT_EQ(refusal_of([&] { client.enroll(request, [](const Enrolled&) {}); }).code(), ErrorCode::internal);
+  EXPECT_EQ(refusal_of([&] { client.enroll(request, [](const Enrolled&) {}); }).code(), ErrorCode::protocol);
 }
 
 TEST_F(CmpTest, TreatsALostConfirmationAsUnreachableAndTheNextRunAsRight) {
@@ -180,11 +180,13 @@ TEST_F(CmpTest, IsUnreachableWhenTheCaDoesNotNoteTheConfirmation) {
   EXPECT_EQ(heard.code(), ErrorCode::ca_unreachable);
 }
 
+// The proof is the authority's to check; that it is refused, and why, reaches the station.
 TEST_F(CmpTest, RefusesARequestWhoseProofOfPossessionFails) {
   EvpPkeyPtr other_key = software_key();
   X509ReqPtr forged(X509_REQ_dup(request.x509_req()));
   X509_REQ_set_pubkey(forged.get(), other_key.get());
   request = CertificateRequest::from_der(to_der(i2d_X509_REQ, forged.get()));
+  authority.issuing = [](const Sender&, const CertificateRequest& asked) { asked.refuse_unless_sound(); };
   EXPECT_EQ(refusal_of([&] { enroll(station); }).code(), ErrorCode::bad_request);
   EXPECT_TRUE(authority.issued.empty());
 }

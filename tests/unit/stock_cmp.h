@@ -1,8 +1,8 @@
 // OpenSSL's own CMP, the judge of ours.
 #pragma once
 
-#include "lib/cmp/openssl_cmp.h"
 #include "tests/unit/cmp_fixture.h"
+#include "tests/unit/openssl_cmp.h"
 
 namespace fleetroot::cmp {
 

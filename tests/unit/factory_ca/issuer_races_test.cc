@@ -70,27 +70,78 @@ TEST_F(IssuerRaces, ReturnTheWinnersBytesToWhoCommitsSecond) {
   EXPECT_THAT(events("device.certified"), SizeIs(1));
 }
 
-TEST_F(IssuerRaces, ReturnTheWinnersBytesToWhoReservesSecond) {
+// From its look at the order to its reservation nobody else decides anything: who comes in between waits.
+TEST_F(IssuerRaces, GiveWhoComesMeanwhileTheSameBytes) {
   open_order("PO-1", 5);
-  Bytes winner;
-  when_looking(1, [&] { winner = another_process()->issue(request_).der(); });
-  EXPECT_EQ(process.issue(request_).der(), winner);
+  Bytes other;
+  std::thread meanwhile;
+  when_looking(1,
+               [&] { meanwhile = std::thread([&] { other = another_process()->issue(request_).der(); }); });
+  Bytes own = process.issue(request_).der();
+  meanwhile.join();
+  EXPECT_EQ(own, other);
   EXPECT_EQ(used(), 1);
+  EXPECT_THAT(events("device.certified"), SizeIs(1));
 }
 
 TEST_F(IssuerRaces, LeaveTheLastPlaceToOne) {
   open_order("PO-1", 1);
-  when_looking(1, [&] { (void)another_process()->issue(request_for("dev-2", software_key())); });
-  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::order_full);
+  std::optional<ErrorCode> refusal;
+  std::thread meanwhile;
+  when_looking(1, [&] {
+    meanwhile = std::thread([&] {
+      refusal = code_of([&] { (void)another_process()->issue(request_for("dev-2", software_key())); });
+    });
+  });
+  (void)process.issue(request_);
+  meanwhile.join();
+  EXPECT_EQ(refusal, ErrorCode::order_full);
   EXPECT_EQ(used(), 1);
 }
 
 TEST_F(IssuerRaces, LeaveOneKeyToOneDevice) {
   open_order("PO-1", 5);
-  when_looking(1, [&] { (void)another_process()->issue(request_for("dev-2", key_)); });
-  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::key_reused);
+  std::optional<ErrorCode> refusal;
+  std::thread meanwhile;
+  when_looking(1, [&] {
+    meanwhile = std::thread(
+        [&] { refusal = code_of([&] { (void)another_process()->issue(request_for("dev-2", key_)); }); });
+  });
+  (void)process.issue(request_);
+  meanwhile.join();
+  EXPECT_EQ(refusal, ErrorCode::key_reused);
   EXPECT_THAT(events("alarm.key_reused"), SizeIs(1));
   EXPECT_EQ(used(), 1);
+}
+
+// One issuer, as the server and the carried bundles use it.
+TEST_F(IssuerRaces, ThreadsOfOneIssuerFillAnOrderExactly) {
+  constexpr int kThreads = 8;
+  constexpr int kDevices = 10;
+  constexpr int kQuantity = 61;
+  open_order("PO-1", kQuantity);
+  std::atomic<int> issued = 0;
+  std::atomic<int> full = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kDevices; ++i) {
+        std::string id = "dev-" + std::to_string(t * 100 + i);
+        try {
+          EXPECT_EQ(process.issue(request_for(id, software_key())).common_name(), id);
+          ++issued;
+        } catch (const Error& error) {
+          if (error.code() == ErrorCode::order_full) ++full;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(issued, kQuantity);
+  EXPECT_EQ(full, kThreads * kDevices - kQuantity);
+  EXPECT_EQ(used(), kQuantity);
+  EXPECT_THAT(events("device.certified"), SizeIs(kQuantity));
+  (void)ledger().log.verify([](const LogEntry&) {});
 }
 
 TEST_F(IssuerRaces, HandNothingOutThatTheLedgerGaveUp) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <string>
 
 #include "factory-ca/authority.h"
@@ -15,6 +16,7 @@ namespace fleetroot::ca {
 class ToldClock : public Clock {
  public:
   Time now() const override {
+    std::lock_guard lock(mutex_);
     looking();
     return time;
   }
@@ -22,6 +24,9 @@ class ToldClock : public Clock {
   Time time = kTestTime;
   // Called first: another process may do something just then, or this one may die.
   std::function<void()> looking = [] {};
+
+ private:
+  mutable std::recursive_mutex mutex_;  // one thread looks at a time; what it does then may look, too
 };
 
 // A CA's key with its certificate; stays where it is made, because its signer refers to it.
@@ -44,15 +49,15 @@ inline SoftwareCa make_root(const std::string& name = "Fleet Root", unsigned pat
   PublicKey public_key = PublicKey::from_evp(key.get());
   CertificatePlan plan = root_plan(name, public_key, path_length, kTestTime);
   IssuerFacts facts = IssuerFacts::self_signed(plan);
-  Certificate certificate =
-      sign(lint(encode_tbs(plan, facts, SerialNumber::random()), plan, facts), key.get(), public_key);
+  Certificate certificate = Certificate::from_der(
+      sign(lint(encode_tbs(plan, facts, SerialNumber::random()), plan, facts), key.get(), public_key));
   return {std::move(key), std::move(certificate)};
 }
 
 inline Certificate certificate_under(const SoftwareCa& issuer, const CertificatePlan& plan) {
   const IssuerFacts& facts = issuer.signer.facts;
-  return sign(lint(encode_tbs(plan, facts, SerialNumber::random()), plan, facts), issuer.signer.key,
-              issuer.signer.public_key);
+  return Certificate::from_der(sign(lint(encode_tbs(plan, facts, SerialNumber::random()), plan, facts),
+                                    issuer.signer.key, issuer.signer.public_key));
 }
 
 inline SoftwareCa make_issuing(const SoftwareCa& root, const std::string& name = "Factory CA",

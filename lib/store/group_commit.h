@@ -1,0 +1,45 @@
+// One database session for many threads. What several of them want to change at the same time is committed
+// together: one durable write for all. Each learns of its own change alone.
+#pragma once
+
+#include <condition_variable>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "lib/store/database.h"
+
+namespace fleetroot {
+
+// Any thread. Refers to the database, which nobody else may use meanwhile.
+class GroupCommit {
+ public:
+  explicit GroupCommit(Database& database) : database_(database) {}
+
+  // Runs `change` alone in a write transaction, on some thread, and returns when what it did is durable. What
+  // it throws undoes it, and nothing else, and is thrown here. Error as the database says if the group could
+  // not be committed; then nothing of it is there.
+  void run(const std::function<void()>& change);
+
+  // Runs `body` here, alone with the database and outside of a transaction: to look, or for a transaction of
+  // its own.
+  void alone(const std::function<void()>& body);
+
+ private:
+  struct Change {
+    const std::function<void()>& run;
+    std::exception_ptr error{};
+    bool is_done = false;
+  };
+  void commit(const std::vector<Change*>& group);
+
+  Database& database_;
+  std::mutex turn_;   // whoever uses the database
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::vector<Change*> waiting_;
+  bool is_committing_ = false;
+};
+
+}  // namespace fleetroot
