@@ -18,21 +18,28 @@ bool undo_one(Database& database) {
 
 }  // namespace
 
-// The first who comes commits for all who came while the group before was being committed.
+// The first who comes commits for all who came while the group before was being committed, and hands on to the
+// first who came meanwhile. Nobody wakes up for nothing.
 void GroupCommit::run(const std::function<void()>& change) {
   Change own{.run = change};
   std::unique_lock lock(mutex_);
   waiting_.push_back(&own);
-  changed_.wait(lock, [&] { return own.is_done || !is_committing_; });
+  if (!has_leader_) own.is_leader = has_leader_ = true;
+  own.wake.wait(lock, [&] { return own.is_done || own.is_leader; });
   if (!own.is_done) {
-    is_committing_ = true;
     std::vector<Change*> group = std::exchange(waiting_, {});
     lock.unlock();
     commit(group);
     lock.lock();
-    for (Change* each : group) each->is_done = true;
-    is_committing_ = false;
-    changed_.notify_all();
+    for (Change* each : group) {
+      each->is_done = true;
+      each->wake.notify_one();
+    }
+    has_leader_ = !waiting_.empty();
+    if (has_leader_) {
+      waiting_.front()->is_leader = true;
+      waiting_.front()->wake.notify_one();
+    }
   }
   if (own.error) std::rethrow_exception(own.error);
 }

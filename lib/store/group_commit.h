@@ -31,15 +31,16 @@ class GroupCommit {
     const std::function<void()>& run;
     std::exception_ptr error{};
     bool is_done = false;
+    bool is_leader = false;  // its thread commits for all that wait
+    std::condition_variable wake{};
   };
   void commit(const std::vector<Change*>& group);
 
   Database& database_;
   std::mutex turn_;   // whoever uses the database
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable changed_;
+  std::mutex mutex_;  // guards what follows, and what is_done and is_leader say
   std::vector<Change*> waiting_;
-  bool is_committing_ = false;
+  bool has_leader_ = false;
 };
 
 }  // namespace fleetroot

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Certificates per second at the CA, durable, its key in SoftHSM: through the signer's socket and over HTTPS with
+keep-alive, from 1, 8 and 64 clients, next to the floor (ca_load.cc) and to what others do with requests of the same
+kind. Everything runs on this one machine, the clients too.
+
+    tests/bench/ca.py BUILD [--requests N] [--disk DIRECTORY]
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+CFSSL = '{"signing":{"default":{"expiry":"8760h","usages":["digital signature","client auth"]}}}'
+
+
+def run(*command, **options):
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True,
+                          **options).stdout.strip()
+
+
+class Bench:
+    def __init__(self, build, directory, requests):
+        self.program, self.load_program = build / 'fleetroot-ca', build / 'tests/bench/ca_load'
+        self.directory, self.requests, self.prefix = directory, requests, 0
+        self.ca = directory / 'ca'
+        run(self.program, 'init', '--home', self.ca, '--name', 'Bench')
+        run(self.program, 'order', 'create', '--home', self.ca, '--id', 'PO-1', '--pattern', 'B[0-9-]+', '--quantity',
+            10_000_000)
+        run('openssl', 'req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj',
+            '/CN=st-x', '-keyout', directory / 'st.key', '-out', directory / 'st.csr')
+        run(self.program, 'station', 'enroll', '--home', self.ca, '--name', 'st-x', '--request', directory / 'st.csr',
+            '--out', directory / 'st.pem')
+
+    def load(self, what, *rest, requests=None):
+        self.prefix += 1  # other devices each time
+        return run(self.load_program, what, self.ca, self.directory / 'st.pem', self.directory / 'st.key', 'PO-1',
+                   f'B{self.prefix}-', requests or self.requests, *rest)
+
+    def report(self, name, rate, floor):
+        print(f'{name:<34} {float(rate):8.0f}/s {100 * float(rate) / floor:6.0f} % of the floor', flush=True)
+
+    def ours(self):
+        self.load('floor', 2)
+        floor = float(self.load('floor', 2))
+        self.report('floor, 2 threads', floor, floor)
+        server = subprocess.Popen([self.program, 'serve', '--home', self.ca, '--listen', '127.0.0.1:0'],
+                                  stdout=subprocess.PIPE, text=True)
+        try:
+            url = server.stdout.readline().split()[-1]
+            for clients in (1, 8, 64):
+                self.report(f'signer socket, {clients} clients', self.load('socket', clients), floor)
+            for clients in (1, 8, 64):
+                self.report(f'HTTPS, keep-alive, {clients} clients', self.load('https', clients, url), floor)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait()
+        again = float(self.load('floor', 2))
+        self.report('floor, 2 threads, again', again, floor)
+        return floor
+
+    def csrs(self):
+        place = self.directory / 'csr'
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        self.load('csr', place)
+        return sorted(place.iterdir())
+
+    def openssl_ca(self, floor):
+        """The CA's own key in SoftHSM, by the engine; the database is a text file that nobody syncs."""
+        place = self.directory / 'openssl'
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        (place / 'index.txt').touch()
+        (place / 'serial').write_text('1000\n')
+        (place / 'ca.cnf').write_text(f'''[ca]
+default_ca = x
+[x]
+new_certs_dir = {place}
+database = {place}/index.txt
+serial = {place}/serial
+default_md = sha256
+default_days = 365
+policy = any
+x509_extensions = ext
+unique_subject = no
+[any]
+commonName = supplied
+[ext]
+keyUsage = critical, digitalSignature
+extendedKeyUsage = clientAuth
+''')
+        csrs = self.csrs()
+        token = self.ca / 'softhsm'
+        pin = next(token.rglob('*pin*')).read_text().strip()
+        configuration = next(token.rglob('*.conf'))
+        environment = dict(os.environ, SOFTHSM2_CONF=str(configuration))
+        label = run('p11tool', '--provider', '/usr/lib/softhsm/libsofthsm2.so', '--list-token-urls', env=environment)
+        url = [line for line in label.splitlines() if 'SoftHSM' in line and 'token=' in line][0]
+        begin = time.monotonic()
+        run('openssl', 'ca', '-config', place / 'ca.cnf', '-batch', '-notext', '-cert', self.ca / 'issuing-ca.pem', '-engine',
+            'pkcs11', '-keyform', 'engine', '-keyfile', f'{url};type=private?pin-value={pin}', '-infiles', *csrs,
+            env=dict(environment, PKCS11_MODULE_PATH='/usr/lib/softhsm/libsofthsm2.so'))
+        self.report('openssl ca -infiles, SoftHSM', len(csrs) / (time.monotonic() - begin), floor)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('build', type=pathlib.Path)
+    parser.add_argument('--requests', type=int, default=4000)
+    parser.add_argument('--disk', type=pathlib.Path, default=pathlib.Path('/var/tmp'))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix='fleetroot-bench-', dir=arguments.disk) as directory:
+        bench = Bench(arguments.build.resolve(), pathlib.Path(directory), arguments.requests)
+        floor = bench.ours()
+        bench.openssl_ca(floor)
+
+
+if __name__ == '__main__':
+    main()
