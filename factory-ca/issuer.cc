@@ -50,7 +50,8 @@ std::string Issuer::station_of(const Certificate& certificate) {
 // and with no other.
 cmp::Sender Issuer::authenticate(BytesView sender_key_id) {
   std::optional<CertificateRecord> station;
-  ledger_.alone([&] { station = enrolled_station(ledger_, sender_key_id, clock_.now()); });
+  Ledger& ledger = looking_ == nullptr ? ledger_ : *looking_;
+  ledger.alone([&] { station = enrolled_station(ledger, sender_key_id, clock_.now()); });
   return senders_.get(as_text(station->certificate), [&] {
     return cmp::Sender{.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
   });
@@ -345,6 +346,24 @@ void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, 
     ledger_.certificates.confirm(serial, accepted ? Confirmation::accepted : Confirmation::rejected, now);
     ledger_.log.append(fmt::format("{}.{}", kind, accepted ? "confirmed" : "rejected"), now,
                        {{"serial", serial}, {"sender", sender.name}});
+  });
+}
+
+// A station may end what is its own: its certificate, and those of devices that it asked for.
+void Issuer::revoke(const cmp::Sender& sender, const cmp::RevocationRequest& request) {
+  ledger_.alone([&] {
+    std::optional<CertificateRecord> record = ledger_.certificates.with_serial(request.serial.hex());
+    bool is_ours = record && request.issuer == signer_.facts.name;
+    bool is_own = is_ours && (record->kind == SubjectKind::station
+                                  ? record->subject == sender.name
+                                  : record->kind == SubjectKind::device && record->sender == sender.name);
+    if (!is_own) {
+      throw Error(
+          ErrorCode::not_authorised,
+          fmt::format("station {} may not revoke the certificate {}", sender.name, request.serial.hex()),
+          "ask the PKI engineer: fleetroot-ca cert revoke");
+    }
+    revoke_certificate(ledger_, request.serial, request.reason, clock_, Commitment::for_real);
   });
 }
 

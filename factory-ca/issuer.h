@@ -32,6 +32,10 @@ class Issuer : private cmp::Authority {
   Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
          std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order = {});
 
+  // A second session with the same ledger, for looking stations up in: so that this does not wait for what
+  // others commit. Not owned.
+  void look_in(Ledger& ledger) { looking_ = &ledger; }
+
   // The answer to one PKIMessage, ready to be sent; a refusal is an answer. `order`: the one that the
   // transport names, if it does. Error(protocol) for bytes that are no PKIMessage.
   Bytes answer(BytesView message, const std::optional<OrderId>& order = {});
@@ -84,6 +88,7 @@ class Issuer : private cmp::Authority {
   cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
                     std::string_view order) override;
   void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
+  void revoke(const cmp::Sender& sender, const cmp::RevocationRequest& request) override;
 
   Authorisation find_duplicate(const ProvenRequest& request);
   Rework rework_of(const ProvenRequest& request, const Standing& standing);
@@ -93,6 +98,7 @@ class Issuer : private cmp::Authority {
   void raise_alarm(const ProvenRequest& request, const Error& error);
 
   Ledger& ledger_;
+  Ledger* looking_ = nullptr;
   const Signer& signer_;
   Certificate issuing_certificate_;
   std::filesystem::path profiles_;

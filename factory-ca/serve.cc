@@ -130,6 +130,8 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
   certify_front(home, key.signer(), ledger, names, clock);
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock, options.order);
+  Ledger looking(home.ledger());
+  issuer.look_in(looking);
   say_ready();
   answer_front(listener, STDIN_FILENO, [&](const Inquiry& inquiry) {
     refuse_unless_wanted(options, inquiry);

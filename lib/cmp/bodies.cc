@@ -61,6 +61,43 @@ Bytes encode_request_id(int id) {
                 : der::small_integer(static_cast<unsigned>(id));
 }
 
+// The reasonCode among the extensions of a CRL entry (RFC 5280 section 5.3.1).
+RevocationReason read_reason(der::Reader extensions) {
+  static const Bytes kReasonCode = der::object_identifier("2.5.29.21");
+  constexpr std::uint8_t kBoolean = 0x01;
+  constexpr std::uint8_t kEnumerated = 0x0a;
+  RevocationReason reason = RevocationReason::unspecified;
+  while (!extensions.at_end()) {
+    der::Reader extension = extensions.enter(der::kSequence, "an extension");
+    bool is_reason = equal(extension.take().whole, kReasonCode);
+    bool is_critical = extension.take_if(kBoolean).has_value();
+    der::Reader value = extension.enter(der::kOctetString, "the value of an extension");
+    extension.refuse_more("an extension");
+    if (!is_reason && is_critical) throw kNotAMessage.error("it has a critical extension that is not known");
+    if (!is_reason) continue;
+    BytesView code = value.take(kEnumerated, "the reason of a revocation");
+    if (code.size() != 1) throw kNotAMessage.error("the reason of a revocation is out of range");
+    reason = revocation_reason_from_code(code[0]);
+  }
+  return reason;
+}
+
+// Of a CertTemplate (RFC 4211 section 5): the two fields that name a certificate.
+RevocationRequest read_certificate_name(der::Reader fields) {
+  constexpr std::uint8_t kSerialNumber = 0x81;  // [1] IMPLICIT INTEGER
+  constexpr std::uint8_t kIssuer = der::context_tag(3);
+  std::optional<BytesView> serial;
+  std::optional<BytesView> issuer;
+  while (!fields.at_end()) {
+    der::Element field = fields.take();
+    if (field.tag == kSerialNumber && !serial) serial = field.content;
+    if (field.tag == kIssuer && !issuer) issuer = field.content;
+  }
+  bool is_named = serial && issuer && !serial->empty() && (*serial)[0] < 0x80;
+  if (!is_named) throw kNotAMessage.error("it names no certificate by its issuer and serial number");
+  return {.issuer = {issuer->begin(), issuer->end()}, .serial = SerialNumber::from_hex(to_hex(*serial))};
+}
+
 BytesView read_key_pair(der::Reader fields) {
   der::Reader choice =
       fields.enter(der::context_tag(kPlainCertificate), "a certificate that is not encrypted");
@@ -131,6 +168,24 @@ std::optional<CertificateConfirmation> parse_certificate_confirmation(BytesView 
   one.take_if(kHashAlgorithmTag);
   one.refuse_more("the confirmation of one certificate");
   return confirmation;
+}
+
+RevocationRequest parse_revocation_request(BytesView body) {
+  der::Reader outer(body, kNotAMessage);
+  der::Reader list = outer.enter(der::kSequence, "the request for revocation");
+  outer.refuse_more("the request for revocation");
+  der::Reader one = list.enter(der::kSequence, "the revocation of one certificate");
+  list.refuse_more("the revocation of one certificate");
+  RevocationRequest request = read_certificate_name(one.enter(der::kSequence, "which certificate"));
+  if (std::optional<BytesView> extensions = one.take_if(der::kSequence)) {
+    request.reason = read_reason(der::Reader(*extensions, kNotAMessage));
+  }
+  one.refuse_more("the revocation of one certificate");
+  return request;
+}
+
+Bytes encode_revocation_response(const StatusInfo& status) {
+  return der::sequence({der::sequence({encode(status)})});
 }
 
 Bytes encode_error(const StatusInfo& status) {

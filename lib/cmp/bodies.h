@@ -1,6 +1,6 @@
-// The bodies of the PKIMessages that a certificate is asked for, given and confirmed with: p10cr, cp,
-// certConf, pkiConf and error (RFC 4210 section 5.3, RFC 9483 section 4.1.4). What reads them throws
-// Error(protocol) for anything else.
+// The bodies of the PKIMessages that a certificate is asked for, given, confirmed and revoked with: p10cr,
+// cp, certConf, pkiConf, rr, rp and error (RFC 4210 section 5.3, RFC 9483 sections 4.1.4 and 4.2). What reads
+// them throws Error(protocol) for anything else.
 #pragma once
 
 #include <optional>
@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "lib/base/bytes.h"
+#include "lib/x509/revocation_reason.h"
+#include "lib/x509/serial_number.h"
 
 namespace fleetroot::cmp {
 
@@ -56,6 +58,16 @@ struct CertificateConfirmation {
 Bytes encode(const CertificateConfirmation& confirmation);
 // Nothing for the confirmation of nothing, which rejects everything (RFC 4210 section 5.3.18).
 std::optional<CertificateConfirmation> parse_certificate_confirmation(BytesView body);
+
+// Which certificate shall be revoked, and why.
+struct RevocationRequest {
+  Bytes issuer;  // Name, as DER
+  SerialNumber serial;
+  RevocationReason reason = RevocationReason::unspecified;
+};
+RevocationRequest parse_revocation_request(BytesView body);
+// An rp with this one status.
+Bytes encode_revocation_response(const StatusInfo& status);
 
 // The content of an error message is its status; the details of others are added to its texts.
 Bytes encode_error(const StatusInfo& status);

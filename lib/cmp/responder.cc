@@ -95,12 +95,22 @@ Bytes Responder::respond(BytesView bytes, std::string_view label) {
       case BodyType::error:
         answer = finish(message);
         break;
+      case BodyType::rr:
+        answer = revoke(message);
+        break;
       default:
-        throw Error(ErrorCode::protocol, "the CA takes PKCS#10 requests (p10cr) and their confirmations only",
+        throw Error(ErrorCode::protocol,
+                    "the CA takes PKCS#10 requests (p10cr), their confirmations, and revocations (rr) only",
                     "request the certificate with a p10cr");
     }
   });
   return error ? refuse(message, *error) : *std::move(answer);
+}
+
+Sender Responder::sender_of(const Message& message) {
+  if (!message.header.sender_key_id.empty()) return authority_.authenticate(message.header.sender_key_id);
+  throw Error(ErrorCode::not_authorised, "the CMP message does not say which station's key signed it",
+              "give the station's certificate a subject key identifier, or enroll the station again");
 }
 
 // Step 2 of docs/issuance-cycle.md, up to where the authority takes over.
@@ -117,11 +127,7 @@ Bytes Responder::begin(const Message& message, BytesView bytes, std::string_view
     throw Error(ErrorCode::protocol, "another request is open under the same CMP transaction ID",
                 "make the request again");
   }
-  if (header.sender_key_id.empty()) {
-    throw Error(ErrorCode::not_authorised, "the CMP message does not say which station's key signed it",
-                "give the station's certificate a subject key identifier, or enroll the station again");
-  }
-  Sender sender = authority_.authenticate(header.sender_key_id);
+  Sender sender = sender_of(message);
   Issued issued = authority_.issue(sender, signed_request(message, sender), label);
   CertificateResponse response{
       .request_id = 0, .status = {}, .certificate = issued.certificate.der(), .publications = {}};
@@ -159,6 +165,13 @@ Bytes Responder::finish(const Message& message) {
   // An error, or a certConf without any CertStatus, rejects (RFC 4210 section 5.3.18).
   authority_.confirm(open->sender, open->certificate, confirmation && confirmation->status.is_acceptance());
   return encode_answer(message, random_bytes(kRandomSize), BodyType::pki_conf, encode_confirmed());
+}
+
+Bytes Responder::revoke(const Message& message) {
+  Sender sender = sender_of(message);
+  refuse_unless_signed(message, sender);
+  authority_.revoke(sender, parse_revocation_request(message.body));
+  return encode_answer(message, random_bytes(kRandomSize), BodyType::rp, encode_revocation_response({}));
 }
 
 // A p10cr gets its refusal as its certificate response, everything else as an error message.

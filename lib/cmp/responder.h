@@ -1,4 +1,4 @@
-// The CA's side of CMP (RFC 9483 section 4.1.4): takes PKIMessages, finds who signed them, asks the
+// The CA's side of CMP (RFC 9483 sections 4.1.4 and 4.2): takes PKIMessages, finds who signed them, asks the
 // authority, and answers. It owns the open transactions between a p10cr and its certConf, bounded in number
 // and time, and nothing else. No transport here.
 #pragma once
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "lib/base/bytes.h"
+#include "lib/cmp/bodies.h"
 #include "lib/cmp/refusal.h"
 #include "lib/cmp/wire.h"
 #include "lib/x509/certificate.h"
@@ -46,6 +47,8 @@ class Authority {
   virtual Issued issue(const Sender& sender, const CertificateRequest& request, std::string_view label) = 0;
   // The station reports that the certificate sits in the hardware, or that it could not use it.
   virtual void confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
+  // The station asks for a certificate's end. Throws Error to refuse; said twice, it changes nothing more.
+  virtual void revoke(const Sender& sender, const RevocationRequest& request) = 0;
 };
 
 // The request in a p10cr that `sender` has signed. Error(not_authorised) if it has not, Error(protocol) if it
@@ -87,6 +90,8 @@ class Responder {
 
   Bytes begin(const Message& message, BytesView bytes, std::string_view label);
   Bytes finish(const Message& message);
+  Bytes revoke(const Message& message);
+  Sender sender_of(const Message& message);
   Bytes refuse(const Message& message, const Error& error) const;
   Bytes encode_answer(const Message& message, Bytes nonce, BodyType type, BytesView body,
                       const std::vector<Certificate>& chain = {}) const;

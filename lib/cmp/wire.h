@@ -1,6 +1,6 @@
 // PKIMessages as bytes (RFC 4210 section 5.1, as RFC 9483 section 3 profiles it): the outer message, its
-// header and its protection. Strict DER, of exactly the parts that certificates are asked for with; no
-// policy. bodies.h has what is inside. Stock OpenSSL is the judge of it in the tests.
+// header and its protection. Strict DER, of exactly the parts that certificates are asked for and revoked
+// with; no policy. bodies.h has what is inside. Stock OpenSSL is the judge of it in the tests.
 #pragma once
 
 #include <string>
@@ -13,7 +13,15 @@
 namespace fleetroot::cmp {
 
 // RFC 4210 section 5.1.2; other kinds of bodies keep their number.
-enum class BodyType : std::uint8_t { cp = 3, p10cr = 4, pki_conf = 19, error = 23, cert_conf = 24 };
+enum class BodyType : std::uint8_t {
+  cp = 3,
+  p10cr = 4,
+  rr = 11,
+  rp = 12,
+  pki_conf = 19,
+  error = 23,
+  cert_conf = 24
+};
 
 // Of transaction IDs and nonces (RFC 9483 section 3.1).
 inline constexpr std::size_t kRandomSize = 16;

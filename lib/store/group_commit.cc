@@ -18,8 +18,8 @@ bool undo_one(Database& database) {
 
 }  // namespace
 
-// The first who comes commits for all who came while the group before was being committed, and hands on to the
-// first who came meanwhile. Nobody wakes up for nothing.
+// The first who comes commits for all who came while the group before was being committed, and hands on to
+// the first who came meanwhile. Nobody wakes up for nothing.
 void GroupCommit::run(const std::function<void()>& change) {
   Change own{.run = change};
   std::unique_lock lock(mutex_);

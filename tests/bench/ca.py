@@ -8,13 +8,12 @@ kind. Everything runs on this one machine, the clients too.
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-
-CFSSL = '{"signing":{"default":{"expiry":"8760h","usages":["digital signature","client auth"]}}}'
 
 
 def run(*command, **options):
@@ -94,17 +93,21 @@ keyUsage = critical, digitalSignature
 extendedKeyUsage = clientAuth
 ''')
         csrs = self.csrs()
-        token = self.ca / 'softhsm'
-        pin = next(token.rglob('*pin*')).read_text().strip()
-        configuration = next(token.rglob('*.conf'))
-        environment = dict(os.environ, SOFTHSM2_CONF=str(configuration))
-        label = run('p11tool', '--provider', '/usr/lib/softhsm/libsofthsm2.so', '--list-token-urls', env=environment)
-        url = [line for line in label.splitlines() if 'SoftHSM' in line and 'token=' in line][0]
+        environment = dict(os.environ, SOFTHSM2_CONF=str(self.ca / 'softhsm/softhsm2.conf'),
+                           PKCS11_MODULE_PATH='/usr/lib/softhsm/libsofthsm2.so')
+        serial = re.search(r'pkcs11:serial=(\w+)', (self.ca / 'ca.toml').read_text()).group(1)
+        key = f'pkcs11:serial={serial};type=private?pin-source=file:{self.ca}/issuing-ca.pin'
+        command = ['openssl', 'ca', '-config', place / 'ca.cnf', '-batch', '-notext', '-cert',
+                   self.ca / 'issuing-ca.pem', '-engine', 'pkcs11', '-keyform', 'engine', '-keyfile', key, '-infiles',
+                   *[csr.relative_to(self.directory) for csr in csrs]]
         begin = time.monotonic()
-        run('openssl', 'ca', '-config', place / 'ca.cnf', '-batch', '-notext', '-cert', self.ca / 'issuing-ca.pem', '-engine',
-            'pkcs11', '-keyform', 'engine', '-keyfile', f'{url};type=private?pin-value={pin}', '-infiles', *csrs,
-            env=dict(environment, PKCS11_MODULE_PATH='/usr/lib/softhsm/libsofthsm2.so'))
-        self.report('openssl ca -infiles, SoftHSM', len(csrs) / (time.monotonic() - begin), floor)
+        # It may crash when it has done its work: engine and module disagree about who goes first.
+        subprocess.run([str(part) for part in command], cwd=self.directory, env=environment, capture_output=True)
+        seconds = time.monotonic() - begin
+        made = len(list(place.glob('*.pem')))
+        if made != len(csrs):
+            raise SystemExit(f'openssl ca made {made} certificates of {len(csrs)}')
+        self.report('openssl ca -infiles, SoftHSM', made / seconds, floor)
 
 
 def main():

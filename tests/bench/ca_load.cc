@@ -47,7 +47,8 @@ EvpPkeyPtr read_key(const char* path) {
 }
 
 // Runs `work` for every number below `count`, on so many threads; seconds.
-double spread(std::size_t count, std::size_t threads, const std::function<std::function<void(std::size_t)>()>& begin) {
+double spread(std::size_t count, std::size_t threads,
+              const std::function<std::function<void(std::size_t)>()>& begin) {
   std::atomic<std::size_t> next = 0;
   std::exception_ptr failure;
   auto started = steady_clock::now();
@@ -93,7 +94,9 @@ void refuse_unless_certified(BytesView answer) {
   cmp::Message message = cmp::parse_message(answer);
   bool good = message.type == cmp::BodyType::cp &&
               cmp::parse_certificate_response(message.body).status.is_acceptance();
-  if (!good) throw Error(ErrorCode::refused_by_ca, "the CA refused", "look at its order", std::string(as_text(answer)));
+  if (!good)
+    throw Error(ErrorCode::refused_by_ca, "the CA refused", "look at its order",
+                std::string(as_text(answer)));
 }
 
 // Verify the station's signature and the request's, sign a certificate and an answer, and a durable row, in
@@ -108,31 +111,34 @@ double run_floor(const Load& load, std::size_t threads) {
   for (const CertificateRequest& request : load.requests) keys.push_back(request.public_key());
   std::vector<Bytes> rows(load.messages.size());
   std::filesystem::path file = load.home.path() / "floor.db";
-  constexpr std::string_view kSchema = "CREATE TABLE rows (id INTEGER PRIMARY KEY, certificate TEXT NOT NULL)";
+  constexpr std::string_view kSchema =
+      "CREATE TABLE rows (id INTEGER PRIMARY KEY, certificate TEXT NOT NULL)";
   const std::vector<std::string_view> migrations{kSchema};
   Database(file, migrations);
-  double seconds = spread((rows.size() + kGroup - 1) / kGroup, threads, [&]() -> std::function<void(std::size_t)> {
-    auto database = std::make_shared<Database>(file, migrations);
-    return [&, database](std::size_t group) {
-      std::size_t end = std::min(rows.size(), (group + 1) * kGroup);
-      for (std::size_t i = group * kGroup; i < end; ++i) {
-        der::Reader parts = der::Reader(messages[i].body, cmp::kNotAMessage).enter(der::kSequence, "the request");
-        BytesView information = parts.take().whole;
-        BytesView algorithm = parts.take().whole;
-        bool good = is_protected_by(messages[i], station) &&
-                    is_signed_by(keys[i], algorithm, information, parts.take_octet_bits("its signature"));
-        if (!good) throw Error(ErrorCode::internal, "a signature does not verify", "report this");
-        rows[i] = sign_message(key.signer().key, KeyAlgorithm::p256, information);
-        (void)sign_message(key.signer().key, KeyAlgorithm::p256, load.messages[i]);
-      }
-      WriteTransaction transaction(*database);
-      for (std::size_t i = group * kGroup; i < end; ++i) {
-        std::string row = to_hex(load.messages[i]);
-        database->change("INSERT INTO rows (certificate) VALUES (:row)", soci::use(row));
-      }
-      transaction.commit();
-    };
-  });
+  double seconds =
+      spread((rows.size() + kGroup - 1) / kGroup, threads, [&]() -> std::function<void(std::size_t)> {
+        auto database = std::make_shared<Database>(file, migrations);
+        return [&, database](std::size_t group) {
+          std::size_t end = std::min(rows.size(), (group + 1) * kGroup);
+          for (std::size_t i = group * kGroup; i < end; ++i) {
+            der::Reader parts =
+                der::Reader(messages[i].body, cmp::kNotAMessage).enter(der::kSequence, "the request");
+            BytesView information = parts.take().whole;
+            BytesView algorithm = parts.take().whole;
+            bool good = is_protected_by(messages[i], station) &&
+                        is_signed_by(keys[i], algorithm, information, parts.take_octet_bits("its signature"));
+            if (!good) throw Error(ErrorCode::internal, "a signature does not verify", "report this");
+            rows[i] = sign_message(key.signer().key, KeyAlgorithm::p256, information);
+            (void)sign_message(key.signer().key, KeyAlgorithm::p256, load.messages[i]);
+          }
+          WriteTransaction transaction(*database);
+          for (std::size_t i = group * kGroup; i < end; ++i) {
+            std::string row = to_hex(load.messages[i]);
+            database->change("INSERT INTO rows (certificate) VALUES (:row)", soci::use(row));
+          }
+          transaction.commit();
+        };
+      });
   for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(file.string() + suffix);
   return seconds;
 }
@@ -141,9 +147,11 @@ double run_socket(const Load& load, std::size_t clients) {
   ca::SignerLink link(load.home.file("signer.sock"));
   return spread(load.messages.size(), clients, [&]() -> std::function<void(std::size_t)> {
     return [&](std::size_t i) {
-      refuse_unless_certified(link.ask(
-          {.question = ca::Question::answer, .order = load.order, .certificate = {}, .message = load.messages[i]},
-          steady_clock::now() + std::chrono::seconds(60)));
+      refuse_unless_certified(link.ask({.question = ca::Question::answer,
+                                        .order = load.order,
+                                        .certificate = {},
+                                        .message = load.messages[i]},
+                                       steady_clock::now() + std::chrono::seconds(60)));
     };
   });
 }

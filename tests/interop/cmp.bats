@@ -74,3 +74,39 @@ enroll() {
   [[ ! -e device.pem ]]
   [[ $(certificates_in_ledger) == 0 ]]
 }
+
+# revoke CERTIFICATE OPTION…: as the station
+revoke() {
+  openssl cmp -cmd rr -server "http://127.0.0.1:$port" -path .well-known/cmp -no_proxy 127.0.0.1 -oldcert "$1" \
+    -cert station.pem -key station.key -recipient "/CN=Test Factory Issuing CA" -trusted ca/fleet-root.pem \
+    -untrusted ca/issuing-ca.pem "${@:2}"
+}
+
+# state_of CERTIFICATE: "issued null", "revoked keyCompromise"
+state_of() {
+  local serial
+  serial=$(openssl x509 -in "$1" -noout -serial)
+  fleetroot-ca cert show --home ca --serial "${serial#serial=}" --json | jq -r '"\(.state) \(.revocation_reason)"'
+}
+
+@test "rr ends what the station asked for, and nothing else" {
+  enroll -cert station.pem -key station.key
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -subj /CN=st-02 -out other.csr
+  fleetroot-ca station enroll --home ca --name st-02 --request other.csr --out other.pem
+  run ! revoke device.pem -cert other.pem -key other.key
+  [[ $output == *'may not revoke'* ]]
+  run ! revoke other.pem
+  run ! revoke ca/issuing-ca.pem
+  [[ $(state_of device.pem) == "issued null" ]]
+  revoke device.pem -revreason 1
+  [[ $(state_of device.pem) == "revoked keyCompromise" ]]
+  revoke device.pem -revreason 4 # said twice: the first reason stays
+  [[ $(state_of device.pem) == "revoked keyCompromise" ]]
+}
+
+@test "rr for the station's own certificate is its last word" {
+  revoke station.pem
+  run ! enroll -cert station.pem -key station.key
+  [[ $output == *'is revoked'* ]]
+  run ! revoke station.pem
+}

@@ -111,6 +111,11 @@ class FakeAuthority : public Authority {
     outcomes.push_back({sender.name, certificate, accepted});
   }
 
+  void revoke(const Sender& sender, const RevocationRequest& request) override {
+    revoked.push_back({sender.name, request});
+  }
+
+  std::vector<std::pair<std::string, RevocationRequest>> revoked;
   std::vector<Sender> enrolled;
   std::vector<Certificate> issued;
   std::vector<std::string> labels;

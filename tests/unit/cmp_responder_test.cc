@@ -290,6 +290,84 @@ TEST_F(CmpResponderTest, TakesAResignedConfirmationThatIsUnchanged) {
   EXPECT_TRUE(authority.outcomes[0].accepted);
 }
 
+TEST_F(CmpResponderTest, TakesARevocationFromWhoeverSignedIt) {
+  Certificate certificate = enroll(station).certificate;
+  // As stock OpenSSL asks for it; whether it is told that this was done.
+  auto revoke = [&](const Party& as) {
+    CmpCtxPtr context(OSSL_CMP_CTX_new(nullptr, nullptr));
+    OSSL_CMP_CTX_set_log_verbosity(context.get(), OSSL_CMP_LOG_EMERG);
+    OSSL_CMP_CTX_set1_srvCert(context.get(), ca.certificate.x509());
+    OSSL_CMP_CTX_set1_cert(context.get(), as.certificate.x509());
+    OSSL_CMP_CTX_set1_pkey(context.get(), as.key.get());
+    OSSL_CMP_CTX_set1_oldCert(context.get(), certificate.x509());
+    OSSL_CMP_CTX_set_option(context.get(), OSSL_CMP_OPT_REVOCATION_REASON, 4);
+    OSSL_CMP_CTX_set_transfer_cb_arg(context.get(), &responder);
+    OSSL_CMP_CTX_set_transfer_cb(context.get(), [](OSSL_CMP_CTX* ctx, const OSSL_CMP_MSG* message) {
+      auto* by = static_cast<Responder*>(OSSL_CMP_CTX_get_transfer_cb_arg(ctx));
+      return parse_openssl_message(by->respond(to_der(i2d_OSSL_CMP_MSG, message))).release();
+    });
+    bool done = OSSL_CMP_exec_RR_ses(context.get()) == 1;
+    take_openssl_errors();
+    return done;
+  };
+  EXPECT_FALSE(revoke(make_namesake(station))) << "the key identifier alone is no signature";
+  EXPECT_FALSE(revoke(other_station)) << "it is not enrolled";
+  EXPECT_TRUE(authority.revoked.empty());
+  EXPECT_TRUE(revoke(station));
+  ASSERT_EQ(authority.revoked.size(), 1U);
+  EXPECT_EQ(authority.revoked[0].first, "st-01");
+  EXPECT_EQ(authority.revoked[0].second.serial, certificate.serial());
+  EXPECT_EQ(authority.revoked[0].second.reason, RevocationReason::superseded);
+  EXPECT_EQ(authority.revoked[0].second.issuer,
+            to_der(i2d_X509_NAME, X509_get_issuer_name(certificate.x509())));
+}
+
+TEST_F(CmpResponderTest, ReadsOnlyRevocationsThatNameOneCertificate) {
+  auto parses = [](std::string_view hex) {
+    Bytes body = *from_hex(hex);
+    try {
+      parse_revocation_request(body);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  // RevReqContent { RevDetails { CertTemplate { [1] serial 5, [3] an empty name } } }
+  EXPECT_TRUE(
+      parses("300b3009"
+             "3007"
+             "810105"
+             "a3023000"));
+  EXPECT_FALSE(
+      parses("3016"
+             "30093007810105a3023000"
+             "30093007810105a3023000"))
+      << "two";
+  EXPECT_FALSE(parses("3000")) << "none";
+  EXPECT_FALSE(
+      parses("30073005"
+             "3003"
+             "810105"))
+      << "no issuer";
+  EXPECT_FALSE(
+      parses("30083006"
+             "3004"
+             "a3023000"))
+      << "no serial number";
+  EXPECT_FALSE(
+      parses("300b3009"
+             "3007"
+             "8101ff"
+             "a3023000"))
+      << "a negative one";
+  EXPECT_FALSE(
+      parses("300b3009"
+             "3007"
+             "810105"
+             "a302300000"))
+      << "bytes behind it";
+}
+
 TEST_F(CmpResponderTest, ForgetsTransactionsAfterAWhile) {
   Error heard =
       refusal_of([&] { enroll(station, [&](const Enrolled&) { now += Responder::kTransactionTimeout; }); });

@@ -5,8 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 #include "lib/base/files.h"
-#include "lib/store/database.h"
+#include "lib/store/group_commit.h"
 #include "tests/expect_error.h"
 #include "tests/judge.h"
 #include "tests/scratch_directory.h"
@@ -195,6 +198,86 @@ TEST_F(Store, ProcessesThatMakeItAndWriteAtTheSameTimeLoseNothing) {
   }
   Database database(path_, kFirst);
   EXPECT_EQ(value_in(database), kProcesses * kIncrements);
+}
+
+void add(Database& database, int value) {
+  database.change("UPDATE counter SET value = value + :value WHERE id = 1", soci::use(value));
+}
+
+TEST_F(Store, KeptStatementsTakeNewValuesAndLetGoOfWhatTheyRead) {
+  Database database(path_, kFirst);
+  for (int expected = 0; expected < 3; ++expected) {
+    int value = -1;
+    EXPECT_TRUE(database.row("SELECT value FROM counter WHERE id = 1", soci::into(value)));
+    EXPECT_EQ(value, expected);
+    // Another session may write: nothing here still reads.
+    Database other(path_, kFirst);
+    WriteTransaction transaction(other);
+    add(other, 1);
+    transaction.commit();
+  }
+  int absent = -1;
+  for (int id : {2, 3}) {
+    EXPECT_FALSE(database.row("SELECT value FROM counter WHERE id = :id", soci::use(id), soci::into(absent)));
+  }
+  EXPECT_EQ(code_of([&] { database.change("no SQL at all"); }), ErrorCode::internal);
+  EXPECT_EQ(code_of([&] { database.change("no SQL at all"); }), ErrorCode::internal) << "it is not kept";
+}
+
+TEST_F(Store, ChangesOfManyThreadsAreAllThereWhenTheyReturn) {
+  constexpr int kThreads = 16;
+  constexpr int kChanges = 25;
+  Database database(path_, kFirst);
+  GroupCommit group(database);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kChanges; ++i) group.run([&] { add(database, 1); });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  Database other(path_, kFirst);
+  EXPECT_EQ(value_in(other), kThreads * kChanges);
+}
+
+TEST_F(Store, WhatOneChangeThrowsUndoesItAlone) {
+  Database database(path_, kFirst);
+  GroupCommit group(database);
+  std::atomic<int> refused = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      try {
+        group.run([&] {
+          add(database, t);
+          if (t % 2 == 1) throw Error(ErrorCode::order_full, "full", "wait");
+        });
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::order_full);
+        ++refused;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(refused, 4);
+  EXPECT_EQ(value_in(database), 0 + 2 + 4 + 6);
+}
+
+TEST_F(Store, NobodyOfAGroupIsToldThatItIsDurableWhenItIsNot) {
+  Database database(path_, kFirst);
+  GroupCommit group(database);
+  // As a full disk does: the transaction is gone in the middle of the group.
+  EXPECT_EQ(code_of([&] {
+              group.run([&] {
+                add(database, 1);
+                database.sql() << "ROLLBACK";
+                throw Error(ErrorCode::io, "the disk is full", "make room");
+              });
+            }),
+            ErrorCode::io);
+  EXPECT_EQ(value_in(database), 0);
+  group.run([&] { add(database, 5); });
+  EXPECT_EQ(value_in(database), 5) << "the next group starts anew";
 }
 
 }  // namespace
