@@ -4,20 +4,16 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <mutex>
-#include <thread>
 
 #include "factory-ca/carried_request.h"
+#include "factory-ca/work_queue.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::ca {
 namespace {
 
 namespace fs = std::filesystem;
-
-// As many as a signer may decide about together.
-constexpr std::size_t kTogether = 64;
 
 fs::path media_directory(const Home& home) {
   fs::path path = home.file("media");
@@ -82,31 +78,31 @@ Bytes BundleAnswers::earlier_reply(const BundleRecord& record) const {
   return {reply.begin(), reply.end()};
 }
 
-// Many at a time, whose reservations and commits become durable together. The first failure that is no answer
-// ends it; what was decided by then is in the ledger.
+// Many at a time, whose reservations and commits become durable together; one after the other where the
+// order's places are short, so that the first ones get them. The first failure that is no answer ends it;
+// what was decided by then is in the ledger.
 std::vector<media::Answer> BundleAnswers::decide_all(const ReceivedBundle& bundle, const Progress& progress) {
   const std::vector<media::CarriedRequest>& requests = bundle.content.requests;
   std::vector<std::optional<media::Answer>> decided(requests.size());
-  std::atomic<std::size_t> next = 0;
   std::mutex mutex;  // guards what follows
   std::size_t done = 0;
   std::exception_ptr failure;
-  auto work = [&] {
-    for (std::size_t i = next++; i < requests.size(); i = next++) {
-      try {
-        decided[i] = decide(requests[i], bundle);
-        std::lock_guard lock(mutex);
-        progress(++done, requests.size());
-      } catch (...) {
-        next = requests.size();
-        std::lock_guard lock(mutex);
-        if (!failure) failure = std::current_exception();
-      }
+  auto decide_one = [&](std::size_t i) {
+    if (std::lock_guard lock(mutex); failure) return;
+    try {
+      decided[i] = decide(requests[i], bundle);
+      std::lock_guard lock(mutex);
+      progress(++done, requests.size());
+    } catch (...) {
+      std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
     }
   };
+  std::optional<WorkOrder> order = ledger_.orders.find(bundle.content.order);
+  bool is_enough = order && order->quantity - order->used >= std::ssize(requests);
   {
-    std::vector<std::jthread> threads;
-    while (threads.size() < std::min(kTogether, requests.size())) threads.emplace_back(work);
+    WorkQueue queue(is_enough ? WorkQueue::kThreads : 1);
+    for (std::size_t i = 0; i < requests.size(); ++i) queue.add([&decide_one, i] { decide_one(i); });
   }
   if (failure) std::rethrow_exception(failure);
   std::vector<media::Answer> answers;

@@ -2,8 +2,8 @@
 
 namespace fleetroot::ca {
 
-WorkQueue::WorkQueue() {
-  for (unsigned i = 0; i < kThreads; ++i) threads_.emplace_back([this] { run(); });
+WorkQueue::WorkQueue(unsigned threads) {
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
 }
 
 WorkQueue::~WorkQueue() {

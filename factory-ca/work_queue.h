@@ -1,5 +1,5 @@
 // Threads that do what is waiting, in its order: for the front, whose connections' threads must not wait for
-// the signer.
+// the signer, and for the requests of a bundle.
 #pragma once
 
 #include <condition_variable>
@@ -17,7 +17,7 @@ class WorkQueue {
   // As many as a signer may decide about together.
   static constexpr unsigned kThreads = 64;
 
-  WorkQueue();
+  explicit WorkQueue(unsigned threads = kThreads);
   // Does what is waiting first.
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;
