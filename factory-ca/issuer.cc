@@ -24,6 +24,7 @@ bool is_renewal(const cmp::Sender& sender, const CertificateRequest& request) {
 Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
                std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order)
     : ledger_(ledger),
+      looking_(&ledger),
       signer_(signer),
       issuing_certificate_(std::move(issuing_certificate)),
       profiles_(std::move(profiles)),
@@ -50,8 +51,7 @@ std::string Issuer::station_of(const Certificate& certificate) {
 // and with no other.
 cmp::Sender Issuer::authenticate(BytesView sender_key_id) {
   std::optional<CertificateRecord> station;
-  Ledger& ledger = looking_ == nullptr ? ledger_ : *looking_;
-  ledger.alone([&] { station = enrolled_station(ledger, sender_key_id, clock_.now()); });
+  looking_->alone([&] { station = enrolled_station(*looking_, sender_key_id, clock_.now()); });
   return senders_.get(as_text(station->certificate), [&] {
     return cmp::Sender{.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
   });

@@ -98,7 +98,7 @@ class Issuer : private cmp::Authority {
   void raise_alarm(const ProvenRequest& request, const Error& error);
 
   Ledger& ledger_;
-  Ledger* looking_ = nullptr;
+  Ledger* looking_;
   const Signer& signer_;
   Certificate issuing_certificate_;
   std::filesystem::path profiles_;
