@@ -88,10 +88,15 @@ RevocationRequest read_certificate_name(der::Reader fields) {
   constexpr std::uint8_t kIssuer = der::context_tag(3);
   std::optional<BytesView> serial;
   std::optional<BytesView> issuer;
+  int last = -1;
   while (!fields.at_end()) {
     der::Element field = fields.take();
-    if (field.tag == kSerialNumber && !serial) serial = field.content;
-    if (field.tag == kIssuer && !issuer) issuer = field.content;
+    int number = field.tag & 0x1f;
+    // A field given twice could be read one way here and another way elsewhere.
+    if (number <= last) throw kNotAMessage.error("the fields that name a certificate are out of order");
+    last = number;
+    if (field.tag == kSerialNumber) serial = field.content;
+    if (field.tag == kIssuer) issuer = field.content;
   }
   bool is_named = serial && issuer && !serial->empty() && (*serial)[0] < 0x80;
   if (!is_named) throw kNotAMessage.error("it names no certificate by its issuer and serial number");

@@ -2,8 +2,6 @@
 
 #include <optional>
 
-#include "lib/cmp/bodies.h"
-
 namespace fleetroot::cmp {
 namespace {
 

@@ -1,6 +1,8 @@
 // What the responder makes of messages that no honest station sends.
 #include <openssl/cmp.h>
 
+#include <algorithm>
+
 #include "lib/cmp/wire.h"
 #include "tests/unit/cmp_fixture.h"
 #include "tests/unit/openssl_cmp.h"
@@ -47,11 +49,14 @@ class CmpResponderTest : public CmpTest {
   static bool says(const Bytes& message, std::string_view words) {
     return as_text(message).find(words) != std::string_view::npos;
   }
-  // Enrolls, with the body of the certConf replaced by what `edit` makes of it and signed by the station.
-  void enroll_with_confirmation(const std::function<Bytes(const Bytes&)>& edit) {
+  using Edit = std::function<Bytes(const Bytes&)>;
+  static Bytes unchanged(const Bytes& part) { return part; }
+  // Enrolls, with body and header of the certConf replaced by what is made of them, and signed by the
+  // station.
+  void enroll_with_confirmation(const Edit& edit, const Edit& edit_header = unchanged) {
     Client client = make_client(station, [&](BytesView message) {
       if (body_of(Bytes(message.begin(), message.end())) != kCertConf) return responder.respond(message);
-      return responder.respond(resigned(message, edit));
+      return responder.respond(resigned(message, edit, edit_header));
     });
     try {
       client.enroll(request, [](const Enrolled&) {});
@@ -59,11 +64,11 @@ class CmpResponderTest : public CmpTest {
       EXPECT_EQ(error.code(), ErrorCode::ca_unreachable);
     }
   }
-  Bytes resigned(BytesView message, const std::function<Bytes(const Bytes&)>& edit) {
+  Bytes resigned(BytesView message, const Edit& edit, const Edit& edit_header) {
     BytesView rest = content_of(message);
     BytesView header = take(rest);
     BytesView body = take(rest);
-    Bytes parts(header.begin(), header.end());
+    Bytes parts = edit_header(Bytes(header.begin(), header.end()));
     Bytes edited = edit(Bytes(body.begin(), body.end()));
     parts.insert(parts.end(), edited.begin(), edited.end());
     Bytes to_sign = element(0x30, parts);
@@ -278,6 +283,26 @@ TEST_F(CmpResponderTest, ConfirmsOnlyTheCertificateWhoseHashTheStationNames) {
   EXPECT_TRUE(authority.outcomes.empty());
 }
 
+TEST_F(CmpResponderTest, TakesAConfirmationOnlyOfItsOwnAnswer) {
+  auto with_another_nonce = [](const Bytes& header) {
+    Bytes changed = header;
+    changed.back() ^= 1;  // recipNonce is the last field
+    return changed;
+  };
+  enroll_with_confirmation(unchanged, with_another_nonce);
+  EXPECT_TRUE(authority.outcomes.empty());
+}
+
+TEST_F(CmpResponderTest, SpeaksVersion2Alone) {
+  Bytes message = first_message([&](OSSL_CMP_CTX* context) { sign_as_station(context); });
+  // PKIMessage { PKIHeader { pvno INTEGER 2
+  Bytes version = *from_hex("020102");
+  auto found = std::search(message.begin(), message.end(), version.begin(), version.end());
+  ASSERT_LT(found - message.begin(), 12);
+  found[2] = 3;
+  expect_refusal(message, "[protocol]");
+}
+
 TEST_F(CmpResponderTest, TakesAnEmptyConfirmationForARejection) {
   enroll_with_confirmation([](const Bytes&) { return *from_hex("b8023000"); });
   ASSERT_EQ(authority.outcomes.size(), 1U);
@@ -343,6 +368,13 @@ TEST_F(CmpResponderTest, ReadsOnlyRevocationsThatNameOneCertificate) {
              "30093007810105a3023000"
              "30093007810105a3023000"))
       << "two";
+  EXPECT_FALSE(
+      parses("300e300c"
+             "300a"
+             "810105"
+             "810106"
+             "a3023000"))
+      << "two serial numbers";
   EXPECT_FALSE(parses("3000")) << "none";
   EXPECT_FALSE(
       parses("30073005"
