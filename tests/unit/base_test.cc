@@ -8,6 +8,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/config.h"
 #include "lib/base/error.h"
+#include "lib/base/memo.h"
 #include "lib/base/names.h"
 #include "lib/base/secret.h"
 #include "tests/expect_error.h"
@@ -185,6 +186,27 @@ TEST(Hex, EqualComparesLengthsToo) {
 TEST(Times, AreWrittenInUtc) {
   EXPECT_EQ(format_time(Time(std::chrono::seconds(1'795'496'767))), "2026-11-24T05:06:07Z");
   EXPECT_EQ(format_time(Time(std::chrono::seconds(253'402'300'799))), "9999-12-31T23:59:59Z");
+}
+
+TEST(Memo, MakesOnceWhatItIsAskedForAgain) {
+  Memo<std::string> memo;
+  int made = 0;
+  auto make = [&](const std::string& source) {
+    return memo.get(source, [&] {
+      ++made;
+      return "from " + source;
+    });
+  };
+  EXPECT_EQ(make("a"), "from a");
+  EXPECT_EQ(make("b"), "from b");
+  EXPECT_EQ(make("a"), "from a");
+  EXPECT_EQ(made, 2);
+  EXPECT_THROW(memo.get("c", []() -> std::string { throw Error(ErrorCode::io, "no", ""); }), Error);
+  EXPECT_EQ(make("c"), "from c") << "a failure is not remembered";
+  for (std::size_t i = 0; i < Memo<std::string>::kMaximum; ++i) make(std::to_string(i));
+  made = 0;
+  EXPECT_EQ(make("a"), "from a");
+  EXPECT_EQ(made, 1) << "it does not grow for ever";
 }
 
 }  // namespace

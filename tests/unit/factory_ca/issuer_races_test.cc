@@ -15,36 +15,49 @@ using testing::SizeIs;
 
 class IssuerRaces : public Factory {
  protected:
+  // Four threads, so many devices each, more than the order has places for.
+  void expect_an_exact_order(int devices, int quantity,
+                             const std::function<Process&(int thread)>& process_of) {
+    constexpr int kThreads = 4;
+    open_order("PO-1", quantity);
+    std::atomic<int> issued = 0;
+    std::atomic<int> full = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < devices; ++i) {
+          std::string id = "dev-" + std::to_string(t * 100 + i);
+          try {
+            EXPECT_EQ(process_of(t).issue(request_for(id, software_key())).common_name(), id);
+            ++issued;
+          } catch (const Error& error) {
+            if (error.code() == ErrorCode::order_full) ++full;
+          }
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(issued, quantity);
+    EXPECT_EQ(full, kThreads * devices - quantity) << "nobody is refused for another reason";
+    EXPECT_EQ(used(), quantity);
+    EXPECT_THAT(events("device.certified"), SizeIs(quantity));
+  }
+
   EvpPkeyPtr key_ = software_key();
   CertificateRequest request_ = request_for("dev-1", key_);
 };
 
 TEST_F(IssuerRaces, FillAnOrderExactly) {
-  constexpr int kThreads = 4;
-  constexpr int kDevices = 12;
-  constexpr int kQuantity = 17;
-  open_order("PO-1", kQuantity);
-  std::atomic<int> issued = 0;
-  std::atomic<int> full = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      std::unique_ptr<Process> own = another_process();
-      for (int i = 0; i < kDevices; ++i) {
-        try {
-          (void)own->issue(request_for("dev-" + std::to_string(t * 100 + i), software_key()));
-          ++issued;
-        } catch (const Error& error) {
-          if (error.code() == ErrorCode::order_full) ++full;
-        }
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(issued, kQuantity);
-  EXPECT_EQ(full, kThreads * kDevices - kQuantity) << "nobody is refused for another reason";
-  EXPECT_EQ(used(), kQuantity);
-  EXPECT_THAT(events("device.certified"), SizeIs(kQuantity));
+  std::vector<std::unique_ptr<Process>> processes;
+  for (int i = 0; i < 4; ++i) processes.push_back(another_process());
+  expect_an_exact_order(
+      12, 17, [&](int thread) -> Process& { return *processes.at(static_cast<std::size_t>(thread)); });
+}
+
+// One issuer, as the server and the carried bundles use it.
+TEST_F(IssuerRaces, ThreadsOfOneIssuerFillAnOrderExactly) {
+  expect_an_exact_order(20, 61, [&](int) -> Process& { return process; });
+  (void)ledger().log.verify([](const LogEntry&) {});
 }
 
 TEST_F(IssuerRaces, GiveOneDeviceOneCertificate) {
@@ -112,36 +125,6 @@ TEST_F(IssuerRaces, LeaveOneKeyToOneDevice) {
   EXPECT_EQ(refusal, ErrorCode::key_reused);
   EXPECT_THAT(events("alarm.key_reused"), SizeIs(1));
   EXPECT_EQ(used(), 1);
-}
-
-// One issuer, as the server and the carried bundles use it.
-TEST_F(IssuerRaces, ThreadsOfOneIssuerFillAnOrderExactly) {
-  constexpr int kThreads = 8;
-  constexpr int kDevices = 10;
-  constexpr int kQuantity = 61;
-  open_order("PO-1", kQuantity);
-  std::atomic<int> issued = 0;
-  std::atomic<int> full = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < kDevices; ++i) {
-        std::string id = "dev-" + std::to_string(t * 100 + i);
-        try {
-          EXPECT_EQ(process.issue(request_for(id, software_key())).common_name(), id);
-          ++issued;
-        } catch (const Error& error) {
-          if (error.code() == ErrorCode::order_full) ++full;
-        }
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(issued, kQuantity);
-  EXPECT_EQ(full, kThreads * kDevices - kQuantity);
-  EXPECT_EQ(used(), kQuantity);
-  EXPECT_THAT(events("device.certified"), SizeIs(kQuantity));
-  (void)ledger().log.verify([](const LogEntry&) {});
 }
 
 TEST_F(IssuerRaces, HandNothingOutThatTheLedgerGaveUp) {
