@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Certificates per second at the CA, durable, its key in SoftHSM: through the signer's socket and over HTTPS with
-keep-alive, from 1, 8 and 64 clients, next to the floor (ca_load.cc) and to what others do with requests of the same
-kind. Everything runs on this one machine, the clients too.
+keep-alive, from 1, 8 and 64 clients, and from a bundle, next to the floor (ca_load.cc) and to what others do with requests
+of the same kind. Everything runs on this one machine, the clients too.
 
-    tests/bench/ca.py BUILD [--requests N] [--disk DIRECTORY]
+    tests/bench/ca.py BUILD [--requests N] [--bundle N] [--disk DIRECTORY]
 """
 import argparse
 import os
@@ -24,10 +24,11 @@ def run(*command, **options):
 class Bench:
     def __init__(self, build, directory, requests):
         self.program, self.load_program = build / 'fleetroot-ca', build / 'tests/bench/ca_load'
+        self.make_bundle = build / 'tests/bench/make_bundle'
         self.directory, self.requests, self.prefix = directory, requests, 0
         self.ca = directory / 'ca'
         run(self.program, 'init', '--home', self.ca, '--name', 'Bench')
-        run(self.program, 'order', 'create', '--home', self.ca, '--id', 'PO-1', '--pattern', 'B[0-9-]+', '--quantity',
+        run(self.program, 'order', 'create', '--home', self.ca, '--id', 'PO-1', '--pattern', 'B[ENCH0-9-]+', '--quantity',
             10_000_000)
         run('openssl', 'req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj',
             '/CN=st-x', '-keyout', directory / 'st.key', '-out', directory / 'st.csr')
@@ -39,8 +40,8 @@ class Bench:
         return run(self.load_program, what, self.ca, self.directory / 'st.pem', self.directory / 'st.key', 'PO-1',
                    f'B{self.prefix}-', requests or self.requests, *rest)
 
-    def report(self, name, rate, floor):
-        print(f'{name:<34} {float(rate):8.0f}/s {100 * float(rate) / floor:6.0f} % of the floor', flush=True)
+    def report(self, name, rate, floor, more=''):
+        print(f'{name:<34} {float(rate):8.0f}/s {100 * float(rate) / floor:6.0f} % of the floor {more}'.rstrip(), flush=True)
 
     def ours(self):
         self.load('floor', 2)
@@ -60,6 +61,21 @@ class Bench:
         again = float(self.load('floor', 2))
         self.report('floor, 2 threads, again', again, floor)
         return floor
+
+    def bundle(self, requests, floor):
+        """A bundle on removable media, how much memory it takes at most, and the same bundle once more."""
+        stick = self.directory / 'stick'
+        stick.mkdir()
+        run(self.make_bundle, self.directory / 'st.pem', self.directory / 'st.key', self.ca / 'issuing-ca.pem', 'PO-1',
+            requests, stick / 'x.request')
+        for name in (f'a bundle of {requests}', 'the same again'):
+            begin = time.monotonic()
+            child = subprocess.Popen([self.program, 'media', 'process', '--home', self.ca, stick],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(child.pid, 0)
+            if status != 0:
+                raise SystemExit(f'media process failed: {status}')
+            self.report(name, requests / (time.monotonic() - begin), floor, f'{usage.ru_maxrss / 1024:6.0f} MiB')
 
     def csrs(self):
         place = self.directory / 'csr'
@@ -116,11 +132,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('build', type=pathlib.Path)
     parser.add_argument('--requests', type=int, default=4000)
+    parser.add_argument('--bundle', type=int, default=10_000)
     parser.add_argument('--disk', type=pathlib.Path, default=pathlib.Path('/var/tmp'))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix='fleetroot-bench-', dir=arguments.disk) as directory:
         bench = Bench(arguments.build.resolve(), pathlib.Path(directory), arguments.requests)
         floor = bench.ours()
+        bench.bundle(arguments.bundle, floor)
         bench.openssl_ca(floor)
 
 

@@ -1,4 +1,4 @@
-// A request bundle of as many devices as wanted, with keys in memory: what scripts/bench --media gives to the
+// A request bundle of as many devices as wanted, with keys in memory: what scripts/bench --ca gives to the
 // CA.
 //
 //   make_bundle STATION.pem STATION.key ISSUING-CA.pem ORDER NUMBER OUT
