@@ -124,6 +124,7 @@ void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
 void run_signer(const Home& home, const ServeOptions& options, const std::vector<std::string>& names,
                 int listener) {
   call_process("ca-signer");
+  keep_freed_memory();
   Settings settings = home.settings();
   SystemClock clock;
   Ledger ledger(home.ledger());
@@ -228,6 +229,7 @@ int serve(const Home& home, const ServeOptions& options,
       "front",
       [&] {
         call_process("ca-front");
+        keep_freed_memory();
         forget_pin_variable(settings);
         return run_child(
             [&] { run_front(home, options.front, std::move(listeners), STDIN_FILENO, say_ready); });

@@ -1,6 +1,7 @@
 #include "lib/base/process.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
@@ -62,6 +63,11 @@ void harden_process() {
   setrlimit(RLIMIT_CORE, &none);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
+}
+
+void keep_freed_memory() {
+  constexpr int kEnough = 64 << 20;
+  mallopt(M_TRIM_THRESHOLD, kEnough);
 }
 
 ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {

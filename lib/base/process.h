@@ -19,6 +19,10 @@ namespace fleetroot {
 // and SIGXFSZ (a file at its size limit) ignored, so that they come back as errors.
 void harden_process();
 
+// For a program that works for many at a time: freed memory stays with it. glibc would give it back to the
+// system after every message and fetch it again, page by page, for the next.
+void keep_freed_memory();
+
 // A running child with its stdin and stdout on pipes; stderr is ours. The destructor does as wait().
 class ChildProcess {
  public:

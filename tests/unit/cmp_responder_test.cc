@@ -341,9 +341,9 @@ TEST_F(CmpResponderTest, TakesARevocationFromWhoeverSignedIt) {
   EXPECT_TRUE(revoke(station));
   ASSERT_EQ(authority.revoked.size(), 1U);
   EXPECT_EQ(authority.revoked[0].first, "st-01");
-  EXPECT_EQ(authority.revoked[0].second.serial, certificate.serial());
+  EXPECT_EQ(authority.revoked[0].second.certificate.serial, certificate.serial());
   EXPECT_EQ(authority.revoked[0].second.reason, RevocationReason::superseded);
-  EXPECT_EQ(authority.revoked[0].second.issuer,
+  EXPECT_EQ(authority.revoked[0].second.certificate.issuer,
             to_der(i2d_X509_NAME, X509_get_issuer_name(certificate.x509())));
 }
 
