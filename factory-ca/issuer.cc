@@ -327,9 +327,8 @@ cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& r
 
 Certificate Issuer::renew(const std::string& station, const PublicKey& key) {
   std::optional<Certificate> certificate;
-  ledger_.alone([&] {
-    certificate = renew_station(ledger_, signer_, station, key, ledger_.time_of_issue(clock_));
-  });
+  ledger_.alone(
+      [&] { certificate = renew_station(ledger_, signer_, station, key, ledger_.time_of_issue(clock_)); });
   return *std::move(certificate);
 }
 

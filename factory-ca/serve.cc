@@ -98,13 +98,15 @@ Bytes answer(Issuer& issuer, const Inquiry& inquiry) {
       std::string name = issuer.station_of(Certificate::from_der(inquiry.certificate));
       return {name.begin(), name.end()};
     }
-    case Question::enroll: {
+    case Question::enroll:
+    case Question::reenroll: {
+      std::string station = issuer.station_of(Certificate::from_der(inquiry.certificate));
       CertificateRequest request = CertificateRequest::from_der(inquiry.message);
-      return issuer
-          .issue({.sender = issuer.station_of(Certificate::from_der(inquiry.certificate)),
-                  .request = request,
-                  .order = inquiry.order})
-          .der();
+      if (inquiry.question == Question::reenroll && request.common_name() == station) {
+        request.refuse_unless_sound();
+        return issuer.renew(station, request.public_key()).der();
+      }
+      return issuer.issue({.sender = station, .request = request, .order = inquiry.order}).der();
     }
   }
   throw Error(ErrorCode::internal, "the front asked what the signer does not know", "report this");
@@ -112,7 +114,8 @@ Bytes answer(Issuer& issuer, const Inquiry& inquiry) {
 
 // A front that was taken over gets no more than the server was started for.
 void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
-  if (inquiry.question == Question::enroll && !options.front.speaks_est) {
+  bool is_est = inquiry.question == Question::enroll || inquiry.question == Question::reenroll;
+  if (is_est && !options.front.speaks_est) {
     throw Error(ErrorCode::not_authorised, "this server does not speak EST", "start it with --est");
   }
   const std::optional<OrderId>& order = options.order;

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include "lib/base/files.h"
-#include "lib/cmp/client.h"
-#include "lib/x509/certificate_request.h"
 #include "tool/companions.h"
 #include "tool/enroll.h"
 #include "tool/journal.h"
@@ -32,7 +30,6 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   Certificate current = home.station_certificate();
   std::vector<Certificate> issuing = home.issuing_certificates();
   std::vector<Certificate> fleet_roots = home.fleet_roots();
-  CertificateRequest request = CertificateRequest::from_pem(read_file(home.file("station.csr")));
   const std::string& url = ca.empty() ? settings.ca : ca;
   if (media_queue_of(url)) {
     throw Error(ErrorCode::usage, "a station is not renewed by removable media",
@@ -41,11 +38,7 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   refuse_if_on_its_way(home);
   Companions companions(home, settings, url, std::nullopt);
   companions.refuse_unless_started();
-  companions.station_key().wait_until_ready(current);
-  cmp::Client client({.certificate = current, .chain = {}, .key = companions.station_key().evp()},
-                     issuing.front(),
-                     [&](BytesView message) { return companions.transport().exchange(message); });
-  cmp::Enrolled answer = client.enroll(request, [&](const cmp::Enrolled& enrolled) {
+  cmp::Enrolled answer = companions.ca().renew([&](const cmp::Enrolled& enrolled) {
     refuse_unless_consistent({.certificate = enrolled.certificate,
                               .issuing = issuing,
                               .fleet_roots = fleet_roots,

@@ -117,7 +117,8 @@ CertificateName certificate_name(std::optional<BytesView> issuer, std::optional<
 }
 
 const Bytes& old_certificate_id() {
-  static const Bytes kOldCertificateId = der::object_identifier("1.3.6.1.5.5.7.5.1.5");  // RFC 4211 section 6.5
+  static const Bytes kOldCertificateId =
+      der::object_identifier("1.3.6.1.5.5.7.5.1.5");  // RFC 4211 section 6.5
   return kOldCertificateId;
 }
 
@@ -233,9 +234,10 @@ Bytes encode(const KeyUpdateRequest& request, EVP_PKEY* key) {
   Bytes subject = request.subject.empty() ? Bytes() : der::tagged(kSubjectTag, request.subject);
   Bytes controls;
   if (request.replaces) {
-    controls = der::sequence({der::sequence(
-        {old_certificate_id(), der::sequence({der::tagged(kDirectoryNameTag, request.replaces->issuer),
-                                              to_der(i2d_ASN1_INTEGER, request.replaces->serial.asn1().get())})})});
+    controls = der::sequence(
+        {der::sequence({old_certificate_id(),
+                        der::sequence({der::tagged(kDirectoryNameTag, request.replaces->issuer),
+                                       to_der(i2d_ASN1_INTEGER, request.replaces->serial.asn1().get())})})});
   }
   Bytes certificate_request =
       der::sequence({encode_request_id(request.request_id),

@@ -89,8 +89,7 @@ Client::Client(Identity station, Certificate ca, Transfer transfer)
 
 PendingRequest Client::begin(const CertificateRequest& request) {
   return begin(
-      BodyType::p10cr, [&] { return request.der(); },
-      spki_of(X509_REQ_get_X509_PUBKEY(request.x509_req())));
+      BodyType::p10cr, [&] { return request.der(); }, spki_of(X509_REQ_get_X509_PUBKEY(request.x509_req())));
 }
 
 PendingRequest Client::begin(BodyType type, const std::function<Bytes()>& body, Bytes public_key) const {

@@ -177,8 +177,8 @@ Bytes Responder::finish(const Message& message) {
   std::optional<CertificateConfirmation> confirmation;
   if (message.type == BodyType::cert_conf) confirmation = parse_certificate_confirmation(message.body);
   if (!close(open)) throw no_open_transaction();
-  if (confirmation &&
-      (confirmation->request_id != open->request_id || confirmation->hash != certificate_hash(open->certificate.der()))) {
+  if (confirmation && (confirmation->request_id != open->request_id ||
+                       confirmation->hash != certificate_hash(open->certificate.der()))) {
     throw Error(ErrorCode::protocol, "the confirmation is for another certificate than the CA sent",
                 "run the same command again: it resumes");
   }
@@ -199,7 +199,8 @@ Bytes Responder::refuse(const Message& message, const Error& error) const {
   bool is_request = message.type == BodyType::p10cr || message.type == BodyType::kur;
   CertificateResponse response{
       .request_id = 0, .status = status_of(error), .certificate = {}, .publications = {}};
-  return encode_answer(message, random_bytes(kRandomSize), is_request ? answer_to(message.type) : BodyType::error,
+  return encode_answer(message, random_bytes(kRandomSize),
+                       is_request ? answer_to(message.type) : BodyType::error,
                        is_request ? encode(response) : encode_error(response.status));
 }
 

@@ -1,6 +1,6 @@
-// The CA's side of CMP (RFC 9483 sections 4.1.3, 4.1.4 and 4.2): takes PKIMessages, finds who signed them, asks
-// the authority, and answers. It owns the open transactions between a request (p10cr, kur) and its certConf,
-// bounded in number and time, and nothing else. No transport here.
+// The CA's side of CMP (RFC 9483 sections 4.1.3, 4.1.4 and 4.2): takes PKIMessages, finds who signed them,
+// asks the authority, and answers. It owns the open transactions between a request (p10cr, kur) and its
+// certConf, bounded in number and time, and nothing else. No transport here.
 #pragma once
 
 #include <chrono>

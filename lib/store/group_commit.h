@@ -6,7 +6,9 @@
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <semaphore>
 #include <vector>
 
 #include "lib/store/database.h"
@@ -43,23 +45,27 @@ class GroupCommit {
 
  private:
   struct Change {
+    explicit Change(const std::function<void()>& change) : run(change) {}
     const std::function<void()>& run;
     std::exception_ptr error{};
-    bool is_done = false;
-    bool is_leader = false;  // its thread commits for all that wait
-    std::condition_variable wake{};
+    bool is_leader = false;         // its thread commits for all that wait
+    std::binary_semaphore wake{0};  // it leads, or is done
   };
-  std::vector<Change*> gather(std::unique_lock<std::mutex>& lock);
-  void commit(const std::vector<Change*>& group);
-  bool commit_together(const std::vector<Change*>& group);
+  // Shared, because whoever is woken may be gone before the one who wakes him.
+  using Group = std::vector<std::shared_ptr<Change>>;
+
+  void lead();
+  bool is_gathered() const;
+  void commit(const Group& group);
+  bool commit_together(const Group& group);
   void commit_alone(Change& change);
 
   Database& database_;
   std::atomic<std::size_t> announced_ = 0;
   std::mutex turn_;   // whoever uses the database
-  std::mutex mutex_;  // guards what follows, and what is_done and is_leader say
-  std::condition_variable joined_;  // the leader that gathers hears of each
-  std::vector<Change*> waiting_;
+  std::mutex mutex_;  // guards what follows, and who leads
+  std::condition_variable gathered_;
+  Group waiting_;
   bool has_leader_ = false;
 };
 
