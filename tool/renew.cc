@@ -23,6 +23,11 @@ void refuse_if_on_its_way(const Home& home) {
               "import its answer first (fleetroot-station media import), then run the same command again");
 }
 
+bool is_due(const Certificate& certificate, Time now) {
+  Time::duration life = certificate.not_after() - certificate.not_before();
+  return now > certificate.not_after() - life / 3;
+}
+
 }  // namespace
 
 Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
@@ -49,6 +54,22 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   });
   companions.finish();
   return {.certificate = answer.certificate, .is_new = !(answer.certificate == current)};
+}
+
+void renew_if_due(const Home& home, const std::string& ca, const Clock& clock) {
+  Certificate certificate = home.station_certificate();
+  if (!is_due(certificate, clock.now()) || media_queue_of(ca)) return;
+  std::optional<FileDescriptor> turn = try_lock_file(home.file("locks") / "renewal");
+  if (!turn || !(home.station_certificate() == certificate)) return;
+  try {
+    Renewal renewal = renew(home, ca, clock);
+    fmt::print(stderr, "fleetroot-station: the station's certificate is renewed, and valid until {}\n",
+               format_time(renewal.certificate.not_after()));
+  } catch (const Error& error) {
+    fmt::print(stderr,
+               "fleetroot-station: the station's certificate ends at {}, and is not renewed yet: {}. {}\n",
+               format_time(certificate.not_after()), error.message(), error.hint());
+  }
 }
 
 }  // namespace fleetroot::station
