@@ -26,7 +26,9 @@ enum class Question : std::uint8_t {
   // the key of `certificate`; DER.
   enroll = 3,
   // The same; but a request in the station's own name is for its own next certificate.
-  reenroll = 4
+  reenroll = 4,
+  // A certificate for the front itself, for `message`, its PKCS#10; DER.
+  front = 5
 };
 
 struct Inquiry {
