@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -128,6 +129,40 @@ extendedKeyUsage = clientAuth
         self.report('openssl ca -infiles, SoftHSM', made / seconds, floor)
 
 
+    def cfssl(self, floor):
+        """Its key in a file, and nobody asks who sends the requests; nothing is written."""
+        if not shutil.which('cfssl'):
+            print('cfssl serve: not measured, Debian package golang-cfssl is not there')
+            return
+        place = self.directory / 'cfssl'
+        place.mkdir()
+        run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=Bench',
+            '-keyout', place / 'ca.pkcs8', '-out', place / 'ca.pem')
+        run('openssl', 'ec', '-in', place / 'ca.pkcs8', '-out', place / 'ca.key')  # it reads no other
+        (place / 'config.json').write_text(
+            '{"signing": {"default": {"usages": ["digital signature", "client auth"], "expiry": "8760h"}}}')
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        server = subprocess.Popen(['cfssl', 'serve', '-address', '127.0.0.1', '-port', str(port), '-ca', place / 'ca.pem',
+                                   '-ca-key', place / 'ca.key', '-config', place / 'config.json', '-loglevel', '5'],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while True:
+                try:
+                    socket.create_connection(('127.0.0.1', port)).close()
+                    break
+                except OSError:
+                    if server.poll() is not None:
+                        raise SystemExit('cfssl serve does not start')
+            for clients in (8, 64):
+                self.report(f'cfssl serve, file key, {clients} clients',
+                            self.load('cfssl', clients, f'http://127.0.0.1:{port}'), floor)
+        finally:
+            server.kill()
+            server.wait()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('build', type=pathlib.Path)
@@ -140,6 +175,7 @@ def main():
         floor = bench.ours()
         bench.bundle(arguments.bundle, floor)
         bench.openssl_ca(floor)
+        bench.cfssl(floor)
 
 
 if __name__ == '__main__':

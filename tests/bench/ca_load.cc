@@ -4,12 +4,15 @@
 //   ca_load floor  CA-HOME STATION.pem STATION.key ORDER PREFIX NUMBER THREADS
 //   ca_load socket CA-HOME STATION.pem STATION.key ORDER PREFIX NUMBER CLIENTS
 //   ca_load https  CA-HOME STATION.pem STATION.key ORDER PREFIX NUMBER CLIENTS URL
-//   ca_load csr    CA-HOME STATION.pem STATION.key ORDER PREFIX NUMBER DIRECTORY   the requests alone, as PEM
+//   ca_load cfssl  CA-HOME STATION.pem STATION.key ORDER PREFIX NUMBER CLIENTS URL     the requests, at a
+//   cfssl serve ca_load csr    CA-HOME STATION.pem STATION.key ORDER PREFIX NUMBER DIRECTORY   the requests
+//   alone, as PEM
 #include <openssl/pem.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
@@ -174,6 +177,24 @@ double run_https(const Load& load, std::size_t clients, const char* url) {
   });
 }
 
+double run_cfssl(const Load& load, std::size_t clients, const char* url) {
+  std::vector<std::string> bodies;
+  for (const CertificateRequest& request : load.requests)
+    bodies.push_back(nlohmann::json{{"certificate_request", request.pem()}}.dump());
+  return spread(bodies.size(), clients, [&]() -> std::function<void(std::size_t)> {
+    auto client = std::make_shared<http::Client>(http::Url::parse(url), std::nullopt);
+    return [&, client](std::size_t i) {
+      http::Response response = client->exchange({.method = "POST",
+                                                  .path = "/api/v1/cfssl/sign",
+                                                  .content_type = "application/json",
+                                                  .body = {bodies[i].begin(), bodies[i].end()}},
+                                                 steady_clock::now() + std::chrono::seconds(60));
+      if (as_text(response.body).find("BEGIN CERTIFICATE") == std::string_view::npos)
+        throw Error(ErrorCode::protocol, std::string(as_text(response.body)), "");
+    };
+  });
+}
+
 int run(int count, char** arguments) {
   if (count < 9) throw Error(ErrorCode::usage, "arguments are missing", "read the first lines of the source");
   std::string what = arguments[1];
@@ -186,6 +207,7 @@ int run(int count, char** arguments) {
   auto threads = static_cast<std::size_t>(std::atoi(arguments[8]));
   double seconds = what == "floor"    ? run_floor(load, threads)
                    : what == "socket" ? run_socket(load, threads)
+                   : what == "cfssl"  ? run_cfssl(load, threads, arguments[9])
                                       : run_https(load, threads, arguments[9]);
   std::printf("%.0f\n", static_cast<double>(load.messages.size()) / seconds);
   return 0;
