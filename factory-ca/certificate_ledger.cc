@@ -156,11 +156,11 @@ std::optional<CertificateRecord> CertificateLedger::with_public_key(const std::s
   return select_one(database_, kText, fingerprint);
 }
 
-std::optional<CertificateRecord> CertificateLedger::with_key_id(SubjectKind kind, const std::string& key_id) {
+std::optional<CertificateRecord> CertificateLedger::station_with_key_id(const std::string& key_id) {
   static const std::string kText = select_where(
-      "kind = :kind AND key_id = :key_id AND state IN ('issued', 'revoked') ORDER BY generation DESC LIMIT "
-      "1");
-  return select_one(database_, kText, std::string(name_of(kind)), key_id);
+      "kind = 'station' AND key_id = :key_id AND state IN ('issued', 'revoked') ORDER BY generation DESC "
+      "LIMIT 1");
+  return select_one(database_, kText, key_id);
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_serial(const std::string& serial) {
@@ -171,7 +171,9 @@ std::optional<CertificateRecord> CertificateLedger::with_serial(const std::strin
 void CertificateLedger::each(SubjectKind kind, const std::string& order,
                              const std::function<void(const CertificateRecord&)>& look) {
   std::string kind_name(name_of(kind));
-  constexpr std::string_view kRest = "state IN ('issued', 'revoked') ORDER BY issued_at, serial";
+  // `issued_at <> ''` says no more, but names the index.
+  constexpr std::string_view kRest =
+      "issued_at <> '' AND state IN ('issued', 'revoked') ORDER BY issued_at, serial";
   if (order.empty()) {
     select_each(database_, select_where(fmt::format("kind = :kind AND {}", kRest)), look, kind_name);
   } else {

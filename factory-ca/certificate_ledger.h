@@ -90,7 +90,7 @@ class CertificateLedger {
   // Whoever holds, or ever held, a certificate for this key; abandoned reservations do not count.
   std::optional<CertificateRecord> with_public_key(const std::string& fingerprint);
   // The newest with this subject key identifier that was ever issued.
-  std::optional<CertificateRecord> with_key_id(SubjectKind kind, const std::string& key_id);
+  std::optional<CertificateRecord> station_with_key_id(const std::string& key_id);
   std::optional<CertificateRecord> with_serial(const std::string& serial);
   // Issued and revoked ones, oldest first; an empty order means all.
   void each(SubjectKind kind, const std::string& order,

@@ -57,8 +57,7 @@ CertificateRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
   auto refuse = [](std::string message, std::string hint) -> void {
     throw Error(ErrorCode::not_authorised, std::move(message), std::move(hint));
   };
-  std::optional<CertificateRecord> station =
-      ledger.certificates.with_key_id(SubjectKind::station, to_hex(key_id));
+  std::optional<CertificateRecord> station = ledger.certificates.station_with_key_id(to_hex(key_id));
   if (!station) {
     refuse("this factory CA knows no station with this key",
            "enroll the station: fleetroot-ca station enroll");

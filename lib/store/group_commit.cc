@@ -17,15 +17,10 @@ void GroupCommit::run(const std::function<void()>& change) {
   auto own = std::make_shared<Change>(change);
   std::unique_lock lock(mutex_);
   waiting_.push_back(own);
-  if (has_leader_) {
-    if (is_gathered()) gathered_.notify_one();
-    lock.unlock();
-    own->wake.acquire();
-  } else {
-    own->is_leader = has_leader_ = true;
-    lock.unlock();
-  }
-  if (own->is_leader) lead();
+  bool leads = !std::exchange(has_leader_, true);
+  if (!leads && is_gathered()) gathered_.notify_one();
+  lock.unlock();
+  if (leads || own->turn.get_future().get() == Turn::lead) lead(own);
   if (own->error) std::rethrow_exception(own->error);
 }
 
@@ -34,7 +29,7 @@ void GroupCommit::alone(const std::function<void()>& body) {
   body();
 }
 
-void GroupCommit::lead() {
+void GroupCommit::lead(const std::shared_ptr<Change>& own) {
   std::unique_lock lock(mutex_);
   gathered_.wait_for(lock, kPatience, [&] { return is_gathered(); });
   Group group = std::exchange(waiting_, {});
@@ -43,10 +38,11 @@ void GroupCommit::lead() {
   lock.lock();
   std::shared_ptr<Change> next = waiting_.empty() ? nullptr : waiting_.front();
   has_leader_ = next != nullptr;
-  if (next) next->is_leader = true;
   lock.unlock();
-  if (next) next->wake.release();
-  for (const std::shared_ptr<Change>& change : group) change->wake.release();
+  if (next) next->turn.set_value(Turn::lead);
+  for (const std::shared_ptr<Change>& each : group) {
+    if (each != own) each->turn.set_value(Turn::done);
+  }
 }
 
 // Half of those who are on their way: while one half is being committed, the other works.

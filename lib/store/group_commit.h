@@ -6,9 +6,9 @@
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
-#include <semaphore>
 #include <vector>
 
 #include "lib/store/database.h"
@@ -44,17 +44,18 @@ class GroupCommit {
   void alone(const std::function<void()>& body);
 
  private:
+  // What a thread that waited is woken for: its change is done, or it commits for all that wait.
+  enum class Turn { done, lead };
   struct Change {
     explicit Change(const std::function<void()>& change) : run(change) {}
     const std::function<void()>& run;
     std::exception_ptr error{};
-    bool is_leader = false;         // its thread commits for all that wait
-    std::binary_semaphore wake{0};  // it leads, or is done
+    std::promise<Turn> turn{};
   };
   // Shared, because whoever is woken may be gone before the one who wakes him.
   using Group = std::vector<std::shared_ptr<Change>>;
 
-  void lead();
+  void lead(const std::shared_ptr<Change>& own);
   bool is_gathered() const;
   void commit(const Group& group);
   bool commit_together(const Group& group);

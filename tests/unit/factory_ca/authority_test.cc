@@ -99,7 +99,7 @@ TEST_F(Renew, GivesTheNextOneForTheSameKeyOnce) {
   EXPECT_EQ(renew().der(), next.der()) << "the answer was lost";
   EXPECT_EQ(state_of(first_), CertificateState::revoked);
   EXPECT_EQ(state_of(next), CertificateState::issued);
-  EXPECT_EQ(ledger().certificates.with_key_id(SubjectKind::station, to_hex(key_identifier_of(key_)))->serial,
+  EXPECT_EQ(ledger().certificates.station_with_key_id(to_hex(key_identifier_of(key_)))->serial,
             next.serial().hex());
   clock.time += std::chrono::days(200);
   EXPECT_NE(renew().der(), next.der()) << "again and again";

@@ -108,7 +108,10 @@ TEST_F(LedgerTest, KeepsDevicesStationsAndCasApart) {
   reserve(record("02", "x", "k2", SubjectKind::station));
   reserve(record("03", "x", "k3", SubjectKind::authority));
   EXPECT_EQ(ledger_.certificates.live(SubjectKind::station, "x").value().serial, "02");
-  EXPECT_FALSE(ledger_.certificates.with_key_id(SubjectKind::device, "id-of-k2"));
+  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_, kTestTime));
+  ASSERT_TRUE(ledger_.certificates.commit("02", certificate_, kTestTime));
+  EXPECT_EQ(ledger_.certificates.station_with_key_id("id-of-k2").value().serial, "02");
+  EXPECT_FALSE(ledger_.certificates.station_with_key_id("id-of-k1")) << "it is a device";
 }
 
 TEST_F(LedgerTest, FreesKeyAndSubjectOfAnAbandonedReservation) {
