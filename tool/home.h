@@ -19,6 +19,7 @@
 #include "lib/x509/certificate.h"
 #include "pkcs11/key_policy.h"
 #include "pkcs11/signing_key.h"
+#include "tool/bay.h"
 
 namespace fleetroot::station {
 
@@ -34,6 +35,8 @@ struct Settings {
   // How long any one step on a device's token may take before the token counts as hung.
   int token_timeout_seconds;
   int ca_timeout_seconds;
+  // Of `line`; none where the station has no line.
+  std::vector<Bay> bays;
 };
 
 class Home {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/base/bytes.h"
@@ -18,6 +19,16 @@ namespace fleetroot {
 // No core dumps, no ptrace by other processes of the same user; SIGPIPE (a dying p11-kit remote raises it)
 // and SIGXFSZ (a file at its size limit) ignored, so that they come back as errors.
 void harden_process();
+
+// SIGTERM, SIGINT and SIGHUP as something to poll and read (signalfd). They are blocked from here on, in
+// children too unless their start says otherwise.
+FileDescriptor watch_stop_signals();
+
+// The end to read and the end to write, both closed by exec.
+std::pair<FileDescriptor, FileDescriptor> make_pipe();
+
+// What a shell makes of waitpid's status: the exit code, 128 + N after signal N.
+int exit_status(int status);
 
 // A running child with its stdin and stdout on pipes; stderr is ours. The destructor does as wait().
 class ChildProcess {
