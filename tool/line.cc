@@ -101,15 +101,15 @@ void Line::run() {
 // In the order of the scans, but none waits for a bay that it does not need. The same device twice keeps its
 // order.
 void Line::begin_waiting() {
-  std::set<DeviceId> held;
+  std::set<std::string> held;
   std::deque<LineJob> still_waiting;
   for (LineJob& job : waiting_) {
-    bool must_wait = held.contains(job.device_id) || is_in_work(job.device_id);
+    bool must_wait = held.contains(job.device_id.text()) || is_in_work(job.device_id);
     std::optional<std::size_t> bay = must_wait ? std::nullopt : free_bay_for(job);
     if (bay) {
       begin(*bay, std::move(job));
     } else {
-      held.insert(job.device_id);
+      held.insert(job.device_id.text());
       still_waiting.push_back(std::move(job));
     }
   }
