@@ -280,7 +280,7 @@ token = \"$any_token\""; do
   done
 }
 
-@test "what a CA says goes to stderr with the device's name; a module's chatter disturbs nothing" {
+@test "what a CA says, and a module's chatter, go to stderr with bay and device, and disturb nothing" {
   make_line D-1
   cat >talking-ca <<'END'
 #!/usr/bin/env bash
@@ -288,9 +288,15 @@ echo 'fleetroot-ca: warning: the disk is nearly full' >&2
 exec fleetroot-ca respond --home ca
 END
   chmod +x talking-ca
+  # a module that writes to stdout what is done to it
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=/dev/stdout
 
-  run --separate-stderr -0 "${two_bays[@]}" --json --ca "exec:$PWD/talking-ca" <<<D-1
+  run --separate-stderr -0 fleetroot-station line --home st --order PO-1 --json --ca "exec:$PWD/talking-ca" \
+    --bay "1=${any_token/$softhsm/$FLEETROOT_WITNESS}" <<<D-1
+  printf '%s\n' "$output" >events.jsonl
 
   [[ $stderr == *"bay 1, D-1: fleetroot-ca: warning: the disk is nearly full"* ]]
-  jq -s . <<<"$output" >/dev/null
+  [[ $stderr == *"bay 1, D-1: C_Login "* ]]
+  [[ $(jq -s 'all(.[]; .schema == "fleetroot/1")' events.jsonl) == true ]]
+  [[ $(count passed) == 1 ]]
 }

@@ -133,6 +133,33 @@ os.execvp(sys.argv[1], sys.argv[1:])' "${one_bay[@]}" --json --ca "exec:$PWD/slo
   judged D-1 D-2
 }
 
+# with_witness LOG: D-1 by a module that writes to LOG what is done to it, D-2 by SoftHSM itself
+with_witness() {
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$1
+  "${one_bay[@]}" --bay "2=${any_token/$softhsm/$FLEETROOT_WITNESS}" --json \
+    < <(printf '{"device_id":"%s","bay":"%s"}\n' D-1 2 D-2 1)
+}
+
+@test "a module that crashes, or hangs, takes its own device alone with it" {
+  make_line D-1 D-2
+  sed -i 's/^timeout_seconds = .*/timeout_seconds = 1/' st/station.toml
+  mkfifo nobody-reads
+
+  # it aborts where it cannot write, and waits where nobody reads
+  run --separate-stderr -78 with_witness /nonexistent/log
+  printf '%s\n' "$output" >events.jsonl
+  [[ $(result_of D-1) == fail && $(result_of D-2) == pass ]]
+  [[ $(jq -r 'select(.device_id == "D-1" and .event == "device").error.code' events.jsonl) == module_unusable ]]
+
+  run --separate-stderr -75 with_witness "$PWD/nobody-reads"
+  printf '%s\n' "$output" >events.jsonl
+  [[ $(result_of D-1) == fail && $(result_of D-2) == already ]]
+  [[ $(jq -r 'select(.device_id == "D-1" and .event == "device").error.code' events.jsonl) == token_unplugged ]]
+
+  "${one_bay[@]}" <<<D-1
+  judged D-1 D-2
+}
+
 @test "--stop-after: so many failures in a row, and the line stops" {
   make_line D-1
 
