@@ -9,6 +9,7 @@
 #include "factory-ca/front_identity.h"
 #include "factory-ca/work_queue.h"
 #include "lib/cmp/message.h"
+#include "lib/x509/certs_only.h"
 #include "lib/x509/chain.h"
 
 namespace fleetroot::ca {
@@ -64,7 +65,9 @@ std::optional<CmpPath> parse_cmp_path(std::string_view path) {
 http::Response response_to(const Error& error) {
   unsigned status = 500;
   if (error.code() == ErrorCode::busy) status = 503;
-  if (error.code() == ErrorCode::protocol || error.code() == ErrorCode::bad_request) status = 400;
+  // What is refused today will be refused tomorrow.
+  bool is_refused = exit_code(error.code()) == exit_code(ErrorCode::bad_request);
+  if (is_refused || error.code() == ErrorCode::protocol) status = 400;
   if (error.code() == ErrorCode::not_authorised) status = 403;
   return http::Response::text(status, fmt::format("{}. {}\n", error.message(), error.hint()));
 }
@@ -150,7 +153,7 @@ class Front {
   }
 
   void take_est(const EstPath& path, http::Request request, http::Reply reply) {
-    bool enrolls = path.operation == EstOperation::enroll;
+    bool enrolls = path.operation == EstOperation::enroll || path.operation == EstOperation::reenroll;
     std::optional<http::Response> refusal =
         enrolls ? reason_against(request, "POST", kPkcs10) : reason_against(request, "GET", {});
     if (!refusal && path.operation != EstOperation::cacerts) refusal = reason_against(request.peer);
@@ -162,7 +165,8 @@ class Front {
     }
     if (!enrolls) return reply(in_base64(kCsrAttributes, csr_attributes()));
     answer_later(std::move(reply), [this, path, request = std::move(request)] {
-      Bytes certificate = ask({.question = Question::enroll,
+      bool is_again = path.operation == EstOperation::reenroll;
+      Bytes certificate = ask({.question = is_again ? Question::reenroll : Question::enroll,
                                .order = path.order,
                                .certificate = request.peer.certificate->der(),
                                .message = decode_base64(request.body)});

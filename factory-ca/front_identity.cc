@@ -13,15 +13,36 @@ const pkcs11::KeyName kFrontKey{pkcs11::KeyId::parse("01"), "fleetroot-front"};
 constexpr const char* kTokenLabel = "front";
 constexpr std::chrono::days kLife{3 * 365};
 
+fs::path certificate_file(const Home& home) {
+  return home.file("front") / "front.pem";
+}
+
 struct Place {
-  explicit Place(const Home& home)
-      : directory(home.file("front")),
+  Place(const Home& home, int number)
+      : directory(home.file("front") / std::to_string(number)),
         softhsm(directory / "softhsm"),
         uri(directory / "token.uri"),
-        request(directory / "front.csr"),
-        certificate(directory / "front.pem") {}
-  fs::path directory, softhsm, uri, request, certificate;
+        request(directory / "front.csr") {}
+  fs::path directory, softhsm, uri, request;
 };
+
+// Where the key of this certificate is.
+std::optional<int> place_of(const Home& home, const Certificate& certificate) {
+  for (int number : {1, 2}) {
+    std::optional<std::string> pem = read_file_if_present(Place(home, number).request);
+    if (pem && CertificateRequest::from_pem(*pem).public_key() == certificate.public_key()) return number;
+  }
+  return std::nullopt;
+}
+
+// What does not read is none, and made anew.
+std::optional<Certificate> present_certificate(const Home& home) {
+  try {
+    return Certificate::from_pem(read_file(certificate_file(home)));
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
 
 std::string common_name(const Settings& settings) {
   return settings.name + " front";
@@ -51,15 +72,6 @@ std::string names_in(const std::vector<std::string>& names) {
   return text;
 }
 
-bool is_good(const Home& home, const Place& place, const std::vector<std::string>& names, Time now) {
-  std::optional<std::string> pem = read_file_if_present(place.certificate);
-  if (!pem) return false;
-  Certificate certificate = Certificate::from_pem(*pem);
-  bool is_ours = X509_check_issued(home.issuing_certificate().x509(), certificate.x509()) == X509_V_OK;
-  return is_ours && names_in(certificate) == names_in(names) && now >= certificate.not_before() &&
-         certificate.not_after() - now > kLife / 3;
-}
-
 pkcs11::TokenSettings token_settings(const Place& place) {
   return {.uri = read_file(place.uri),
           .home = place.directory,
@@ -67,27 +79,43 @@ pkcs11::TokenSettings token_settings(const Place& place) {
           .init_args = {}};
 }
 
+pkcs11::SigningToken open_token(const Home& home, const Certificate& certificate) {
+  std::optional<int> place = place_of(home, certificate);
+  if (place) return pkcs11::SigningToken(token_settings(Place(home, *place)));
+  throw Error(ErrorCode::configuration, "the key of the server's own certificate is not in its home",
+              "remove the directory front and start the server again: it makes both anew");
+}
+
 }  // namespace
 
-void prepare_front_key(const Home& home, const std::vector<std::string>& names, Time now) {
-  Place place(home);
-  if (is_good(home, place, names, now)) return;
+bool has_good_front(const Home& home, const std::vector<std::string>& names, Time now) {
+  std::optional<Certificate> certificate = present_certificate(home);
+  return certificate && place_of(home, *certificate) &&
+         X509_check_issued(home.issuing_certificate().x509(), certificate->x509()) == X509_V_OK &&
+         names_in(*certificate) == names_in(names) && now >= certificate->not_before() &&
+         certificate->not_after() - now > kLife / 3;
+}
+
+void renew_front(const Home& home, const std::function<Bytes(BytesView request)>& certify) {
+  if (!fs::exists(home.file("front"))) make_private_directory(home.file("front"));
+  std::optional<Certificate> present = present_certificate(home);
+  bool is_first_in_force = present && place_of(home, *present) == 1;
+  Place place(home, is_first_in_force ? 2 : 1);
   fs::remove_all(place.directory);
   make_private_directory(place.directory);
   pkcs11::TokenSettings token = pkcs11::create_softhsm_token(place.directory, place.softhsm, kTokenLabel,
                                                              place.directory / "front.pin");
   pkcs11::SigningKey key = pkcs11::SigningKey::generate(token, KeyAlgorithm::p256, kFrontKey);
   write_file(place.uri, token.uri);
-  write_file(place.request,
-             CertificateRequest::create(common_name(home.settings()), key.public_key(), key.evp()).pem());
+  CertificateRequest request =
+      CertificateRequest::create(common_name(home.settings()), key.public_key(), key.evp());
+  write_file(place.request, request.pem());
+  write_file(certificate_file(home), Certificate::from_der(certify(request.der())).pem());
 }
 
-void certify_front(const Home& home, const Signer& signer, Ledger& ledger,
-                   const std::vector<std::string>& names, const Clock& clock) {
-  Place place(home);
-  std::optional<std::string> pem = read_file_if_present(place.request);
-  if (!pem) return;
-  CertificateRequest request = CertificateRequest::from_pem(*pem);
+Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger, BytesView request_der,
+                          const std::vector<std::string>& names, const Clock& clock) {
+  CertificateRequest request = CertificateRequest::from_der(request_der);
   request.refuse_unless_sound();
   std::string subject = common_name(home.settings());
   Time now = ledger.time_of_issue(clock);
@@ -102,15 +130,14 @@ void certify_front(const Home& home, const Signer& signer, Ledger& ledger,
     }
   }
   Time not_after = std::min(Time(now + kLife), signer.facts.not_after);
-  Certificate certificate = certify(ledger, signer, SubjectKind::authority, subject,
-                                    server_plan(subject, names, request.public_key(), now, not_after), now);
-  write_file(place.certificate, certificate.pem());
-  fs::remove(place.request);
+  return certify(ledger, signer, SubjectKind::authority, subject,
+                 server_plan(subject, names, request.public_key(), now, not_after), now);
 }
 
 FrontIdentity::FrontIdentity(const Home& home)
-    : token_(token_settings(Place(home))), key_(token_.key(kFrontKey.id).evp()) {
-  chain_.push_back(Certificate::from_pem(read_file(Place(home).certificate)));
+    : chain_{Certificate::from_pem(read_file(certificate_file(home)))},
+      token_(open_token(home, chain_.front())),
+      key_(token_.key(kFrontKey.id).evp()) {
   Certificate issuing = home.issuing_certificate();
   // The root is known to everybody who believes it.
   if (issuing != home.fleet_root()) chain_.push_back(std::move(issuing));

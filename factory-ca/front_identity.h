@@ -1,10 +1,12 @@
 // The front's own identity, which is none of the CA's: a key in a token of its own, and a certificate for a
 // TLS server that the CA gave it.
 //
-//   front/softhsm/     its token           front/front.pin    that token's PIN
-//   front/front.csr    while it waits      front/front.pem    from then on
+//   front/front.pem    the certificate
+//   front/1/, front/2/ a token each, its PIN, and the request for its key: one is in force, the other is what
+//                      was before, or comes next
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,13 +17,17 @@
 
 namespace fleetroot::ca {
 
-// Makes front/ anew, with a key and its request, unless there is a certificate for exactly these names that
-// has a third of its life before it. Loads SoftHSM: in a process of its own.
-void prepare_front_key(const Home& home, const std::vector<std::string>& names, Time now);
+// Whether the certificate is for exactly these names and has a third of its life before it.
+bool has_good_front(const Home& home, const std::vector<std::string>& names, Time now);
 
-// Answers the request that waits, if one does. The certificate that the front had before is revoked.
-void certify_front(const Home& home, const Signer& signer, Ledger& ledger,
-                   const std::vector<std::string>& names, const Clock& clock);
+// A new key and a certificate for it, which take the place of the old ones at once, where a front that starts
+// from now on looks; one that runs goes on with the old ones. `certify` is given the request in DER and
+// returns the certificate in DER. Loads SoftHSM: in a process of its own.
+void renew_front(const Home& home, const std::function<Bytes(BytesView request)>& certify);
+
+// The signer's part of it. The certificate that the front had before is revoked.
+Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger, BytesView request,
+                          const std::vector<std::string>& names, const Clock& clock);
 
 // In the front's process.
 class FrontIdentity {
@@ -32,9 +38,9 @@ class FrontIdentity {
   EVP_PKEY* key() const { return key_.get(); }
 
  private:
+  std::vector<Certificate> chain_;
   pkcs11::SigningToken token_;
   EvpPkeyPtr key_;
-  std::vector<Certificate> chain_;
 };
 
 }  // namespace fleetroot::ca

@@ -14,11 +14,6 @@ std::string serial_of(const std::optional<CertificateRecord>& record) {
   return record ? record->serial : "";
 }
 
-// A station that asks in its own name, without a statement about a device, asks for itself.
-bool is_renewal(const cmp::Sender& sender, const CertificateRequest& request) {
-  return !request.statement_json() && request.common_name() == sender.name;
-}
-
 }  // namespace
 
 Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
@@ -69,6 +64,7 @@ Certificate Issuer::issue(const Submission& submission) {
 
 // Two durable transactions, with the signature between them.
 Certificate Issuer::run_steps(const ProvenRequest& request) {
+  GroupCommit::Announcement announcement = ledger_.announce();
   Authorisation authorisation;
   std::optional<LintedCertificate> linted;
   ledger_.change([&] {
@@ -322,29 +318,48 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
 // What a p10cr asks for; `order` as the transport names it, or empty.
 cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
                           std::string_view order) {
+  Certificate certificate =
+      issue({.sender = sender.name,
+             .request = request,
+             .order = order.empty() ? std::nullopt : std::optional(OrderId::parse(order))});
+  return {.certificate = std::move(certificate), .chain = {issuing_certificate_}};
+}
+
+Certificate Issuer::renew(const std::string& station, const PublicKey& key) {
   std::optional<Certificate> certificate;
-  if (is_renewal(sender, request)) {
-    request.refuse_unless_sound();
-    ledger_.alone([&] {
-      Time now = ledger_.time_of_issue(clock_);
-      certificate = renew_station(ledger_, signer_, sender.name, request.public_key(), now);
-    });
-  } else {
-    certificate = issue({.sender = sender.name,
-                         .request = request,
-                         .order = order.empty() ? std::nullopt : std::optional(OrderId::parse(order))});
+  ledger_.alone(
+      [&] { certificate = renew_station(ledger_, signer_, station, key, ledger_.time_of_issue(clock_)); });
+  return *std::move(certificate);
+}
+
+// What a kur asks for. The certificate that it is to replace may be the one before, whose successor was lost.
+cmp::Issued Issuer::renew(const cmp::Sender& sender, const PublicKey& key,
+                          const std::optional<cmp::CertificateName>& replaces) {
+  if (replaces && !is_station_certificate(*replaces, sender.name)) {
+    throw Error(ErrorCode::bad_request,
+                fmt::format("the certificate {} to be renewed is not one of station {}",
+                            replaces->serial.hex(), sender.name),
+                "renew the certificate that signs the request");
   }
-  return {.certificate = *std::move(certificate), .chain = {issuing_certificate_}};
+  return {.certificate = renew(sender.name, key), .chain = {issuing_certificate_}};
+}
+
+bool Issuer::is_station_certificate(const cmp::CertificateName& name, const std::string& station) {
+  std::optional<CertificateRecord> record;
+  looking_->alone([&] { record = looking_->certificates.with_serial(name.serial.hex()); });
+  return record && name.issuer == signer_.facts.name && record->kind == SubjectKind::station &&
+         record->subject == station;
 }
 
 // After step 9, when the station has written the certificate into the device and proven it.
 void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) {
   std::string serial = certificate.serial().hex();
-  std::string_view kind = certificate.common_name() == sender.name ? "station" : "device";
   ledger_.change([&] {
     Time now = clock_.now();
+    std::optional<CertificateRecord> record = ledger_.certificates.with_serial(serial);
+    if (!record) return;
     ledger_.certificates.confirm(serial, accepted ? Confirmation::accepted : Confirmation::rejected, now);
-    ledger_.log.append(fmt::format("{}.{}", kind, accepted ? "confirmed" : "rejected"), now,
+    ledger_.log.append(fmt::format("{}.{}", name_of(record->kind), accepted ? "confirmed" : "rejected"), now,
                        {{"serial", serial}, {"sender", sender.name}});
   });
 }
@@ -352,18 +367,19 @@ void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, 
 // A station may end what is its own: its certificate, and those of devices that it asked for.
 void Issuer::revoke(const cmp::Sender& sender, const cmp::RevocationRequest& request) {
   ledger_.alone([&] {
-    std::optional<CertificateRecord> record = ledger_.certificates.with_serial(request.serial.hex());
-    bool is_ours = record && request.issuer == signer_.facts.name;
+    const cmp::CertificateName& named = request.certificate;
+    std::optional<CertificateRecord> record = ledger_.certificates.with_serial(named.serial.hex());
+    bool is_ours = record && named.issuer == signer_.facts.name;
     bool is_own = is_ours && (record->kind == SubjectKind::station
                                   ? record->subject == sender.name
                                   : record->kind == SubjectKind::device && record->sender == sender.name);
     if (!is_own) {
       throw Error(
           ErrorCode::not_authorised,
-          fmt::format("station {} may not revoke the certificate {}", sender.name, request.serial.hex()),
+          fmt::format("station {} may not revoke the certificate {}", sender.name, named.serial.hex()),
           "ask the PKI engineer: fleetroot-ca cert revoke");
     }
-    revoke_certificate(ledger_, request.serial, request.reason, clock_, Commitment::for_real);
+    revoke_certificate(ledger_, named.serial, request.reason, clock_, Commitment::for_real);
   });
 }
 

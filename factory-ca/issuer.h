@@ -43,6 +43,9 @@ class Issuer : private cmp::Authority {
   // is revoked or not valid now.
   std::string station_of(const Certificate& certificate);
 
+  // The next certificate of an enrolled station, for the key that it has. Throws Error to refuse.
+  Certificate renew(const std::string& station, const PublicKey& key);
+
   // Steps 3 to 9. What is returned is in the ledger, durably; its fields alone are parsed. Throws Error to
   // refuse; then nothing has changed, but for the alarm that a reused key leaves in the log.
   Certificate issue(const Submission& submission);
@@ -87,6 +90,8 @@ class Issuer : private cmp::Authority {
 
   cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
                     std::string_view order) override;
+  cmp::Issued renew(const cmp::Sender& sender, const PublicKey& key,
+                    const std::optional<cmp::CertificateName>& replaces) override;
   void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
   void revoke(const cmp::Sender& sender, const cmp::RevocationRequest& request) override;
 
@@ -95,6 +100,7 @@ class Issuer : private cmp::Authority {
   void refuse_if_key_is_known(const ProvenRequest& request);
   void supersede(const Authorisation& authorisation, const std::string& serial, Time now);
   Certificate run_steps(const ProvenRequest& request);
+  bool is_station_certificate(const cmp::CertificateName& name, const std::string& station);
   void raise_alarm(const ProvenRequest& request, const Error& error);
 
   Ledger& ledger_;

@@ -31,6 +31,8 @@ class Ledger {
   // For many threads: runs `change` alone, in a transaction that others share, and returns when it is durable
   // (GroupCommit).
   void change(const std::function<void()>& change) { group_.run(change); }
+  // Held by a thread that will change something soon, so that others wait for it.
+  GroupCommit::Announcement announce() { return GroupCommit::Announcement(group_); }
   // For many threads: runs `body` alone, without a transaction.
   void alone(const std::function<void()>& body) { group_.alone(body); }
 

@@ -28,6 +28,10 @@ constexpr std::uint8_t kReady = 'r';
 constexpr std::chrono::seconds kStopGrace{40};
 // One that dies as soon as it has started is started again after this long.
 constexpr std::chrono::milliseconds kPause{500};
+// How often somebody looks whether the front's certificate is due, and how long after a failure it is tried
+// again.
+constexpr std::chrono::milliseconds kLook{10'000};
+constexpr std::chrono::hours kNextTry{1};
 
 std::string host_of(const std::string& address) {
   std::string host = address.substr(0, address.rfind(':'));
@@ -89,7 +93,8 @@ void say_ready() {
   write_fully(STDOUT_FILENO, BytesView(&kReady, 1));
 }
 
-Bytes answer(Issuer& issuer, const Inquiry& inquiry) {
+// `certify` answers for the front's own request.
+Bytes answer(Issuer& issuer, const Inquiry& inquiry, const std::function<Bytes(BytesView)>& certify) {
   switch (inquiry.question) {
     case Question::answer:
       return issuer.answer(inquiry.message, inquiry.order);
@@ -97,21 +102,26 @@ Bytes answer(Issuer& issuer, const Inquiry& inquiry) {
       std::string name = issuer.station_of(Certificate::from_der(inquiry.certificate));
       return {name.begin(), name.end()};
     }
-    case Question::enroll: {
+    case Question::enroll:
+    case Question::reenroll: {
+      std::string station = issuer.station_of(Certificate::from_der(inquiry.certificate));
       CertificateRequest request = CertificateRequest::from_der(inquiry.message);
-      return issuer
-          .issue({.sender = issuer.station_of(Certificate::from_der(inquiry.certificate)),
-                  .request = request,
-                  .order = inquiry.order})
-          .der();
+      if (inquiry.question == Question::reenroll && request.common_name() == station) {
+        request.refuse_unless_sound();
+        return issuer.renew(station, request.public_key()).der();
+      }
+      return issuer.issue({.sender = station, .request = request, .order = inquiry.order}).der();
     }
+    case Question::front:
+      return certify(inquiry.message);
   }
   throw Error(ErrorCode::internal, "the front asked what the signer does not know", "report this");
 }
 
 // A front that was taken over gets no more than the server was started for.
 void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
-  if (inquiry.question == Question::enroll && !options.front.speaks_est) {
+  bool is_est = inquiry.question == Question::enroll || inquiry.question == Question::reenroll;
+  if (is_est && !options.front.speaks_est) {
     throw Error(ErrorCode::not_authorised, "this server does not speak EST", "start it with --est");
   }
   const std::optional<OrderId>& order = options.order;
@@ -123,18 +133,24 @@ void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
 void run_signer(const Home& home, const ServeOptions& options, const std::vector<std::string>& names,
                 int listener) {
   call_process("ca-signer");
+  keep_freed_memory();
   Settings settings = home.settings();
   SystemClock clock;
   Ledger ledger(home.ledger());
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
-  certify_front(home, key.signer(), ledger, names, clock);
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock, options.order);
   Ledger looking(home.ledger());
   issuer.look_in(looking);
+  auto certify = [&](BytesView request) {
+    Bytes certificate;
+    ledger.alone(
+        [&] { certificate = certify_front(home, key.signer(), ledger, request, names, clock).der(); });
+    return certificate;
+  };
   say_ready();
   answer_front(listener, STDIN_FILENO, [&](const Inquiry& inquiry) {
     refuse_unless_wanted(options, inquiry);
-    return answer(issuer, inquiry);
+    return answer(issuer, inquiry, certify);
   });
 }
 
@@ -155,10 +171,20 @@ class Worker {
   }
   int fd() const { return child_->stdout_fd(); }
   int wait() { return std::exchange(child_, std::nullopt)->wait(kStopGrace); }
+  // It finishes what it has begun, and another takes its place.
+  void replace() {
+    wait();
+    start_again();
+  }
   // It has died by itself.
   void restart() {
     int status = wait();
     fmt::print(stderr, "fleetroot-ca: the {} ended (exit code {}) and is started again\n", name_, status);
+    start_again();
+  }
+
+ private:
+  void start_again() {
     while (steady_clock::now() - started_ < kPause) poll(nullptr, 0, static_cast<int>(kPause.count()));
     if (start()) return;
     throw Error(ErrorCode::internal, fmt::format("the {} does not start again", name_),
@@ -166,7 +192,6 @@ class Worker {
                 fmt::format("exit code {}", wait()));
   }
 
- private:
   std::string name_;
   std::function<int()> body_;
   std::vector<int> kept_;
@@ -174,19 +199,45 @@ class Worker {
   steady_clock::time_point started_;
 };
 
-void supervise(Worker& front, Worker& signer, int signals) {
+// The front's certificate: made before there is a front, and again when it is due, while one serves.
+class FrontCertificate {
+ public:
+  FrontCertificate(const Home& home, std::vector<std::string> names)
+      : home_(home), names_(std::move(names)) {}
+
+  bool is_good() const { return has_good_front(home_, names_, SystemClock().now()); }
+  // 0, or why not as an exit code; the words are on stderr then. The signer must be there.
+  int renew() const {
+    ChildProcess child([this] {
+      return run_child([this] {
+        renew_front(home_, [this](BytesView request) {
+          return SignerLink(home_.file("signer.sock"))
+              .ask({.question = Question::front, .message = {request.begin(), request.end()}},
+                   steady_clock::now() + kStopGrace);
+        });
+      });
+    });
+    return child.wait(kStopGrace);
+  }
+
+ private:
+  const Home& home_;
+  std::vector<std::string> names_;
+};
+
+void supervise(Worker& front, Worker& signer, int signals, const FrontCertificate& certificate) {
+  steady_clock::time_point next_try{};
   for (;;) {
     pollfd events[3] = {{signals, POLLIN, 0}, {front.fd(), 0, 0}, {signer.fd(), 0, 0}};
-    if (poll(events, 3, -1) < 0 && errno != EINTR) return;
+    if (poll(events, 3, static_cast<int>(kLook.count())) < 0 && errno != EINTR) return;
     if (events[0].revents != 0) return;
     if (events[1].revents != 0) front.restart();
     if (events[2].revents != 0) signer.restart();
+    if (steady_clock::now() < next_try || certificate.is_good()) continue;
+    // It is good for a year yet: where it cannot be renewed now, it is tried again later.
+    next_try = steady_clock::now() + kNextTry;
+    if (certificate.renew() == 0) front.replace();
   }
-}
-
-int prepare(const Home& home, const std::vector<std::string>& names) {
-  ChildProcess child([&] { return run_child([&] { prepare_front_key(home, names, SystemClock().now()); }); });
-  return child.wait(kStopGrace);
 }
 
 }  // namespace
@@ -207,7 +258,6 @@ int serve(const Home& home, const ServeOptions& options,
   // Blocked in the children too: those end with their stdin, in the order that loses nothing.
   FileDescriptor signals = watch_stop_signals();
 
-  if (int status = prepare(home, names); status != 0) return status;
   Worker signer("signer", [&] { return run_child([&] { run_signer(home, options, names, socket.get()); }); },
                 {socket.get()});
   std::vector<int> kept;
@@ -216,15 +266,21 @@ int serve(const Home& home, const ServeOptions& options,
       "front",
       [&] {
         call_process("ca-front");
+        keep_freed_memory();
         forget_pin_variable(settings);
         return run_child(
             [&] { run_front(home, options.front, std::move(listeners), STDIN_FILENO, say_ready); });
       },
       kept);
   if (!signer.start()) return signer.wait();
+  FrontCertificate certificate(home, names);
+  if (int status = certificate.is_good() ? 0 : certificate.renew(); status != 0) {
+    signer.wait();
+    return status;
+  }
   if (!front.start()) return front.wait();
   for (const http::Listener& listener : listeners) announce(listener.address());
-  supervise(front, signer, signals.get());
+  supervise(front, signer, signals.get(), certificate);
   listeners.clear();  // ours too, or clients would be let in to wait for nobody
   // The front first: what it has accepted the signer still answers.
   front.wait();

@@ -75,7 +75,7 @@ Bytes encode(const Inquiry& inquiry) {
 
 Inquiry decode(const Frame& frame) {
   auto question = static_cast<Question>(frame.tag);
-  if (question < Question::answer || question > Question::enroll) throw not_understood();
+  if (question < Question::answer || question > Question::front) throw not_understood();
   BytesView rest = frame.body;
   Bytes order = take_field(rest);
   Inquiry inquiry{.question = question};

@@ -23,9 +23,12 @@ enum class Question : std::uint8_t {
   // Whose certificate `certificate` is: the name of an enrolled station.
   station = 2,
   // A certificate for `message`, a PKCS#10 that came from the station that has proven in TLS that it holds
-  // the
-  // key of `certificate`; DER.
-  enroll = 3
+  // the key of `certificate`; DER.
+  enroll = 3,
+  // The same; but a request in the station's own name is for its own next certificate.
+  reenroll = 4,
+  // A certificate for the front itself, for `message`, its PKCS#10; DER.
+  front = 5
 };
 
 struct Inquiry {

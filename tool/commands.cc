@@ -1,7 +1,7 @@
 #include "tool/commands.h"
 
+#include "tool/ca_client.h"
 #include "tool/commands_cli.h"
-#include "tool/transport.h"
 
 namespace fleetroot::station {
 

@@ -11,6 +11,7 @@
 #include "tool/device_check.h"
 #include "tool/first_contact.h"
 #include "tool/provision.h"
+#include "tool/renew.h"
 #include "tool/shared_provisioning.h"
 
 namespace fleetroot::station {
@@ -84,6 +85,7 @@ int provision(const ProvisionOptions& options) {
                      .rework = options.rework,
                      .ca = ca};
     SystemClock clock;
+    renew_if_due(home, ca, clock);
     Provisioning provisioning(home, settings, std::move(job), clock, reporter);
     Outcome outcome = provisioning.run();
     if (outcome == Outcome::queued) {

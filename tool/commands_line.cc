@@ -1,8 +1,8 @@
 // line
+#include "tool/ca_client.h"
 #include "tool/commands_cli.h"
 #include "tool/home.h"
 #include "tool/line.h"
-#include "tool/transport.h"
 
 namespace fleetroot::station {
 namespace {

@@ -1,22 +1,17 @@
 #include "tool/companions.h"
 
-#include "tool/http_transport.h"
 #include "tool/media_queue.h"
 
 namespace fleetroot::station {
 
 Companions::Companions(const Home& home, const Settings& settings, const std::string& ca,
-                       const std::optional<OrderId>& order) {
+                       const std::optional<OrderId>& order)
+    : home_(home), order_(order) {
   try {
+    certificate_ = home.station_certificate();
     station_key_ = std::make_unique<KeyProcess>(settings);
     if (media_queue_of(ca)) return;
-    transport_ = open_transport(ca, settings.ca_timeout_seconds, [this, &home, order] {
-      http::TlsIdentity identity{.chain = {home.station_certificate()}, .key = station_key_->evp()};
-      return Caller{.order = order,
-                    .tls = {.roots = home.fleet_roots(),
-                            .intermediates = home.issuing_certificates(),
-                            .identity = std::move(identity)}};
-    });
+    ca_ = open_ca(ca, settings.ca_timeout_seconds, [this] { return caller(); });
   } catch (const Error&) {
     obstacle_ = std::current_exception();
   }
@@ -26,9 +21,17 @@ void Companions::refuse_unless_started() const {
   if (obstacle_) std::rethrow_exception(obstacle_);
 }
 
+Caller Companions::caller() {
+  station_key_->wait_until_ready(*certificate_);
+  return {.station = {.certificate = *certificate_, .chain = {}, .key = station_key_->evp()},
+          .issuing = home_.issuing_certificates(),
+          .fleet_roots = home_.fleet_roots(),
+          .order = order_};
+}
+
 void Companions::finish() {
   if (station_key_) station_key_->finish();
-  if (transport_) transport_->finish();
+  if (ca_) ca_->finish();
 }
 
 }  // namespace fleetroot::station

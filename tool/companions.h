@@ -7,9 +7,9 @@
 #include <optional>
 #include <string>
 
+#include "tool/ca_client.h"
 #include "tool/home.h"
 #include "tool/key_process.h"
-#include "tool/transport.h"
 
 namespace fleetroot::station {
 
@@ -22,15 +22,19 @@ class Companions {
 
   // Throws what kept one of them from starting. Before this has returned, the others may not be called.
   void refuse_unless_started() const;
-  KeyProcess& station_key() { return *station_key_; }
+  // Waits until the key is open. Throws as KeyProcess::wait_until_ready().
+  Caller caller();
   // Not where the way to the CA is a medium.
-  Transport& transport() { return *transport_; }
+  CaClient& ca() { return *ca_; }
   // Both have done their work, and leave while other things happen.
   void finish();
 
  private:
+  const Home& home_;
+  std::optional<OrderId> order_;
+  std::optional<Certificate> certificate_;
   std::unique_ptr<KeyProcess> station_key_;
-  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<CaClient> ca_;
   std::exception_ptr obstacle_;
 };
 

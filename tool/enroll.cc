@@ -5,7 +5,7 @@
 #include "lib/base/files.h"
 #include "lib/x509/certificate_request.h"
 #include "lib/x509/chain.h"
-#include "tool/transport.h"
+#include "tool/ca_client.h"
 
 namespace fleetroot::station {
 void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,

@@ -2,25 +2,15 @@
 // cmp+http://host:port/path is CMP without TLS, for a CA that has none: the messages protect themselves.
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "lib/base/names.h"
-#include "lib/http/tls.h"
 #include "lib/http/url.h"
 #include "tool/transport.h"
 
 namespace fleetroot::station {
-
-// What the station shows to the CA's server, and what it believes of it.
-struct Caller {
-  std::optional<OrderId> order;  // none for what concerns the station itself
-  http::ClientTls tls;
-};
 
 // Whether it is this file's business.
 bool is_http_ca(std::string_view url);
@@ -29,8 +19,7 @@ bool is_http_ca(std::string_view url);
 // without an order. Error(usage).
 std::vector<http::Url> parse_http_ca(const std::string& url);
 
-// Connects when first used. `caller` is asked then, once. All tries for one message end within the time-out.
-std::unique_ptr<Transport> open_http_transport(const std::string& url, int timeout_seconds,
-                                               std::function<Caller()> caller);
+// Connects when first used.
+std::unique_ptr<Transport> open_http_transport(const std::string& url, int timeout_seconds);
 
 }  // namespace fleetroot::station

@@ -77,7 +77,6 @@ Provisioning::Provisioning(const Home& home, const Settings& settings, Provision
       trust_{.fleet_roots = home.fleet_roots(), .issuing = home.issuing_certificates()},
       clock_(clock),
       reporter_(reporter),
-      station_certificate_(home.station_certificate()),
       policy_(pkcs11::KeyPolicy::preset(job_.preset, job_.algorithm)),
       journal_(home.file("journal.db")),
       watchdog_(settings.token_timeout_seconds, [this] {
@@ -346,20 +345,13 @@ void Provisioning::submit(const CertificateRequest& certificate_request) {
   reporter_.step_begins(7, "submit");
   // What another way brings from now on, a medium's answer from before must not undo.
   if (journal_.media.request(*device_id_)) journal_.media.forget(*device_id_);
-  cmp::Client client(station_identity(), trust_.issuing.front(),
-                     [&](BytesView message) { return companions_.transport().exchange(message); });
-  client.enroll(certificate_request, [&](const cmp::Enrolled& answer) {
+  companions_.ca().enroll(certificate_request, [&](const cmp::Enrolled& answer) {
     has_answer_ = true;
     reporter_.step_ends();
     step(8, "check", [&] { check(answer); });
     step(9, "write back", [&] { write_back(answer); });
     reporter_.step_begins(10, "confirm and record");
   });
-}
-
-cmp::Identity Provisioning::station_identity() {
-  companions_.station_key().wait_until_ready(station_certificate_);
-  return {.certificate = station_certificate_, .chain = {}, .key = companions_.station_key().evp()};
 }
 
 // 7, where somebody carries requests and answers. What was carried before is not made anew: the answer is for
@@ -375,7 +367,8 @@ bool Provisioning::exchange(const CertificateRequest& certificate_request) {
     return true;
   }
   if (!known) {
-    Bytes message = cmp::request_message(station_identity(), trust_.issuing.front(), certificate_request);
+    Bytes message =
+        cmp::request_message(companions_.caller().station, trust_.issuing.front(), certificate_request);
     media_->put(*device_id_, job_.order, key, message, clock_.now());
   }
   reporter_.step_ends();

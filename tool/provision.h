@@ -82,7 +82,6 @@ class Provisioning {
   void undo() noexcept;
   void take_answer(const QueuedRequest& answer);
   [[noreturn]] void take_refusal(const QueuedRequest& answer);
-  cmp::Identity station_identity();
   const pkcs11::KeyPair& identity_pair() const { return pairs_.front(); }
 
   const Home& home_;
@@ -92,7 +91,6 @@ class Provisioning {
   Trust trust_;
   const Clock& clock_;
   Reporter& reporter_;
-  Certificate station_certificate_;
   pkcs11::KeyPolicy policy_;
   Journal journal_;
   // Where the way to the CA is a medium.

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include "lib/base/files.h"
-#include "lib/cmp/client.h"
-#include "lib/x509/certificate_request.h"
 #include "tool/companions.h"
 #include "tool/enroll.h"
 #include "tool/journal.h"
@@ -25,6 +23,11 @@ void refuse_if_on_its_way(const Home& home) {
               "import its answer first (fleetroot-station media import), then run the same command again");
 }
 
+bool is_due(const Certificate& certificate, Time now) {
+  Time::duration life = certificate.not_after() - certificate.not_before();
+  return now > certificate.not_after() - life / 3;
+}
+
 }  // namespace
 
 Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
@@ -32,7 +35,6 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   Certificate current = home.station_certificate();
   std::vector<Certificate> issuing = home.issuing_certificates();
   std::vector<Certificate> fleet_roots = home.fleet_roots();
-  CertificateRequest request = CertificateRequest::from_pem(read_file(home.file("station.csr")));
   const std::string& url = ca.empty() ? settings.ca : ca;
   if (media_queue_of(url)) {
     throw Error(ErrorCode::usage, "a station is not renewed by removable media",
@@ -41,11 +43,7 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   refuse_if_on_its_way(home);
   Companions companions(home, settings, url, std::nullopt);
   companions.refuse_unless_started();
-  companions.station_key().wait_until_ready(current);
-  cmp::Client client({.certificate = current, .chain = {}, .key = companions.station_key().evp()},
-                     issuing.front(),
-                     [&](BytesView message) { return companions.transport().exchange(message); });
-  cmp::Enrolled answer = client.enroll(request, [&](const cmp::Enrolled& enrolled) {
+  cmp::Enrolled answer = companions.ca().renew([&](const cmp::Enrolled& enrolled) {
     refuse_unless_consistent({.certificate = enrolled.certificate,
                               .issuing = issuing,
                               .fleet_roots = fleet_roots,
@@ -56,6 +54,22 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   });
   companions.finish();
   return {.certificate = answer.certificate, .is_new = !(answer.certificate == current)};
+}
+
+void renew_if_due(const Home& home, const std::string& ca, const Clock& clock) {
+  Certificate certificate = home.station_certificate();
+  if (!is_due(certificate, clock.now()) || media_queue_of(ca)) return;
+  std::optional<FileDescriptor> turn = try_lock_file(home.file("locks") / "renewal");
+  if (!turn || !(home.station_certificate() == certificate)) return;
+  try {
+    Renewal renewal = renew(home, ca, clock);
+    fmt::print(stderr, "fleetroot-station: the station's certificate is renewed, and valid until {}\n",
+               format_time(renewal.certificate.not_after()));
+  } catch (const Error& error) {
+    fmt::print(stderr,
+               "fleetroot-station: the station's certificate ends at {}, and is not renewed yet: {}. {}\n",
+               format_time(certificate.not_after()), error.message(), error.hint());
+  }
 }
 
 }  // namespace fleetroot::station

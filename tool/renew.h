@@ -16,4 +16,10 @@ struct Renewal {
 // `ca`: where to ask. Error as the CA and the transport say.
 Renewal renew(const Home& home, const std::string& ca, const Clock& clock);
 
+// The same before other work, when two thirds of the certificate's life are over and no bundle is on its way:
+// then what the operator came for goes on, whether or not it succeeds. Says on stderr what it did, or why it
+// could not. Before any module is loaded and any thread started. Several stations' processes: one of them
+// asks.
+void renew_if_due(const Home& home, const std::string& ca, const Clock& clock);
+
 }  // namespace fleetroot::station

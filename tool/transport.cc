@@ -6,7 +6,6 @@
 #include "lib/base/process.h"
 #include "lib/cmp/message.h"
 #include "tool/http_transport.h"
-#include "tool/media_queue.h"
 
 namespace fleetroot::station {
 namespace {
@@ -18,7 +17,8 @@ std::vector<std::string> command_of(const std::string& url) {
   if (url.starts_with(kExec)) words = split_command(std::string_view(url).substr(kExec.size()));
   if (words.empty()) {
     throw Error(ErrorCode::usage, fmt::format("\"{}\" names no CA", url),
-                "write it like 'exec:fleetroot-ca respond --home DIR', or https://host:port");
+                "write it like 'exec:fleetroot-ca respond --home DIR', https://host:port, "
+                "est+https://host:port or media:DIR");
   }
   return words;
 }
@@ -28,7 +28,7 @@ class ExecTransport : public Transport {
   ExecTransport(const std::vector<std::string>& command, int timeout_seconds)
       : program_(command.front()), timeout_(timeout_seconds), child_(command) {}
 
-  Bytes exchange(BytesView message) override {
+  Bytes exchange(BytesView message, const Caller& /*caller*/) override {
     // What a CA that does not listen has to say is worth reading all the same.
     bool taken = write_fully(child_.stdin_fd(), message);
     std::optional<Bytes> answer =
@@ -60,8 +60,7 @@ class ExecTransport : public Transport {
 
 }  // namespace
 
-void refuse_unless_ca_url(const std::string& url) {
-  if (media_queue_of(url)) return;
+void refuse_unless_transport_url(const std::string& url) {
   if (is_http_ca(url)) {
     parse_http_ca(url);
   } else {
@@ -69,9 +68,8 @@ void refuse_unless_ca_url(const std::string& url) {
   }
 }
 
-std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds,
-                                          std::function<Caller()> caller) {
-  if (is_http_ca(url)) return open_http_transport(url, timeout_seconds, std::move(caller));
+std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds) {
+  if (is_http_ca(url)) return open_http_transport(url, timeout_seconds);
   return std::make_unique<ExecTransport>(command_of(url), timeout_seconds);
 }
 

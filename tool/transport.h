@@ -2,7 +2,6 @@
 // stdin and stdout; https://host:port and cmp+http://host:port are in http_transport.h.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -16,18 +15,16 @@ class Transport {
  public:
   virtual ~Transport() = default;
   // Sends one message and returns the answer. Error(ca_unreachable) with a time-out, or when the other side
-  // is gone.
-  virtual Bytes exchange(BytesView message) = 0;
+  // is gone. `caller`: for those that say in TLS who calls.
+  virtual Bytes exchange(BytesView message, const Caller& caller) = 0;
   // No more messages: the other side may leave, while other things happen.
   virtual void finish() = 0;
 };
 
 // Checks the URL only. Error(usage) names the transports that exist.
-void refuse_unless_ca_url(const std::string& url);
+void refuse_unless_transport_url(const std::string& url);
 
 // Opens it; an exec: child starts at once, and gets ready while other things happen.
-// `caller` is asked once, before the first message, by those that say in TLS who calls.
-std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds,
-                                          std::function<Caller()> caller);
+std::unique_ptr<Transport> open_transport(const std::string& url, int timeout_seconds);
 
 }  // namespace fleetroot::station

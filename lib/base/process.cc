@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -72,6 +73,11 @@ std::pair<FileDescriptor, FileDescriptor> make_pipe() {
     throw system_error(ErrorCode::internal, "cannot make a pipe", "close some programs and try again", errno);
   }
   return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
+}
+
+void keep_freed_memory() {
+  constexpr int kEnough = 64 << 20;
+  mallopt(M_TRIM_THRESHOLD, kEnough);
 }
 
 ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {

@@ -20,6 +20,10 @@ namespace fleetroot {
 // and SIGXFSZ (a file at its size limit) ignored, so that they come back as errors.
 void harden_process();
 
+// For a program that works for many at a time: freed memory stays with it. glibc would give it back to the
+// system after every message and fetch it again, page by page, for the next.
+void keep_freed_memory();
+
 // SIGTERM, SIGINT and SIGHUP as something to poll and read (signalfd). They are blocked from here on, in
 // children too unless their start says otherwise.
 FileDescriptor watch_stop_signals();

@@ -12,6 +12,11 @@ constexpr unsigned kPublications = 1;                         // of a CertRepMes
 constexpr unsigned kPlainCertificate = 0;                     // of a CertOrEncCert
 constexpr std::uint8_t kPrivateKeyTag = der::context_tag(0);  // of a CertifiedKeyPair
 constexpr std::uint8_t kPublicationTag = der::context_tag(1);
+constexpr std::uint8_t kIssuerTag = der::context_tag(3);  // of a CertTemplate
+constexpr std::uint8_t kSubjectTag = der::context_tag(5);
+constexpr std::uint8_t kPublicKeyTag = der::context_tag(6);
+constexpr std::uint8_t kSignatureTag = der::context_tag(1);      // of a ProofOfPossession
+constexpr std::uint8_t kDirectoryNameTag = der::context_tag(4);  // of a GeneralName
 constexpr std::uint8_t kHashAlgorithmTag = der::context_tag(0);  // of a CertStatus (RFC 9480 section 2.10)
 
 Bytes free_text(const std::vector<std::string>& texts) {
@@ -82,25 +87,73 @@ RevocationReason read_reason(der::Reader extensions) {
   return reason;
 }
 
-// Of a CertTemplate (RFC 4211 section 5): the two fields that name a certificate.
-RevocationRequest read_certificate_name(der::Reader fields) {
+// A CertTemplate (RFC 4211 section 5): the contents of those of its fields that anybody here reads.
+struct Template {
+  std::optional<BytesView> serial, issuer, subject, public_key;
+};
+
+Template read_template(der::Reader fields) {
   constexpr std::uint8_t kSerialNumber = 0x81;  // [1] IMPLICIT INTEGER
-  constexpr std::uint8_t kIssuer = der::context_tag(3);
-  std::optional<BytesView> serial;
-  std::optional<BytesView> issuer;
+  Template result;
   int last = -1;
   while (!fields.at_end()) {
     der::Element field = fields.take();
     int number = field.tag & 0x1f;
     // A field given twice could be read one way here and another way elsewhere.
-    if (number <= last) throw kNotAMessage.error("the fields that name a certificate are out of order");
+    if (number <= last) throw kNotAMessage.error("the fields of a certificate are out of order");
     last = number;
-    if (field.tag == kSerialNumber) serial = field.content;
-    if (field.tag == kIssuer) issuer = field.content;
+    if (field.tag == kSerialNumber) result.serial = field.content;
+    if (field.tag == kIssuerTag) result.issuer = field.content;
+    if (field.tag == kSubjectTag) result.subject = field.content;
+    if (field.tag == kPublicKeyTag) result.public_key = field.content;
   }
+  return result;
+}
+
+CertificateName certificate_name(std::optional<BytesView> issuer, std::optional<BytesView> serial) {
   bool is_named = serial && issuer && !serial->empty() && (*serial)[0] < 0x80;
   if (!is_named) throw kNotAMessage.error("it names no certificate by its issuer and serial number");
   return {.issuer = {issuer->begin(), issuer->end()}, .serial = SerialNumber::from_hex(to_hex(*serial))};
+}
+
+const Bytes& old_certificate_id() {
+  static const Bytes kOldCertificateId =
+      der::object_identifier("1.3.6.1.5.5.7.5.1.5");  // RFC 4211 section 6.5
+  return kOldCertificateId;
+}
+
+// The Controls of a CertRequest; of those that are not ours none can be critical.
+std::optional<CertificateName> read_old_certificate(der::Reader controls) {
+  std::optional<CertificateName> old;
+  while (!controls.at_end()) {
+    der::Reader control = controls.enter(der::kSequence, "a control");
+    bool is_old_certificate = equal(control.take().whole, old_certificate_id());
+    der::Element value = control.take();
+    control.refuse_more("a control");
+    if (!is_old_certificate) continue;
+    if (old) throw kNotAMessage.error("it names the certificate to replace twice");
+    der::Reader name(value.content, kNotAMessage);
+    BytesView issuer = name.take(kDirectoryNameTag, "the issuer of a certificate");
+    BytesView serial = name.take(der::kInteger, "a serial number");
+    name.refuse_more("the name of a certificate");
+    old = certificate_name(issuer, serial);
+  }
+  return old;
+}
+
+// The signature over the CertRequest by the key that it asks for (RFC 4211 section 4.1).
+void refuse_unless_proven(const PublicKey& key, BytesView request, std::optional<BytesView> proof) {
+  bool is_proven = false;
+  if (proof) {
+    der::Reader parts(*proof, kNotAMessage);
+    // poposkInput would be here, for requests that say less than is needed.
+    BytesView algorithm = parts.take().whole;
+    is_proven = is_signed_by(key, algorithm, request, parts.take_octet_bits("its signature"));
+    parts.refuse_more("the proof of possession");
+  }
+  if (is_proven) return;
+  throw Error(ErrorCode::bad_request, "the request is not signed with the key that it asks a certificate for",
+              "make the request with the station's own key");
 }
 
 BytesView read_key_pair(der::Reader fields) {
@@ -175,13 +228,62 @@ std::optional<CertificateConfirmation> parse_certificate_confirmation(BytesView 
   return confirmation;
 }
 
+Bytes encode(const KeyUpdateRequest& request, EVP_PKEY* key) {
+  BytesView spki = request.public_key.spki();
+  BytesView key_fields = der::Reader(spki, kNotAMessage).take(der::kSequence, "a public key");
+  Bytes subject = request.subject.empty() ? Bytes() : der::tagged(kSubjectTag, request.subject);
+  Bytes controls;
+  if (request.replaces) {
+    controls = der::sequence(
+        {der::sequence({old_certificate_id(),
+                        der::sequence({der::tagged(kDirectoryNameTag, request.replaces->issuer),
+                                       to_der(i2d_ASN1_INTEGER, request.replaces->serial.asn1().get())})})});
+  }
+  Bytes certificate_request =
+      der::sequence({encode_request_id(request.request_id),
+                     der::sequence({subject, der::tagged(kPublicKeyTag, key_fields)}), controls});
+  KeyAlgorithm algorithm = request.public_key.algorithm();
+  Bytes signature = der::bit_string(sign_message(key, algorithm, certificate_request));
+  Bytes proof =
+      der::tagged(kSignatureTag, der::concatenated({algorithm_identifier_of(algorithm), signature}));
+  return der::sequence({der::sequence({certificate_request, proof})});
+}
+
+KeyUpdateRequest parse_key_update_request(BytesView body) {
+  der::Reader outer(body, kNotAMessage);
+  der::Reader list = outer.enter(der::kSequence, "the request for renewal");
+  outer.refuse_more("the request for renewal");
+  der::Reader one = list.enter(der::kSequence, "the renewal of one certificate");
+  list.refuse_more("the renewal of one certificate");
+  der::Element certificate_request = one.take();
+  std::optional<BytesView> proof = one.take_if(kSignatureTag);
+  one.take_if(der::kSequence);  // regInfo
+  one.refuse_more("the renewal of one certificate");
+
+  if (certificate_request.tag != der::kSequence) throw kNotAMessage.error("the request is no sequence");
+  der::Reader fields(certificate_request.content, kNotAMessage);
+  int request_id = fields.take_small_integer("the number of the request");
+  Template wanted = read_template(fields.enter(der::kSequence, "what is asked for"));
+  std::optional<BytesView> controls = fields.take_if(der::kSequence);
+  fields.refuse_more("the request");
+  if (!wanted.public_key) throw kNotAMessage.error("it has no public key");
+  PublicKey key = PublicKey::from_spki(der::tagged(der::kSequence, *wanted.public_key));
+  refuse_unless_proven(key, certificate_request.whole, proof);
+  BytesView subject = wanted.subject.value_or(BytesView());
+  return {.request_id = request_id,
+          .subject = {subject.begin(), subject.end()},
+          .public_key = std::move(key),
+          .replaces = controls ? read_old_certificate(der::Reader(*controls, kNotAMessage)) : std::nullopt};
+}
+
 RevocationRequest parse_revocation_request(BytesView body) {
   der::Reader outer(body, kNotAMessage);
   der::Reader list = outer.enter(der::kSequence, "the request for revocation");
   outer.refuse_more("the request for revocation");
   der::Reader one = list.enter(der::kSequence, "the revocation of one certificate");
   list.refuse_more("the revocation of one certificate");
-  RevocationRequest request = read_certificate_name(one.enter(der::kSequence, "which certificate"));
+  Template named = read_template(one.enter(der::kSequence, "which certificate"));
+  RevocationRequest request{.certificate = certificate_name(named.issuer, named.serial)};
   if (std::optional<BytesView> extensions = one.take_if(der::kSequence)) {
     request.reason = read_reason(der::Reader(*extensions, kNotAMessage));
   }

@@ -1,6 +1,6 @@
-// The bodies of the PKIMessages that a certificate is asked for, given, confirmed and revoked with: p10cr,
-// cp, certConf, pkiConf, rr, rp and error (RFC 4210 section 5.3, RFC 9483 sections 4.1.4 and 4.2). What reads
-// them throws Error(protocol) for anything else.
+// The bodies of the PKIMessages that a certificate is asked for, given, renewed, confirmed and revoked with:
+// p10cr, cp, kur, kup, certConf, pkiConf, rr, rp and error (RFC 4210 section 5.3, RFC 9483 sections 4.1 and
+// 4.2). What reads them throws Error(protocol) for anything else.
 #pragma once
 
 #include <optional>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/bytes.h"
+#include "lib/x509/public_key.h"
 #include "lib/x509/revocation_reason.h"
 #include "lib/x509/serial_number.h"
 
@@ -38,7 +39,7 @@ struct StatusInfo {
 
 StatusInfo rejection(std::string text, Failure failure);
 
-// A cp with one response; the certificate is absent where the status says so.
+// A cp or kup with one response; the certificate is absent where the status says so.
 struct CertificateResponse {
   // RFC 9483 section 4.1.4 wants -1 after a p10cr. OpenSSL 3.0 sends 0 and takes nothing below, and everybody
   // else takes what comes: so we send 0, and give back what we got.
@@ -59,10 +60,27 @@ Bytes encode(const CertificateConfirmation& confirmation);
 // Nothing for the confirmation of nothing, which rejects everything (RFC 4210 section 5.3.18).
 std::optional<CertificateConfirmation> parse_certificate_confirmation(BytesView body);
 
-// Which certificate shall be revoked, and why.
-struct RevocationRequest {
+// What one CA gave one certificate.
+struct CertificateName {
   Bytes issuer;  // Name, as DER
   SerialNumber serial;
+};
+
+// A kur: the next certificate of whoever signs the message (RFC 4211; RFC 9483 section 4.1.3).
+struct KeyUpdateRequest {
+  int request_id = 0;
+  Bytes subject;  // Name, as DER; empty where the request leaves it to the CA
+  PublicKey public_key;
+  std::optional<CertificateName> replaces;  // oldCertID
+};
+// `key`, not owned, is the private half of the public key, and signs the proof that the sender has it.
+Bytes encode(const KeyUpdateRequest& request, EVP_PKEY* key);
+// Error(bad_request) where that proof is not there or does not verify, or the key is none of ours.
+KeyUpdateRequest parse_key_update_request(BytesView body);
+
+// Which certificate shall be revoked, and why.
+struct RevocationRequest {
+  CertificateName certificate;
   RevocationReason reason = RevocationReason::unspecified;
 };
 RevocationRequest parse_revocation_request(BytesView body);

@@ -62,12 +62,6 @@ void refuse_unless_for(const Bytes& spki, const Certificate& certificate) {
               "put the device aside and have the CA's ledger checked");
 }
 
-// RFC 9483 section 3.3 wants the station's chain sent. What the CA is pinned to it has itself.
-std::vector<Certificate> without(std::vector<Certificate> chain, const Certificate& ca) {
-  std::erase(chain, ca);
-  return chain;
-}
-
 std::vector<Bytes> encoded(const std::vector<Certificate>& certificates) {
   std::vector<Bytes> result;
   for (const Certificate& certificate : certificates) result.push_back(certificate.der());
@@ -80,21 +74,29 @@ std::vector<Bytes> encoded(const std::vector<Certificate>& certificates) {
 struct Client::Answer {
   Bytes bytes;
   Message message;
-  CertificateResponse response;  // of a cp
+  CertificateResponse response;  // of a cp or kup
 };
 
 Client::Client(Identity station, Certificate ca, Transfer transfer)
-    : station_(station.certificate, station.key),
-      chain_(without(std::move(station.chain), ca)),
+    : station_(std::move(station)),
+      signer_(station_.certificate, station_.key),
       ca_(std::move(ca)),
       ca_key_(ca_.public_key()),
-      transfer_(std::move(transfer)) {}
+      transfer_(std::move(transfer)) {
+  // RFC 9483 section 3.3 wants the station's chain sent. What the CA is pinned to it has itself.
+  std::erase(station_.chain, ca_);
+}
 
 PendingRequest Client::begin(const CertificateRequest& request) {
+  return begin(
+      BodyType::p10cr, [&] { return request.der(); }, spki_of(X509_REQ_get_X509_PUBKEY(request.x509_req())));
+}
+
+PendingRequest Client::begin(BodyType type, const std::function<Bytes()>& body, Bytes public_key) const {
   PendingRequest pending{.message = {},
                          .transaction_id = random_bytes(kRandomSize),
                          .nonce = random_bytes(kRandomSize),
-                         .public_key = spki_of(X509_REQ_get_X509_PUBKEY(request.x509_req()))};
+                         .public_key = std::move(public_key)};
   Header header;
   header.recipient = general_name_of(ca_);
   header.transaction_id = pending.transaction_id;
@@ -102,8 +104,8 @@ PendingRequest Client::begin(const CertificateRequest& request) {
   bool is_sound = false;
   std::string cause;
   try {
-    pending.message = station_.encode(std::move(header), BodyType::p10cr, request.der(), encoded(chain_));
-    is_sound = is_protected_by(parse_message(pending.message), station_.public_key());
+    pending.message = signer_.encode(std::move(header), type, body(), encoded(station_.chain));
+    is_sound = is_protected_by(parse_message(pending.message), signer_.public_key());
   } catch (const Error& error) {
     cause = error.what();
   }
@@ -125,7 +127,8 @@ Client::Answer Client::read_answer(const PendingRequest& pending, BytesView byte
   if (header.recipient_nonce != pending.nonce) throw unbelievable("it answers another message");
   if (message.type == BodyType::error) throw refusal_in(parse_error(message.body));
   CertificateResponse response;
-  if (message.type == BodyType::cp) response = parse_certificate_response(message.body);
+  if (message.type == BodyType::cp || message.type == BodyType::kup)
+    response = parse_certificate_response(message.body);
   if (!response.status.is_acceptance()) throw refusal_in(response.status);
   return {.bytes = std::move(own), .message = std::move(message), .response = std::move(response)};
 }
@@ -154,7 +157,7 @@ void Client::confirm(const Answer& answer, const StatusInfo& outcome) const {
   PendingRequest pending{
       .message = {}, .transaction_id = header.transaction_id, .nonce = header.sender_nonce, .public_key = {}};
   pending.message =
-      station_.encode(std::move(header), BodyType::cert_conf, encode(confirmation), encoded(chain_));
+      signer_.encode(std::move(header), BodyType::cert_conf, encode(confirmation), encoded(station_.chain));
   Bytes bytes = transfer_(pending.message);
   std::string why = "it sent something else";
   try {
@@ -183,9 +186,23 @@ Enrolled Client::take(const PendingRequest& pending, BytesView bytes) const {
 }
 
 Enrolled Client::enroll(const CertificateRequest& request, const Accept& accept) {
-  PendingRequest pending = begin(request);
+  return finish(begin(request), BodyType::cp, accept);
+}
+
+Enrolled Client::renew(const Accept& accept) {
+  KeyUpdateRequest request{.request_id = 0,
+                           .subject = subject_of(station_.certificate),
+                           .public_key = signer_.public_key(),
+                           .replaces = CertificateName{.issuer = issuer_of(station_.certificate),
+                                                       .serial = station_.certificate.serial()}};
+  return finish(begin(
+                    BodyType::kur, [&] { return encode(request, station_.key); }, request.public_key.spki()),
+                BodyType::kup, accept);
+}
+
+Enrolled Client::finish(const PendingRequest& pending, BodyType answer_type, const Accept& accept) {
   Answer answer = read_answer(pending, transfer_(pending.message));
-  if (answer.message.type != BodyType::cp) throw unbelievable("it is no certificate response");
+  if (answer.message.type != answer_type) throw unbelievable("it is no certificate response");
   Enrolled enrolled = certificates_in(answer);
   try {
     refuse_unless_for(pending.public_key, enrolled.certificate);

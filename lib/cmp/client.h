@@ -1,5 +1,5 @@
 // One CMP transaction from the side that wants a certificate: p10cr, cp, certConf, pkiConf (RFC 9483
-// section 4.1.4), every message signed.
+// section 4.1.4), or kur, kup, certConf, pkiConf (section 4.1.3), every message signed.
 #pragma once
 
 #include <functional>
@@ -55,7 +55,10 @@ class Client {
   // CA wants to be asked again later, configuration if the station's key does not sign.
   Enrolled enroll(const CertificateRequest& request, const Accept& accept);
 
-  // The two halves of it, for a CA that is asked by post: no confirmation follows. They throw as enroll()
+  // The next certificate of the station, for the key that it has. Throws as enroll() does.
+  Enrolled renew(const Accept& accept);
+
+  // The two halves of enroll(), for a CA that is asked by post: no confirmation follows. They throw as it
   // does.
   PendingRequest begin(const CertificateRequest& request);
   Enrolled take(const PendingRequest& pending, BytesView answer) const;
@@ -63,13 +66,15 @@ class Client {
  private:
   struct Answer;
 
+  PendingRequest begin(BodyType type, const std::function<Bytes()>& body, Bytes public_key) const;
+  Enrolled finish(const PendingRequest& pending, BodyType answer_type, const Accept& accept);
   Answer read_answer(const PendingRequest& pending, BytesView bytes) const;
   Enrolled certificates_in(const Answer& answer) const;
   void confirm(const Answer& answer, const StatusInfo& outcome) const;
   void reject(const Answer& answer, std::string why) const;
 
-  MessageSigner station_;
-  std::vector<Certificate> chain_;
+  Identity station_;
+  MessageSigner signer_;
   Certificate ca_;
   PublicKey ca_key_;
   Transfer transfer_;

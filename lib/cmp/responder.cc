@@ -45,6 +45,10 @@ std::optional<Error> error_of(const Body& body) {
   }
 }
 
+BodyType answer_to(BodyType request) {
+  return request == BodyType::kur ? BodyType::kup : BodyType::cp;
+}
+
 void refuse_unless_signed(const Message& message, const Sender& sender) {
   if (is_protected_by(message, sender.key)) return;
   throw Error(ErrorCode::not_authorised,
@@ -52,15 +56,25 @@ void refuse_unless_signed(const Message& message, const Sender& sender) {
               "check that the station uses the key and certificate that it was enrolled with");
 }
 
+// Nobody renews under another name.
+KeyUpdateRequest signed_key_update(const Message& message, const Sender& sender) {
+  refuse_unless_signed(message, sender);
+  KeyUpdateRequest request = parse_key_update_request(message.body);
+  if (request.subject.empty() || request.subject == subject_of(sender.certificate)) return request;
+  throw Error(ErrorCode::bad_request, "the request to renew is for another name than " + sender.name + "'s",
+              "renew the certificate that signs the request");
+}
+
 }  // namespace
 
-// One p10cr, its answer, and what its confirmation has to fit.
+// One request, its answer, and what its confirmation has to fit.
 struct Responder::Transaction {
   TransactionKey key;
   std::chrono::steady_clock::time_point begun;
   Bytes request_digest;
   Sender sender;
   Certificate certificate;
+  int request_id;
   Bytes nonce;
   Bytes answer;
 };
@@ -87,6 +101,7 @@ Bytes Responder::respond(BytesView bytes, std::string_view label) {
     }
     switch (message.type) {
       case BodyType::p10cr:
+      case BodyType::kur:
         answer = begin(message, bytes, label);
         break;
       case BodyType::cert_conf:
@@ -98,7 +113,8 @@ Bytes Responder::respond(BytesView bytes, std::string_view label) {
         break;
       default:
         throw Error(ErrorCode::protocol,
-                    "the CA takes PKCS#10 requests (p10cr), their confirmations, and revocations (rr) only",
+                    "the CA takes PKCS#10 requests (p10cr), renewals (kur), their confirmations, and "
+                    "revocations (rr) only",
                     "request the certificate with a p10cr");
     }
   });
@@ -126,16 +142,22 @@ Bytes Responder::begin(const Message& message, BytesView bytes, std::string_view
                 "make the request again");
   }
   Sender sender = sender_of(message);
-  Issued issued = authority_.issue(sender, signed_request(message, sender), label);
-  CertificateResponse response{
-      .request_id = 0, .status = {}, .certificate = issued.certificate.der(), .publications = {}};
+  std::optional<KeyUpdateRequest> update;
+  if (message.type == BodyType::kur) update = signed_key_update(message, sender);
+  Issued issued = update ? authority_.renew(sender, update->public_key, update->replaces)
+                         : authority_.issue(sender, signed_request(message, sender), label);
+  CertificateResponse response{.request_id = update ? update->request_id : 0,
+                               .status = {},
+                               .certificate = issued.certificate.der(),
+                               .publications = {}};
   Bytes nonce = random_bytes(kRandomSize);
-  Bytes answer = encode_answer(message, nonce, BodyType::cp, encode(response), issued.chain);
+  Bytes answer = encode_answer(message, nonce, answer_to(message.type), encode(response), issued.chain);
   return keep({.key = std::move(key),
                .begun = now_(),
                .request_digest = std::move(digest),
                .sender = std::move(sender),
                .certificate = std::move(issued.certificate),
+               .request_id = response.request_id,
                .nonce = std::move(nonce),
                .answer = std::move(answer)})
       ->answer;
@@ -155,8 +177,8 @@ Bytes Responder::finish(const Message& message) {
   std::optional<CertificateConfirmation> confirmation;
   if (message.type == BodyType::cert_conf) confirmation = parse_certificate_confirmation(message.body);
   if (!close(open)) throw no_open_transaction();
-  if (confirmation &&
-      (confirmation->request_id != 0 || confirmation->hash != certificate_hash(open->certificate.der()))) {
+  if (confirmation && (confirmation->request_id != open->request_id ||
+                       confirmation->hash != certificate_hash(open->certificate.der()))) {
     throw Error(ErrorCode::protocol, "the confirmation is for another certificate than the CA sent",
                 "run the same command again: it resumes");
   }
@@ -172,12 +194,13 @@ Bytes Responder::revoke(const Message& message) {
   return encode_answer(message, random_bytes(kRandomSize), BodyType::rp, encode_revocation_response({}));
 }
 
-// A p10cr gets its refusal as its certificate response, everything else as an error message.
+// A request gets its refusal as its certificate response, everything else as an error message.
 Bytes Responder::refuse(const Message& message, const Error& error) const {
-  bool is_request = message.type == BodyType::p10cr;
+  bool is_request = message.type == BodyType::p10cr || message.type == BodyType::kur;
   CertificateResponse response{
       .request_id = 0, .status = status_of(error), .certificate = {}, .publications = {}};
-  return encode_answer(message, random_bytes(kRandomSize), is_request ? BodyType::cp : BodyType::error,
+  return encode_answer(message, random_bytes(kRandomSize),
+                       is_request ? answer_to(message.type) : BodyType::error,
                        is_request ? encode(response) : encode_error(response.status));
 }
 

@@ -1,6 +1,6 @@
-// The CA's side of CMP (RFC 9483 sections 4.1.4 and 4.2): takes PKIMessages, finds who signed them, asks the
-// authority, and answers. It owns the open transactions between a p10cr and its certConf, bounded in number
-// and time, and nothing else. No transport here.
+// The CA's side of CMP (RFC 9483 sections 4.1.3, 4.1.4 and 4.2): takes PKIMessages, finds who signed them,
+// asks the authority, and answers. It owns the open transactions between a request (p10cr, kur) and its
+// certConf, bounded in number and time, and nothing else. No transport here.
 #pragma once
 
 #include <chrono>
@@ -45,6 +45,10 @@ class Authority {
   // station. The same request may come again under the same or another transaction ID, after an answer was
   // lost: it must give the same certificate again, not another one. `label` is what respond() was given.
   virtual Issued issue(const Sender& sender, const CertificateRequest& request, std::string_view label) = 0;
+  // The sender's own next certificate, for `key`. Throws Error to refuse. As issue(): the same again, where
+  // the answer was lost. `replaces`: the certificate that the sender takes for its present one, if it says.
+  virtual Issued renew(const Sender& sender, const PublicKey& key,
+                       const std::optional<CertificateName>& replaces) = 0;
   // The station reports that the certificate sits in the hardware, or that it could not use it.
   virtual void confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
   // The station asks for a certificate's end. Throws Error to refuse; said twice, it changes nothing more.

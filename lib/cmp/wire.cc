@@ -155,8 +155,16 @@ bool is_protected_by(const Message& message, const PublicKey& key) {
                                                     to_sign(message.protected_part), message.signature);
 }
 
+Bytes subject_of(const Certificate& certificate) {
+  return to_der(i2d_X509_NAME, X509_get_subject_name(certificate.x509()));
+}
+
+Bytes issuer_of(const Certificate& certificate) {
+  return to_der(i2d_X509_NAME, X509_get_issuer_name(certificate.x509()));
+}
+
 Bytes general_name_of(const Certificate& certificate) {
-  return der::explicit_tag(kDirectoryName, to_der(i2d_X509_NAME, X509_get_subject_name(certificate.x509())));
+  return der::explicit_tag(kDirectoryName, subject_of(certificate));
 }
 
 MessageSigner::MessageSigner(const Certificate& certificate, EVP_PKEY* key)

@@ -16,6 +16,8 @@ namespace fleetroot::cmp {
 enum class BodyType : std::uint8_t {
   cp = 3,
   p10cr = 4,
+  kur = 7,
+  kup = 8,
   rr = 11,
   rp = 12,
   pki_conf = 19,
@@ -87,7 +89,9 @@ class MessageSigner {
   Bytes key_id_;
 };
 
-// The name of a certificate's subject, as a GeneralName in DER.
+// The names in a certificate, as DER: Name, and the subject's as a GeneralName.
+Bytes subject_of(const Certificate& certificate);
+Bytes issuer_of(const Certificate& certificate);
 Bytes general_name_of(const Certificate& certificate);
 
 }  // namespace fleetroot::cmp

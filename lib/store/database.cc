@@ -145,6 +145,14 @@ void Database::migrate(const std::filesystem::path& path, std::span<const std::s
   }
 }
 
+bool Database::is_in_transaction() {
+  return sqlite_api::sqlite3_get_autocommit(connection(session_)) == 0;
+}
+
+std::int64_t Database::total_changes() {
+  return sqlite_api::sqlite3_total_changes(connection(session_));
+}
+
 Database::KeptStatement::KeptStatement(Database& database, const std::string& text)
     : statement_(database.kept(text)) {}
 

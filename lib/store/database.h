@@ -4,6 +4,7 @@
 
 #include <soci/soci.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -71,6 +72,11 @@ class Database {
       return statement->get_affected_rows();
     });
   }
+
+  // Not any more, once the database has undone it by itself.
+  bool is_in_transaction();
+  // Of rows, by this session, whether or not they were undone.
+  std::int64_t total_changes();
 
  private:
   // A kept statement while it is in use; it forgets its values, and lets go of what it reads, at the end.

@@ -1,47 +1,32 @@
 #include "lib/store/group_commit.h"
 
+#include <chrono>
 #include <utility>
-
-#include "lib/base/error.h"
 
 namespace fleetroot {
 namespace {
 
-bool undo_one(Database& database) {
-  try {
-    database.change("ROLLBACK TO one");
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
+// So long a group waits for those who are on their way: a few durable writes, which it saves.
+constexpr std::chrono::milliseconds kPatience{4};
 
 }  // namespace
 
 // The first who comes commits for all who came while the group before was being committed, and hands on to
 // the first who came meanwhile. Nobody wakes up for nothing.
 void GroupCommit::run(const std::function<void()>& change) {
-  Change own{.run = change};
+  auto own = std::make_shared<Change>(change);
   std::unique_lock lock(mutex_);
-  waiting_.push_back(&own);
-  if (!has_leader_) own.is_leader = has_leader_ = true;
-  own.wake.wait(lock, [&] { return own.is_done || own.is_leader; });
-  if (!own.is_done) {
-    std::vector<Change*> group = std::exchange(waiting_, {});
+  waiting_.push_back(own);
+  if (has_leader_) {
+    if (is_gathered()) gathered_.notify_one();
     lock.unlock();
-    commit(group);
-    lock.lock();
-    for (Change* each : group) {
-      each->is_done = true;
-      each->wake.notify_one();
-    }
-    has_leader_ = !waiting_.empty();
-    if (has_leader_) {
-      waiting_.front()->is_leader = true;
-      waiting_.front()->wake.notify_one();
-    }
+    own->wake.acquire();
+  } else {
+    own->is_leader = has_leader_ = true;
+    lock.unlock();
   }
-  if (own.error) std::rethrow_exception(own.error);
+  if (own->is_leader) lead();
+  if (own->error) std::rethrow_exception(own->error);
 }
 
 void GroupCommit::alone(const std::function<void()>& body) {
@@ -49,27 +34,66 @@ void GroupCommit::alone(const std::function<void()>& body) {
   body();
 }
 
-void GroupCommit::commit(const std::vector<Change*>& group) {
+void GroupCommit::lead() {
+  std::unique_lock lock(mutex_);
+  gathered_.wait_for(lock, kPatience, [&] { return is_gathered(); });
+  Group group = std::exchange(waiting_, {});
+  lock.unlock();
+  commit(group);
+  lock.lock();
+  std::shared_ptr<Change> next = waiting_.empty() ? nullptr : waiting_.front();
+  has_leader_ = next != nullptr;
+  if (next) next->is_leader = true;
+  lock.unlock();
+  if (next) next->wake.release();
+  for (const std::shared_ptr<Change>& change : group) change->wake.release();
+}
+
+// Half of those who are on their way: while one half is being committed, the other works.
+bool GroupCommit::is_gathered() const {
+  return 2 * waiting_.size() >= announced_;
+}
+
+void GroupCommit::commit(const Group& group) {
   std::lock_guard turn(turn_);
+  if (commit_together(group)) return;
+  for (const std::shared_ptr<Change>& change : group) commit_alone(*change);
+}
+
+// False if one was refused after it had changed something: then nothing of any is there. A savepoint for each
+// would undo it alone, but SQLite copies every page that is changed after one.
+bool GroupCommit::commit_together(const Group& group) {
   try {
     WriteTransaction transaction(database_);
-    for (Change* change : group) {
-      database_.change("SAVEPOINT one");
+    for (const std::shared_ptr<Change>& change : group) {
+      std::int64_t before = database_.total_changes();
       try {
         change->run();
       } catch (...) {
         change->error = std::current_exception();
         // A disk that is full takes the whole transaction with it: then this is everybody's reason.
-        if (!undo_one(database_)) throw;
+        if (!database_.is_in_transaction()) throw;
+        if (database_.total_changes() != before) return false;
       }
-      database_.change("RELEASE one");
     }
     transaction.commit();
   } catch (...) {
     // Whose change was refused keeps that as its reason.
-    for (Change* change : group) {
+    for (const std::shared_ptr<Change>& change : group) {
       if (!change->error) change->error = std::current_exception();
     }
+  }
+  return true;
+}
+
+void GroupCommit::commit_alone(Change& change) {
+  change.error = nullptr;
+  try {
+    WriteTransaction transaction(database_);
+    change.run();
+    transaction.commit();
+  } catch (...) {
+    change.error = std::current_exception();
   }
 }
 

@@ -67,6 +67,22 @@ std::optional<Bytes> from_base64(std::string_view text) {
   return bytes;
 }
 
+std::optional<Bytes> from_wrapped_base64(BytesView text) {
+  using EncodingPtr = std::unique_ptr<EVP_ENCODE_CTX, FreeWith<EVP_ENCODE_CTX_free>>;
+  EncodingPtr context(EVP_ENCODE_CTX_new());
+  EVP_DecodeInit(context.get());
+  Bytes bytes(text.size() + 3);
+  int size = 0;
+  int rest = 0;
+  bool good =
+      EVP_DecodeUpdate(context.get(), bytes.data(), &size, text.data(), static_cast<int>(text.size())) >= 0 &&
+      EVP_DecodeFinal(context.get(), bytes.data() + size, &rest) == 1;
+  take_openssl_errors();
+  if (!good || size + rest == 0) return std::nullopt;
+  bytes.resize(static_cast<std::size_t>(size) + static_cast<std::size_t>(rest));
+  return bytes;
+}
+
 Time to_time(const ASN1_TIME* time) {
   std::tm parts{};
   if (ASN1_TIME_to_tm(time, &parts) != 1) {

@@ -72,6 +72,8 @@ Bytes random_bytes(std::size_t size);
 std::string to_base64(BytesView bytes);
 // The reverse; nothing unless the text is exactly what to_base64() makes of some bytes.
 std::optional<Bytes> from_base64(std::string_view text);
+// The same of what others make: line ends and blanks may be anywhere (RFC 8951). Nothing for no bytes at all.
+std::optional<Bytes> from_wrapped_base64(BytesView text);
 
 Time to_time(const ASN1_TIME* time);
 

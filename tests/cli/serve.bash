@@ -1,9 +1,11 @@
 # A served CA for one test; what a test leaves running is ended by its own process ID.
+under=()
 
-# begin_serving [OPTION…]: sets `url`, `address` (host:port) and `server` (process ID)
+# begin_serving [OPTION…]: sets `url`, `address` (host:port) and `server` (process ID); `under` may hold a command to run
+# it by (env, with faketime)
 begin_serving() {
   rm -f serve.out # of one before
-  fleetroot-ca serve --home ca --listen 127.0.0.1:0 "$@" >serve.out 2>serve.err 3>&- &
+  "${under[@]}" fleetroot-ca serve --home ca --listen 127.0.0.1:0 "$@" >serve.out 2>serve.err 3>&- &
   server=$!
   wait_for_line serve.out || {
     cat serve.err

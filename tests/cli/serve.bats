@@ -157,6 +157,51 @@ make_request() {
   openssl verify -purpose sslserver -x509_strict -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem ca/front/front.pem
 }
 
+@test "the front's certificate is renewed while it serves" {
+  make_factory DEV-1 DEV-2
+  make_token DEV-1 DEV-2
+  echo +0d >clock
+  later=(env FAKETIME_TIMESTAMP_FILE="$PWD/clock" FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1
+    LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1)
+  under=("${later[@]}")
+  begin_serving
+  cp ca/front/front.pem first.pem
+  provision DEV-1 DEV-1 --ca "$url"
+  signer=$(child signer)
+  echo +750d >clock
+  while cmp -s ca/front/front.pem first.pem; do
+    kill -0 "$server"
+    read -r -t 0.05 <> <(:) || true
+  done
+  shown() {
+    "${later[@]}" openssl s_client -connect "$address" -CAfile ca/fleet-root.pem -verify_return_error -verify_ip 127.0.0.1 \
+      </dev/null 2>/dev/null | openssl x509 -noout -serial
+  }
+  until [[ $(shown) == "$(openssl x509 -in ca/front/front.pem -noout -serial)" ]]; do kill -0 "$server"; done
+  on_token DEV-2 "${later[@]}" fleetroot-station provision --home st --order PO-1 --device-id DEV-2 --ca "$url" \
+    --token "$(token_uri DEV-2)"
+  [[ $(child signer) == "$signer" ]] # nobody is asked for a PIN
+  run ! grep 'started again' serve.err
+  openssl verify -purpose sslserver -x509_strict -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem \
+    -attime "$(date -d '+4 years' +%s)" ca/front/front.pem
+  end_serving
+  # and the next time it is still that one
+  cp ca/front/front.pem second.pem
+  begin_serving
+  cmp ca/front/front.pem second.pem
+  end_serving
+}
+
+@test "a front's certificate that does not read is made anew" {
+  make_factory DEV-1
+  begin_serving
+  end_serving
+  : >ca/front/front.pem
+  begin_serving
+  end_serving
+  openssl verify -purpose sslserver -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem ca/front/front.pem
+}
+
 @test "a home is served once, on an address that is free" {
   make_factory DEV-1
   begin_serving

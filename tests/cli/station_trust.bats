@@ -4,7 +4,7 @@ load factory
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
-  make_factory DEV-1
+  make_factory DEV-1 DEV-2
   make_token dev-1
 }
 
@@ -74,4 +74,20 @@ serial_of() {
   run ! openssl verify -crl_check -CRLfile ca/crl.pem -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem st-01.pem
   [[ $output == *"certificate revoked"* ]]
   refused 77 'revoked' provision dev-1 DEV-1
+}
+
+@test "a station is renewed by the way, when two thirds of its life are over" {
+  first=$(serial_of st/station.pem)
+  make_token dev-2
+  on_token dev-1 faketime '+650 days' fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)"
+  [[ $(serial_of st/station.pem) == "$first" ]]
+  # one that cannot be renewed works on while it may
+  run -0 --separate-stderr on_token dev-1 faketime '+900 days' fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)" --ca exec:/bin/false
+  [[ $stderr == *"is not renewed yet: the CA (/bin/false) ended"* && $(serial_of st/station.pem) == "$first" ]]
+  run -0 --separate-stderr on_token dev-2 faketime '+900 days' fleetroot-station provision --home st --order PO-1 --device-id DEV-2 \
+    --token "$(token_uri dev-2)"
+  [[ $stderr == *"certificate is renewed"* && $(serial_of st/station.pem) != "$first" ]]
+  [[ $(fleetroot-ca cert list --home ca --json | jq -rs 'length') == 2 ]]
 }

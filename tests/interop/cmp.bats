@@ -39,7 +39,7 @@ server = http.server.HTTPServer(('127.0.0.1', 0), Bridge)
 print(server.server_port, flush=True)
 server.serve_forever()
 EOF2
-  mkfifo port
+  [[ -p port ]] || mkfifo port
   python3 bridge >port 2>bridge.log 3>&- &
   echo $! >bridge.pid
   read -r port <port
@@ -73,6 +73,27 @@ enroll() {
   grep -q POST bridge.log
   [[ ! -e device.pem ]]
   [[ $(certificates_in_ledger) == 0 ]]
+}
+
+@test "kur renews the station, in its own name and for its own key" {
+  renew() {
+    faketime '+2 years' openssl cmp -cmd kur -server "http://127.0.0.1:$port" -path .well-known/cmp -no_proxy 127.0.0.1 \
+      -oldcert station.pem -cert station.pem -key station.key -certout next.pem -recipient "/CN=Test Factory Issuing CA" \
+      -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem "$@"
+  }
+  kill "$(<bridge.pid)" && wait "$(<bridge.pid)" || true
+  FAKETIME='+2y' LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 start_bridge
+  run ! renew -newkey device.key
+  [[ $output == *'no certificate for this key'* ]]
+  run ! renew -newkey station.key -subject /CN=st-02
+  [[ $output == *'another name'* ]]
+  [[ ! -e next.pem ]]
+  renew -newkey station.key
+  openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem -attime "$(date -d '+4 years' +%s)" next.pem
+  [[ $(openssl x509 -in next.pem -noout -pubkey -subject) == "$(openssl x509 -in station.pem -noout -pubkey -subject)" ]]
+  [[ $(state_of station.pem) == "revoked superseded" && $(state_of next.pem) == "issued null" ]]
+  serial=$(openssl x509 -in next.pem -noout -serial)
+  [[ $(fleetroot-ca cert show --home ca --serial "${serial#serial=}" --json | jq -r .confirmation) == accepted ]]
 }
 
 # revoke CERTIFICATE OPTION…: as the station

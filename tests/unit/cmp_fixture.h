@@ -106,6 +106,13 @@ class FakeAuthority : public Authority {
     return {issued.back(), {ca_.certificate}};
   }
 
+  Issued renew(const Sender& sender, const PublicKey& key,
+               const std::optional<CertificateName>& replaces) override {
+    renewed.emplace_back(sender.name, replaces);
+    issued.push_back(make_certificate(sender.name, key.evp(), &ca_, ca_.key.get()));
+    return {issued.back(), {ca_.certificate}};
+  }
+
   void confirm(const Sender& sender, const Certificate& certificate, bool accepted) override {
     confirming();
     outcomes.push_back({sender.name, certificate, accepted});
@@ -116,6 +123,7 @@ class FakeAuthority : public Authority {
   }
 
   std::vector<std::pair<std::string, RevocationRequest>> revoked;
+  std::vector<std::pair<std::string, std::optional<CertificateName>>> renewed;
   std::vector<Sender> enrolled;
   std::vector<Certificate> issued;
   std::vector<std::string> labels;

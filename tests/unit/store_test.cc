@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <functional>
+#include <latch>
 #include <thread>
 
 #include "lib/base/files.h"
@@ -309,6 +310,37 @@ TEST_F(Store, NobodyOfAGroupIsToldThatItIsDurableWhenItIsNot) {
   EXPECT_EQ(value_in(database), 0);
   group.run([&] { add(database, 5); });
   EXPECT_EQ(value_in(database), 5) << "the next group starts anew";
+}
+
+TEST_F(Store, AGroupIsRunAgainWithoutTheOneThatWasRefusedLate) {
+  constexpr int kThreads = 8;
+  Database database(path_, kFirst);
+  GroupCommit group(database);
+  std::latch announced(kThreads);
+  std::atomic<int> refused = 0;
+  std::atomic<int> runs = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      GroupCommit::Announcement announcement(group);
+      announced.arrive_and_wait();
+      try {
+        group.run([&] {
+          ++runs;
+          if (t == 1) throw Error(ErrorCode::order_full, "full", "before it changed anything");
+          add(database, 1);
+          if (t == 0) throw Error(ErrorCode::order_full, "full", "after it did");
+        });
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::order_full);
+        ++refused;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(refused, 2);
+  EXPECT_GT(runs, kThreads);
+  EXPECT_EQ(value_in(database), kThreads - 2);
 }
 
 }  // namespace

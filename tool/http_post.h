@@ -1,0 +1,54 @@
+// The same bytes to one of several servers of a CA, again and again, until one has taken them: what CMP over
+// HTTP and EST have in common.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/http/client.h"
+
+namespace fleetroot::station {
+
+struct Post {
+  std::string content_type;
+  Bytes body;
+  // Where, at the server that this is the URL of.
+  std::function<std::string(const http::Url&)> path;
+  std::vector<http::Header> headers{};
+};
+
+// "https://a,https://b" with `prefix` before each: the URLs without it. Error(usage) for anything else.
+std::vector<http::Url> parse_addresses(const std::string& text, std::string_view prefix = {});
+
+// One thread. Connections are kept between posts.
+class HttpPoster {
+ public:
+  // All tries for one post end within the time-out.
+  HttpPoster(std::vector<http::Url> urls, int timeout_seconds)
+      : urls_(std::move(urls)), timeout_(std::chrono::seconds(timeout_seconds)) {}
+
+  // The first answer that a server means, whatever it says: 429 and what says 500 or more is tried again, at
+  // the next address, with pauses that grow. Where none comes in time, or the server is not who it should be,
+  // Error as http::Client says.
+  http::Response send(const Post& post, const http::ClientTls& tls);
+  // Who gave it.
+  const http::Url& server() const { return urls_[current_]; }
+  void close() { client_.reset(); }
+
+ private:
+  http::Response try_one(const Post& post, const http::ClientTls& tls,
+                         std::chrono::steady_clock::time_point deadline);
+
+  const std::vector<http::Url> urls_;
+  const std::chrono::milliseconds timeout_;
+  std::size_t current_ = 0;
+  std::optional<http::Client> client_;
+};
+
+// The Error for an answer that is no 200: `no_service` says what is not at this address.
+Error refusal_of(const http::Url& server, const http::Response& response, const std::string& no_service);
+
+}  // namespace fleetroot::station
