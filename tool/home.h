@@ -7,7 +7,7 @@
 //   fleet-root.pem    the Fleet Root, pinned             put there by `enroll`
 //   journal.db        what was done on which token
 //   softhsm/          the embedded token of the station key, unless station.toml names another
-//   locks/            one file a token in use
+//   locks/            one file a token in use, and whose turn it is
 #pragma once
 
 #include <filesystem>

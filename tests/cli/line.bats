@@ -280,6 +280,21 @@ token = \"$any_token\""; do
   done
 }
 
+# SoftHSM's assertions end a process that finds the files of two tokens half-written by their logins.
+@test "processes that use SoftHSM take turns before they load it" {
+  make_line D-1 D-2
+  mkdir trace
+
+  strace -ff -e trace=execve,openat,flock -o trace/p "${two_bays[@]}" < <(printf '%s\n' D-1 D-2)
+
+  devices=$(grep -l 'execve("/proc/self/exe"' trace/*)
+  [[ $(wc -l <<<"$devices") == 2 ]]
+  for trace in $devices; do
+    awk '/openat.*"st\/locks\/softhsm"/ { turn = 1 } turn && /flock\(.*LOCK_EX.* = 0/ { its = 1 }
+      /openat.*libsofthsm2.so/ { loaded = its; exit } END { exit !loaded }' "$trace"
+  done
+}
+
 @test "what a CA says, and a module's chatter, go to stderr with bay and device, and disturb nothing" {
   make_line D-1
   cat >talking-ca <<'END'
