@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -155,18 +154,6 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   });
 }
 
-// The signals that end the program, as something to poll. Blocked from here on, in the children too: those
-// end with their stdin, in the order that loses nothing.
-FileDescriptor watch_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGHUP);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  return FileDescriptor(signalfd(-1, &signals, SFD_CLOEXEC));
-}
-
 // A child that is started again when it dies.
 class Worker {
  public:
@@ -268,7 +255,8 @@ int serve(const Home& home, const ServeOptions& options,
   for (const std::string& address : options.listen) listeners.push_back(http::Listener::bind(address));
   std::vector<std::string> names = server_names(options, listeners);
   FileDescriptor socket = listen_for_front(home.file("signer.sock"));
-  FileDescriptor signals = watch_signals();
+  // Blocked in the children too: those end with their stdin, in the order that loses nothing.
+  FileDescriptor signals = watch_stop_signals();
 
   Worker signer("signer", [&] { return run_child([&] { run_signer(home, options, names, socket.get()); }); },
                 {socket.get()});

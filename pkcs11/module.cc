@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "lib/x509/openssl.h"
 #include "pkcs11/cryptoki.h"
@@ -24,9 +26,7 @@ using ContextPtr = std::unique_ptr<PKCS11_CTX, FreeWith<PKCS11_CTX_free>>;
               "check module-path in the token URI", std::move(cause));
 }
 
-TokenInfo read_token_info(const CK_FUNCTION_LIST& functions, CK_SLOT_ID slot_id) {
-  CK_TOKEN_INFO raw{};
-  check(functions.C_GetTokenInfo(slot_id, &raw), "show its token information");
+TokenInfo token_info(CK_SLOT_ID slot_id, const CK_TOKEN_INFO& raw) {
   return {.slot_id = slot_id,
           .label = padded_text(raw.label, sizeof raw.label),
           .manufacturer = padded_text(raw.manufacturerID, sizeof raw.manufacturerID),
@@ -38,6 +38,30 @@ TokenInfo read_token_info(const CK_FUNCTION_LIST& functions, CK_SLOT_ID slot_id)
           .is_write_protected = (raw.flags & CKF_WRITE_PROTECTED) != 0,
           .user_pin_final_try = (raw.flags & CKF_USER_PIN_FINAL_TRY) != 0,
           .user_pin_locked = (raw.flags & CKF_USER_PIN_LOCKED) != 0};
+}
+
+constexpr const char* kShow = "show its token information";
+
+TokenInfo read_token_info(const CK_FUNCTION_LIST& functions, CK_SLOT_ID slot_id) {
+  CK_TOKEN_INFO raw{};
+  check(functions.C_GetTokenInfo(slot_id, &raw), kShow);
+  return token_info(slot_id, raw);
+}
+
+// In the next bay a token may be pulled out after the list was made, or be unreadable for the moment in which
+// SoftHSM writes another process's login to its file. Neither must disturb who looks for another token.
+std::optional<TokenInfo> read_if_present(const CK_FUNCTION_LIST& functions, CK_SLOT_ID slot_id) {
+  constexpr int kTries = 20;
+  constexpr std::chrono::milliseconds kPause{10};
+  for (int tries = 1;; ++tries) {
+    CK_TOKEN_INFO raw{};
+    CK_RV rv = functions.C_GetTokenInfo(slot_id, &raw);
+    if (rv == CKR_OK) return token_info(slot_id, raw);
+    if (rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_DEVICE_REMOVED || rv == CKR_SLOT_ID_INVALID)
+      return std::nullopt;
+    if (tries == kTries) throw cryptoki_error(rv, kShow);
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 }  // namespace
@@ -131,7 +155,10 @@ std::vector<TokenInfo> Module::tokens() const {
   check(functions().C_GetSlotList(CK_TRUE, slots.data(), &count), "list its slots");
   slots.resize(std::min<std::size_t>(count, slots.size()));
   std::vector<TokenInfo> tokens;
-  for (CK_SLOT_ID slot : slots) tokens.push_back(read_token_info(functions(), slot));
+  for (CK_SLOT_ID slot : slots) {
+    if (std::optional<TokenInfo> token = read_if_present(functions(), slot))
+      tokens.push_back(*std::move(token));
+  }
   return tokens;
 }
 

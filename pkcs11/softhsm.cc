@@ -121,6 +121,10 @@ SoftHsmOpening::SoftHsmOpening(const fs::path& directory) : lock_(lock_file(dire
   }
 }
 
+bool is_softhsm(const std::string& module_path) {
+  return fs::path(module_path).filename().string().find("softhsm") != std::string::npos;
+}
+
 void sync_softhsm_directory(const fs::path& directory) {
   sync_tree(directory);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "lib/base/files.h"
 
@@ -22,6 +23,11 @@ class SoftHsmOpening {
  private:
   FileDescriptor lock_;
 };
+
+// By the name of its file. For processes that open device tokens beside each other: SoftHSM ends a process by
+// an assertion where it finds the files of two tokens half-written, so they must take turns until they are
+// logged in.
+bool is_softhsm(const std::string& module_path);
 
 // SoftHSM never calls fsync; this does, for the whole directory.
 void sync_softhsm_directory(const std::filesystem::path& directory);

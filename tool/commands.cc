@@ -1,5 +1,6 @@
 #include "tool/commands.h"
 
+#include "tool/ca_client.h"
 #include "tool/commands_cli.h"
 
 namespace fleetroot::station {
@@ -8,6 +9,13 @@ void add_home_option(CLI::App& command, std::string& home) {
   command.add_option("--home", home, "the station's home directory")
       ->envname("FLEETROOT_STATION_HOME")
       ->required();
+}
+
+std::string choose_ca(const Home& home, const Settings& settings, const std::string& option) {
+  std::string ca = option.empty() ? settings.ca : option;
+  if (ca.empty()) (void)home.station_certificate();  // says "not enrolled", where no URL would only puzzle
+  refuse_unless_ca_url(ca);
+  return ca;
 }
 
 int run_command_line(int argc, char** argv) {
@@ -20,6 +28,7 @@ int run_command_line(int argc, char** argv) {
                   argc, argv, [](CLI::App& program, Action& action) {
                     add_setup_commands(program, action);
                     add_device_commands(program, action);
+                    add_line_command(program, action);
                     add_media_commands(program, action);
                   });
 }

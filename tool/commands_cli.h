@@ -4,6 +4,7 @@
 #include <string>
 
 #include "lib/cli/command_line.h"
+#include "tool/home.h"
 
 namespace fleetroot::station {
 
@@ -14,8 +15,12 @@ using cli::add_group;
 // --home, or FLEETROOT_STATION_HOME.
 void add_home_option(CLI::App& command, std::string& home);
 
+// Where requests go: `option`, or else what station.toml says. Error(usage), or the hint to enroll.
+std::string choose_ca(const Home& home, const Settings& settings, const std::string& option);
+
 void add_setup_commands(CLI::App& program, Action& action);
 void add_device_commands(CLI::App& program, Action& action);
+void add_line_command(CLI::App& program, Action& action);
 void add_media_commands(CLI::App& program, Action& action);
 
 }  // namespace fleetroot::station

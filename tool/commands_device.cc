@@ -66,9 +66,7 @@ int provision(const ProvisionOptions& options) {
     Home home(options.home);
     Settings settings = home.settings();
     pkcs11::Uri uri = pkcs11::Uri::parse(options.token.uri);
-    std::string ca = options.ca.empty() ? settings.ca : options.ca;
-    if (ca.empty()) (void)home.station_certificate();  // says "not enrolled", where no URL would only puzzle
-    refuse_unless_ca_url(ca);
+    std::string ca = choose_ca(home, settings, options.ca);
     std::string scan = read_scan(options);
     reporter.set_device_id(
         DeviceId::parse(scan).text());  // a bad scan costs nothing, not even a PIN prompt's answer

@@ -57,6 +57,8 @@ std::vector<std::string> check_configuration(const Home& home, Time now) {
                               format_time(enrollment.certificate.not_after())));
   refuse_unless_ca_url(settings.ca);
   lines.push_back(fmt::format("requests go to {}", settings.ca));
+  for (const Bay& bay : settings.bays)
+    lines.push_back(fmt::format("bay {} can be used by line", bay.name.text()));
   return lines;
 }
 

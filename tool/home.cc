@@ -40,7 +40,12 @@ std::string settings_text(const StationName& name, const pkcs11::TokenSettings& 
       "# The issuing CA's certificate on the token, beside the device's.\n"
       "write_chain = false\n"
       "# A token that takes longer over one step counts as hung.\n"
-      "timeout_seconds = 120\n";
+      "timeout_seconds = 120\n\n"
+      "# The bays of `fleetroot-station line`, one table each; {device_id} is the ID that was scanned.\n"
+      "# [[bay]]\n"
+      "# name = \"1\"\n"
+      "# token = "
+      "\"pkcs11:token={device_id}?module-path=/usr/lib/vendor.so&pin-source=file:pins/{device_id}\"\n";
   return text;
 }
 
@@ -70,6 +75,22 @@ auto parsed(const ConfigFile& config, std::string_view key, const Parse& parse) 
   } catch (const Error& error) {
     config.refuse(key, "is not valid: " + error.message(), error.hint());
   }
+}
+
+std::vector<Bay> read_bays(ConfigFile& config, const fs::path& home) {
+  std::vector<Bay> bays;
+  std::size_t count = config.tables("bay");
+  for (std::size_t i = 0; i < count; ++i) {
+    std::string table = fmt::format("bay[{}]", i);
+    std::string name = config.required_string(table + ".name");
+    std::string token = config.required_string(table + ".token");
+    bays.push_back(
+        {.name = parsed(config, table + ".name", [&] { return BayName::parse(name); }),
+         .token = parsed(config, table + ".token", [&] { return TokenTemplate::parse(token, home); }),
+         .module_args = config.string(table + ".module_args").value_or("")});
+  }
+  refuse_double_names(bays, ErrorCode::configuration);
+  return bays;
 }
 
 }  // namespace
@@ -121,7 +142,8 @@ Settings Home::settings() const {
       .placeholder = config.boolean("device.placeholder").value_or(false),
       .write_chain = config.boolean("device.write_chain").value_or(false),
       .token_timeout_seconds = bounded(config, "device.timeout_seconds", 120, 3600),
-      .ca_timeout_seconds = bounded(config, "ca_timeout_seconds", 60, 3600)};
+      .ca_timeout_seconds = bounded(config, "ca_timeout_seconds", 60, 3600),
+      .bays = read_bays(config, path_)};
   config.refuse_unknown_keys();
   parsed(config, "token.uri", [&] { return pkcs11::Uri::parse(uri); });
   parsed(config, "device.preset",

@@ -7,7 +7,7 @@
 //   fleet-root.pem    the Fleet Root, pinned             put there by `enroll`
 //   journal.db        what was done on which token
 //   softhsm/          the embedded token of the station key, unless station.toml names another
-//   locks/            one file a token in use
+//   locks/            one file a token in use, and whose turn it is
 #pragma once
 
 #include <filesystem>
@@ -19,6 +19,7 @@
 #include "lib/x509/certificate.h"
 #include "pkcs11/key_policy.h"
 #include "pkcs11/signing_key.h"
+#include "tool/bay.h"
 
 namespace fleetroot::station {
 
@@ -34,6 +35,8 @@ struct Settings {
   // How long any one step on a device's token may take before the token counts as hung.
   int token_timeout_seconds;
   int ca_timeout_seconds;
+  // Of `line`; none where the station has no line.
+  std::vector<Bay> bays;
 };
 
 class Home {

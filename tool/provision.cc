@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <array>
 
+#include "lib/base/files.h"
 #include "lib/base/program.h"
 #include "lib/x509/certificate_request.h"
 #include "lib/x509/provisioning_statement.h"
+#include "pkcs11/softhsm.h"
 #include "tool/placeholder.h"
 
 namespace fleetroot::station {
@@ -141,6 +143,9 @@ void Provisioning::identify() {
 
 // 2. The token by its URI, alone, logged in. A PIN that was wrong before is not tried until the token locks.
 void Provisioning::open_token() {
+  std::optional<FileDescriptor> turn;  // with the other bays
+  if (pkcs11::is_softhsm(job_.token.module_path.value_or("")))
+    turn = lock_file(home_.file("locks") / "softhsm");
   token_ = std::make_unique<DeviceToken>(job_.token, job_.module_args);
   token_->lock(home_.file("locks"));
   std::string identity = token_identity(token_->info());

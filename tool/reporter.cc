@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "lib/cli/json_line.h"
+
 namespace fleetroot::station {
 namespace {
 
@@ -88,11 +90,7 @@ void Reporter::failed(const Error& error) {
                 {"step", step_},
                 {"name", name_},
                 {"result", "fail"},
-                {"error",
-                 {{"code", name_of(error.code())},
-                  {"message", error.what()},
-                  {"hint", error.hint()},
-                  {"retry", is_retryable(error.code())}}},
+                {"error", cli::error_json(error)},
                 {"millis", rounded(total_.milliseconds())}});
     return;
   }

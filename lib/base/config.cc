@@ -32,14 +32,18 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 void collect_keys(const toml::table& table, const std::string& prefix, std::vector<std::string>& keys) {
   for (const auto& [key, value] : table) {
-    // A dot inside of a key would look like the step into a table that it is not, so such a key is quoted.
-    bool has_dot = key.str().find('.') != std::string_view::npos;
-    std::string path = prefix + (has_dot ? fmt::format("\"{}\"", key.str()) : std::string(key.str()));
+    // A dot or bracket inside of a key would look like the step into a table that it is not, so such a key is
+    // quoted.
+    bool is_plain = key.str().find_first_of(".[") == std::string_view::npos;
+    std::string path = prefix + (is_plain ? std::string(key.str()) : fmt::format("\"{}\"", key.str()));
     if (const toml::table* inner = value.as_table()) {
       collect_keys(*inner, path + ".", keys);
-    } else {
-      keys.push_back(path);
+      continue;
     }
+    keys.push_back(path);
+    if (!value.is_array_of_tables()) continue;
+    for (std::size_t i = 0; i < value.as_array()->size(); ++i)
+      collect_keys(*value.as_array()->get(i)->as_table(), fmt::format("{}[{}].", path, i), keys);
   }
 }
 
@@ -121,6 +125,15 @@ std::optional<std::vector<std::string>> ConfigFile::strings(std::string_view key
     values.push_back(*value);
   }
   return values;
+}
+
+std::size_t ConfigFile::tables(std::string_view key) {
+  document_->known.emplace(key);
+  auto node = document_->table.at_path(key);
+  if (!node) return 0;
+  if (!node.is_array_of_tables())
+    refuse(key, "must be tables", fmt::format("write [[{}]] above each of them", key));
+  return node.as_array()->size();
 }
 
 std::string ConfigFile::required_string(std::string_view key) {

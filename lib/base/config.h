@@ -27,6 +27,8 @@ class ConfigFile {
   std::optional<bool> boolean(std::string_view key);
   std::optional<std::vector<std::string>> strings(std::string_view key);
   std::string required_string(std::string_view key);
+  // How many tables [[key]] there are; the keys of the first are "key[0].name" and so on.
+  std::size_t tables(std::string_view key);
 
   void refuse_unknown_keys() const;
 

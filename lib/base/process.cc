@@ -1,13 +1,14 @@
 #include "lib/base/process.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,6 @@ extern "C" {  // glibc 2.36's header does not say so itself
 
 #include <algorithm>
 #include <cerrno>
-#include <utility>
 
 #include "lib/base/error.h"
 
@@ -29,18 +29,6 @@ using std::chrono::steady_clock;
 int remaining_milliseconds(steady_clock::time_point deadline) {
   auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now()).count();
   return left <= 0 ? 0 : static_cast<int>(std::min<decltype(left)>(left, 1 << 30));
-}
-
-int exit_status(int status) {
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-std::pair<FileDescriptor, FileDescriptor> make_pipe() {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) {
-    throw system_error(ErrorCode::internal, "cannot make a pipe", "close some programs and try again", errno);
-  }
-  return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
 }
 
 // Of those above stderr.
@@ -63,6 +51,28 @@ void harden_process() {
   setrlimit(RLIMIT_CORE, &none);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
+}
+
+FileDescriptor watch_stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return FileDescriptor(signalfd(-1, &signals, SFD_CLOEXEC));
+}
+
+int exit_status(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+std::pair<FileDescriptor, FileDescriptor> make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    throw system_error(ErrorCode::internal, "cannot make a pipe", "close some programs and try again", errno);
+  }
+  return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
 }
 
 void keep_freed_memory() {

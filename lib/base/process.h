@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/base/bytes.h"
@@ -22,6 +23,16 @@ void harden_process();
 // For a program that works for many at a time: freed memory stays with it. glibc would give it back to the
 // system after every message and fetch it again, page by page, for the next.
 void keep_freed_memory();
+
+// SIGTERM, SIGINT and SIGHUP as something to poll and read (signalfd). They are blocked from here on, in
+// children too unless their start says otherwise.
+FileDescriptor watch_stop_signals();
+
+// The end to read and the end to write, both closed by exec.
+std::pair<FileDescriptor, FileDescriptor> make_pipe();
+
+// What a shell makes of waitpid's status: the exit code, 128 + N after signal N.
+int exit_status(int status);
 
 // A running child with its stdin and stdout on pipes; stderr is ours. The destructor does as wait().
 class ChildProcess {

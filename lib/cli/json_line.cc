@@ -4,10 +4,21 @@
 
 namespace fleetroot::cli {
 
-void print_json(const nlohmann::ordered_json& object) {
+nlohmann::ordered_json error_json(const Error& error) {
+  return {{"code", name_of(error.code())},
+          {"message", error.what()},
+          {"hint", error.hint()},
+          {"retry", is_retryable(error.code())}};
+}
+
+std::string json_line(const nlohmann::ordered_json& object) {
   nlohmann::ordered_json line{{"schema", "fleetroot/1"}};
   line.update(object);
-  fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void print_json(const nlohmann::ordered_json& object) {
+  fmt::print("{}\n", json_line(object));
 }
 
 }  // namespace fleetroot::cli

@@ -46,12 +46,12 @@ void keep_log_on_close(soci::session& session) {
 
 // The one change for which SQLite does not wait while others have the file open: whoever makes a database at
 // the same moment as another process would be told that it is busy. So they take turns, by a lock on the
-// directory, which SQLite does not touch.
+// directory, which SQLite does not touch; for the look at the mode too, because that opens the file.
 void switch_to_log(soci::session& session, const std::filesystem::path& path) {
+  FileDescriptor turn = lock_directory(path.parent_path());
   std::string mode;
   session << "PRAGMA journal_mode", soci::into(mode);
   if (mode == "wal") return;
-  FileDescriptor turn = lock_directory(path.parent_path());
   session << "PRAGMA journal_mode = WAL", soci::into(mode);
   if (mode != "wal") {
     throw Error(ErrorCode::io, "the database does not accept a write-ahead log",

@@ -30,7 +30,7 @@ leaf_commands() {
     "device block" "credentials create" "credentials revoke" "crl import" "manifest import" "config check"; do
     leaf_commands fleetroot-gateway | grep -qx "$command" || { echo "fleetroot-gateway $command"; return 1; }
   done
-  for command in init enroll provision verify inspect "media export" "media import" "config check"; do
+  for command in init enroll provision line verify inspect "media export" "media import" "config check"; do
     leaf_commands fleetroot-station | grep -qx "$command" || { echo "fleetroot-station $command"; return 1; }
   done
 }

@@ -3,6 +3,9 @@
 
 #include <dlfcn.h>
 #include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <set>
 
@@ -93,6 +96,27 @@ TEST_F(Modules, NeverGuessBetweenTwoTokens) {
   EXPECT_EQ(error.code(), ErrorCode::token_ambiguous);
   EXPECT_THAT(error.message(), AllOf(HasSubstr("2 tokens match"), Not(HasSubstr("other"))));
   EXPECT_EQ(code_of([&] { module.find_token(Uri::parse("pkcs11:")); }), ErrorCode::token_ambiguous);
+}
+
+// SoftHSM rewrites a token's file at every login: who lists the tokens in that moment cannot read that one.
+TEST_F(Modules, FindATokenWhileAnotherProcessLogsInToTheOneBesideIt) {
+  TokenSettings other = add_token("dev-2", "dev-2.pin");
+  pid_t neighbour = fork();
+  if (neighbour == 0) {
+    for (;;) {
+      try {
+        OpenToken again(other);
+      } catch (const std::exception&) {
+        // its own trouble with an emptied file is not what is asked here
+      }
+    }
+  }
+  for (int i = 0; i < 200; ++i) {
+    Module module(module_path());
+    for (int k = 0; k < 50; ++k) EXPECT_NO_THROW(module.find_token(Uri::parse("pkcs11:token=dev-1")));
+  }
+  kill(neighbour, SIGKILL);
+  waitpid(neighbour, nullptr, 0);
 }
 
 TEST_F(Modules, ShowFortyTwoTokens) {

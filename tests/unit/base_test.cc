@@ -124,6 +124,26 @@ TEST(Config, AKeyThatOnlyLooksKnownIsUnknown) {
   }
 }
 
+TEST(Config, TablesOfAnArrayAreCountedAndReadByNumber) {
+  ConfigFile file = config("[[bay]]\nname = \"1\"\n[[bay]]\nname = \"2\"\ncolour = \"red\"\n");
+  EXPECT_EQ(file.tables("bay"), 2);
+  EXPECT_EQ(file.tables("gate"), 0);
+  EXPECT_EQ(file.string("bay[0].name"), "1");
+  EXPECT_EQ(file.string("bay[1].name"), "2");
+  EXPECT_THAT(error_of([&] { file.refuse_unknown_keys(); }).message(), HasSubstr("bay[1].colour"));
+  for (const char* text : {"bay = 1\n", "bay = [1]\n", "[bay]\nname = \"1\"\n"})
+    EXPECT_EQ(code_of([&] { config(text).tables("bay"); }), ErrorCode::configuration) << text;
+}
+
+TEST(Config, TablesThatNobodyAskedForAreUnknown) {
+  for (const char* text : {"[[bays]]\n", "[[bays]]\nname = \"1\"\n", "[\"bay[0]\"]\nname = \"1\"\n"}) {
+    ConfigFile file = config(text);
+    file.tables("bay");
+    file.string("bay[0].name");
+    EXPECT_EQ(code_of([&] { file.refuse_unknown_keys(); }), ErrorCode::configuration) << text;
+  }
+}
+
 TEST(Config, AWrongTypeIsRefusedByName) {
   ConfigFile file = config("a = \"1\"\nb = 1\nc = [1]\n");
   EXPECT_THAT(error_of([&] { file.integer("a"); }).message(), AllOf(HasSubstr(": a "), HasSubstr("number")));

@@ -1,4 +1,5 @@
 // The database: migrations, transactions, two processes.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -6,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <latch>
 #include <thread>
 
@@ -185,11 +187,11 @@ int count_up(const std::filesystem::path& path) {
   }
 }
 
-TEST_F(Store, ProcessesThatMakeItAndWriteAtTheSameTimeLoseNothing) {
+void run_in_processes(int count, const std::function<int()>& body) {
   std::vector<pid_t> children;
-  for (int i = 0; i < kProcesses; ++i) {
+  for (int i = 0; i < count; ++i) {
     pid_t child = fork();
-    if (child == 0) _exit(count_up(path_));
+    if (child == 0) _exit(body());
     children.push_back(child);
   }
   for (pid_t child : children) {
@@ -197,6 +199,35 @@ TEST_F(Store, ProcessesThatMakeItAndWriteAtTheSameTimeLoseNothing) {
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
   }
+}
+
+int open_it(const std::filesystem::path& path) {
+  try {
+    Database database(path, kFirst);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
+
+// One that is killed while it makes the file leaves it in any state; and while one makes it, others look at
+// it.
+TEST_F(Store, ProcessesThatOpenItAfterOneWasKilledWhileItMadeItAllGetIn) {
+  for (int round = 0; round < 100; ++round) {
+    std::filesystem::path path = directory_ / fmt::format("{}.db", round);
+    pid_t killed = fork();
+    if (killed == 0) _exit(open_it(path));
+    // no waiting for something, but a later moment each round
+    usleep(static_cast<useconds_t>(round * 50));
+    kill(killed, SIGKILL);
+    ASSERT_EQ(waitpid(killed, nullptr, 0), killed);
+    run_in_processes(6, [&] { return open_it(path); });
+  }
+}
+
+TEST_F(Store, ProcessesThatMakeItAndWriteAtTheSameTimeLoseNothing) {
+  run_in_processes(kProcesses, [&] { return count_up(path_); });
   Database database(path_, kFirst);
   EXPECT_EQ(value_in(database), kProcesses * kIncrements);
 }

@@ -1,0 +1,67 @@
+#include "tool/line_input.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace fleetroot::station {
+namespace {
+
+using Json = nlohmann::json;
+
+[[noreturn]] void refuse(std::string why) {
+  throw Error(ErrorCode::usage, "the JSON line " + why,
+              R"(write it like {"device_id":"…","bay":"1"}; "order" and "token" may follow)");
+}
+
+// One object with texts in it, none twice.
+Json parse_object(std::string_view text) {
+  std::set<std::string> names;
+  auto look = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::key && depth == 1 && !names.insert(value.get<std::string>()).second)
+      refuse(fmt::format("names {} twice", value.get<std::string>()));
+    return true;
+  };
+  Json object = Json::parse(text, look, false);
+  if (object.is_discarded()) refuse("is no JSON object");
+  for (const auto& [name, value] : object.items()) {
+    if (!value.is_string()) refuse(fmt::format("has a {} that is no text", name));
+  }
+  return object;
+}
+
+LineJob parse_json(std::string_view text) {
+  Json object = parse_object(text);
+  auto take = [&](const char* name) {
+    std::optional<std::string> value;
+    auto found = object.find(name);
+    if (found == object.end()) return value;
+    value = found->get<std::string>();
+    object.erase(found);
+    return value;
+  };
+  std::optional<std::string> device_id = take("device_id");
+  if (!device_id) refuse("has no device_id");
+  LineJob job{.device_id = DeviceId::parse(*device_id)};
+  if (std::optional<std::string> order = take("order")) job.order = OrderId::parse(*order);
+  if (std::optional<std::string> bay = take("bay")) job.bay = BayName::parse(*bay);
+  if (std::optional<std::string> token = take("token")) job.token = TokenTemplate::parse(*token);
+  if (!object.empty()) refuse(fmt::format("has a member that is not known: {}", object.begin().key()));
+  return job;
+}
+
+}  // namespace
+
+std::optional<LineJob> parse_scan(std::string_view line) {
+  if (line.size() > kMaximumScan) {
+    throw Error(ErrorCode::usage, fmt::format("the line has more than {} bytes", kMaximumScan),
+                "end each device's line with a line end");
+  }
+  while (line.ends_with('\r')) line.remove_suffix(1);
+  if (line.empty()) return std::nullopt;
+  if (line.starts_with('{')) return parse_json(line);
+  return LineJob{.device_id = DeviceId::parse(line)};
+}
+
+}  // namespace fleetroot::station

@@ -1,0 +1,29 @@
+// What `line` reads: one device a line, as a scanner sends it or as JSON (docs/formats.md).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/names.h"
+#include "lib/x509/device_id.h"
+#include "tool/bay.h"
+
+namespace fleetroot::station {
+
+// Bytes in a line.
+inline constexpr std::size_t kMaximumScan = 4096;
+
+// One line, understood; what it does not say, the line's own settings say.
+struct LineJob {
+  DeviceId device_id;
+  std::optional<OrderId> order = {};
+  std::optional<BayName> bay = {};
+  std::optional<TokenTemplate> token = {};
+};
+
+// A line without its "\n"; "\r" before it is dropped too. Nothing for an empty line. Error(invalid_device_id)
+// for a scan, Error(usage) for JSON that is not as documented, both about this line alone.
+std::optional<LineJob> parse_scan(std::string_view line);
+
+}  // namespace fleetroot::station
