@@ -8,7 +8,7 @@ namespace fleetroot::ca {
 namespace {
 
 // Times of certificates are seconds since 1970, times of events RFC 3339.
-constexpr std::array<std::string_view, 4> kMigrations{
+constexpr std::array<std::string_view, Ledger::kSchemaVersion> kMigrations{
     R"sql(
 CREATE TABLE orders (
   id         TEXT PRIMARY KEY,

@@ -20,6 +20,8 @@ namespace fleetroot::ca {
 
 class Ledger {
  public:
+  static constexpr std::size_t kSchemaVersion = 4;
+
   // Opens the file, or makes it. Error(io, busy, configuration) as Database says.
   explicit Ledger(const std::filesystem::path& file);
   Ledger(const Ledger&) = delete;

@@ -36,7 +36,7 @@ class AuditLogTest : public testing::Test {
   ScratchDirectory directory_;
   Ledger ledger_{directory_ / "ledger.db"};
   // Somebody with a database tool.
-  Database raw_{directory_ / "ledger.db", std::vector<std::string_view>(3, "")};
+  Database raw_{directory_ / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, "")};
 };
 
 TEST_F(AuditLogTest, IsWholeUntilSomebodyChangesIt) {

@@ -209,7 +209,7 @@ TEST_F(IssuerRaces, AReservationThatSomebodyChangedIsNeverSigned) {
   ASSERT_NE(found, changed.end());
   *found = '1';
   std::string tbs = to_hex(changed);
-  Database raw(directory.path() / "ledger.db", std::vector<std::string_view>(3, ""));
+  Database raw(directory.path() / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
   raw.sql() << "UPDATE certificates SET tbs = :tbs WHERE serial = :serial", soci::use(tbs),
       soci::use(reservation.serial);
   Certificate certificate = process.issue(request_);

@@ -69,7 +69,7 @@ class LedgerTest : public testing::Test {
   ScratchDirectory directory_;
   Ledger ledger_{directory_ / "ledger.db"};
   // Somebody with a database tool.
-  Database raw_{directory_ / "ledger.db", std::vector<std::string_view>(3, "")};
+  Database raw_{directory_ / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, "")};
   Certificate certificate_ = make_root().certificate;
 };
 

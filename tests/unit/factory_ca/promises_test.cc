@@ -155,7 +155,7 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
                                      ErrorCode::not_on_order,
                                      ErrorCode::clock};
   int deaths_ = 0;
-  Database raw_{directory / "ledger.db", std::vector<std::string_view>(3, "")};
+  Database raw_{directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, "")};
 };
 
 TEST_P(Promises, Hold) {

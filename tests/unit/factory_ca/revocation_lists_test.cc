@@ -43,7 +43,7 @@ class RevocationListsTest : public Factory {
   // Made by the database alone: what is tried is the list.
   void revoke_as_many_as(int count, const Certificate& like) {
     revoke_it(like);
-    Database raw(directory / "ledger.db", std::vector<std::string_view>(3, ""));
+    Database raw(directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
     raw.sql() << "CREATE TEMP TABLE all_columns AS SELECT * FROM certificates";
     int more = count - 1;
     raw.sql()
