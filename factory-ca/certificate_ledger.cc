@@ -62,6 +62,24 @@ std::string select_where(std::string_view where) {
   return fmt::format("SELECT {} FROM certificates WHERE {}", kColumns, where);
 }
 
+// Each part has an index of its own. The kind is in the text: were it bound to it, SQLite would look at its
+// value to choose among indexes of one kind, and prepare the statement anew each time.
+const std::string& standing_query(SubjectKind kind) {
+  static const std::array<std::string, kKinds.size()> kTexts = [] {
+    std::array<std::string, kKinds.size()> texts;
+    for (SubjectKind each : kKinds) {
+      std::string& text = texts.at(static_cast<std::size_t>(each));
+      for (std::string_view state : {"issued", "reserved", "revoked"}) {
+        text += text.empty() ? "" : " UNION ALL ";
+        text += select_where(
+            fmt::format("kind = '{0}' AND subject = :subject_{1} AND state = '{1}'", name_of(each), state));
+      }
+    }
+    return texts;
+  }();
+  return kTexts.at(static_cast<std::size_t>(kind));
+}
+
 std::optional<CertificateRecord> select_one(Database& database, const std::string& text,
                                             const auto&... values) {
   Row row;
@@ -121,20 +139,9 @@ std::string_view name_of(Confirmation confirmation) {
 }
 
 Standing CertificateLedger::standing(SubjectKind kind, const std::string& subject) {
-  // Each part has an index of its own.
-  static const std::string kText = [] {
-    std::string text;
-    for (std::string_view state : {"issued", "reserved", "revoked"}) {
-      text += text.empty() ? "" : " UNION ALL ";
-      text +=
-          select_where(fmt::format("kind = :kind_{0} AND subject = :subject_{0} AND state = '{0}'", state));
-    }
-    return text;
-  }();
-  std::string kind_name(name_of(kind));
   Standing standing;
   select_each(
-      database_, kText,
+      database_, standing_query(kind),
       [&](CertificateRecord record) {
         std::optional<CertificateRecord>& place = record.state == CertificateState::issued ? standing.issued
                                                   : record.state == CertificateState::reserved
@@ -142,7 +149,7 @@ Standing CertificateLedger::standing(SubjectKind kind, const std::string& subjec
                                                       : standing.revoked;
         if (!place || place->generation < record.generation) place = std::move(record);
       },
-      kind_name, subject, kind_name, subject, kind_name, subject);
+      subject, subject, subject);
   return standing;
 }
 
