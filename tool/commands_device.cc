@@ -85,8 +85,10 @@ int provision(const ProvisionOptions& options) {
                      .rework = options.rework,
                      .ca = ca};
     SystemClock clock;
-    renew_if_due(home, ca, clock);
-    Provisioning provisioning(home, settings, std::move(job), clock, reporter);
+    auto companions = std::make_unique<Companions>(home, settings, ca, job.order);
+    if (renew_if_due(home, settings, *companions, clock))
+      companions = std::make_unique<Companions>(home, settings, ca, job.order);
+    Provisioning provisioning(home, settings, std::move(job), *companions, clock, reporter);
     Outcome outcome = provisioning.run();
     if (outcome == Outcome::queued) {
       reporter.queued(

@@ -10,8 +10,7 @@ Companions::Companions(const Home& home, const Settings& settings, const std::st
   try {
     certificate_ = home.station_certificate();
     station_key_ = std::make_unique<KeyProcess>(settings);
-    if (media_queue_of(ca)) return;
-    ca_ = open_ca(ca, settings.ca_timeout_seconds, [this] { return caller(); });
+    if (!media_queue_of(ca)) ca_ = open_ca(ca, settings.ca_timeout_seconds, [this] { return caller(); });
   } catch (const Error&) {
     obstacle_ = std::current_exception();
   }

@@ -20,12 +20,18 @@ class Companions {
   Companions(const Home& home, const Settings& settings, const std::string& ca,
              const std::optional<OrderId>& order);
 
+  Companions(const Companions&) = delete;
+  Companions& operator=(const Companions&) = delete;
+
   // Throws what kept one of them from starting. Before this has returned, the others may not be called.
   void refuse_unless_started() const;
+  // Nothing where it cannot be read; refuse_unless_started() says why.
+  const std::optional<Certificate>& station_certificate() const { return certificate_; }
   // Waits until the key is open. Throws as KeyProcess::wait_until_ready().
   Caller caller();
   // Not where the way to the CA is a medium.
   CaClient& ca() { return *ca_; }
+  bool have_ca() const { return ca_ != nullptr; }
   // Both have done their work, and leave while other things happen.
   void finish();
 

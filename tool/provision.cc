@@ -70,12 +70,12 @@ pkcs11::KeyName chain_name(const Certificate& certificate) {
 
 }  // namespace
 
-Provisioning::Provisioning(const Home& home, const Settings& settings, ProvisionJob job, const Clock& clock,
-                           Reporter& reporter)
+Provisioning::Provisioning(const Home& home, const Settings& settings, ProvisionJob job,
+                           Companions& companions, const Clock& clock, Reporter& reporter)
     : home_(home),
       settings_(settings),
       job_(std::move(job)),
-      companions_(home, settings, job_.ca, job_.order),
+      companions_(companions),
       trust_{.fleet_roots = home.fleet_roots(), .issuing = home.issuing_certificates()},
       clock_(clock),
       reporter_(reporter),

@@ -49,8 +49,9 @@ enum class Outcome { provisioned, already_provisioned, queued };
 // same job again is the right thing to do wherever the code says retry. One thread.
 class Provisioning {
  public:
-  Provisioning(const Home& home, const Settings& settings, ProvisionJob job, const Clock& clock,
-               Reporter& reporter);
+  // All referred to, none owned; `companions` are for the job's CA and order.
+  Provisioning(const Home& home, const Settings& settings, ProvisionJob job, Companions& companions,
+               const Clock& clock, Reporter& reporter);
   ~Provisioning();
 
   Outcome run();
@@ -87,7 +88,7 @@ class Provisioning {
   const Home& home_;
   const Settings& settings_;
   ProvisionJob job_;
-  Companions companions_;
+  Companions& companions_;
   Trust trust_;
   const Clock& clock_;
   Reporter& reporter_;

@@ -28,21 +28,12 @@ bool is_due(const Certificate& certificate, Time now) {
   return now > certificate.not_after() - life / 3;
 }
 
-}  // namespace
-
-Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
-  Settings settings = home.settings();
-  Certificate current = home.station_certificate();
+Renewal renew_by(Companions& companions, const Home& home, const Settings& settings, const Clock& clock) {
+  refuse_if_on_its_way(home);
+  companions.refuse_unless_started();
+  const Certificate& current = *companions.station_certificate();
   std::vector<Certificate> issuing = home.issuing_certificates();
   std::vector<Certificate> fleet_roots = home.fleet_roots();
-  const std::string& url = ca.empty() ? settings.ca : ca;
-  if (media_queue_of(url)) {
-    throw Error(ErrorCode::usage, "a station is not renewed by removable media",
-                "name another way to the CA with --ca, or enroll the station anew");
-  }
-  refuse_if_on_its_way(home);
-  Companions companions(home, settings, url, std::nullopt);
-  companions.refuse_unless_started();
   cmp::Enrolled answer = companions.ca().renew([&](const cmp::Enrolled& enrolled) {
     refuse_unless_consistent({.certificate = enrolled.certificate,
                               .issuing = issuing,
@@ -56,20 +47,35 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   return {.certificate = answer.certificate, .is_new = !(answer.certificate == current)};
 }
 
-void renew_if_due(const Home& home, const std::string& ca, const Clock& clock) {
-  Certificate certificate = home.station_certificate();
-  if (!is_due(certificate, clock.now()) || media_queue_of(ca)) return;
+}  // namespace
+
+Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
+  Settings settings = home.settings();
+  (void)home.station_certificate();
+  const std::string& url = ca.empty() ? settings.ca : ca;
+  if (media_queue_of(url)) {
+    throw Error(ErrorCode::usage, "a station is not renewed by removable media",
+                "name another way to the CA with --ca, or enroll the station anew");
+  }
+  Companions companions(home, settings, url, std::nullopt);
+  return renew_by(companions, home, settings, clock);
+}
+
+bool renew_if_due(const Home& home, const Settings& settings, Companions& companions, const Clock& clock) {
+  const std::optional<Certificate>& certificate = companions.station_certificate();
+  if (!certificate || !companions.have_ca() || !is_due(*certificate, clock.now())) return false;
   std::optional<FileDescriptor> turn = try_lock_file(home.file("locks") / "renewal");
-  if (!turn || !(home.station_certificate() == certificate)) return;
+  if (!turn || !(home.station_certificate() == *certificate)) return true;
   try {
-    Renewal renewal = renew(home, ca, clock);
+    Renewal renewal = renew_by(companions, home, settings, clock);
     fmt::print(stderr, "fleetroot-station: the station's certificate is renewed, and valid until {}\n",
                format_time(renewal.certificate.not_after()));
   } catch (const Error& error) {
     fmt::print(stderr,
                "fleetroot-station: the station's certificate ends at {}, and is not renewed yet: {}. {}\n",
-               format_time(certificate.not_after()), error.message(), error.hint());
+               format_time(certificate->not_after()), error.message(), error.hint());
   }
+  return true;
 }
 
 }  // namespace fleetroot::station

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lib/base/clock.h"
+#include "tool/companions.h"
 #include "tool/home.h"
 
 namespace fleetroot::station {
@@ -18,8 +19,8 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock);
 
 // The same before other work, when two thirds of the certificate's life are over and no bundle is on its way:
 // then what the operator came for goes on, whether or not it succeeds. Says on stderr what it did, or why it
-// could not. Before any module is loaded and any thread started. Several stations' processes: one of them
-// asks.
-void renew_if_due(const Home& home, const std::string& ca, const Clock& clock);
+// could not. False if nothing was due; true if the companions have done their work, and others must be made.
+// Several processes of a station: one of them asks.
+bool renew_if_due(const Home& home, const Settings& settings, Companions& companions, const Clock& clock);
 
 }  // namespace fleetroot::station
