@@ -87,6 +87,10 @@ enroll() {
   [[ $output == *'no certificate for this key'* ]]
   run ! renew -newkey station.key -subject /CN=st-02
   [[ $output == *'another name'* ]]
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -subj /CN=st-02 -out other.csr
+  fleetroot-ca station enroll --home ca --name st-02 --request other.csr --out other.pem
+  run ! renew -newkey station.key -oldcert other.pem -subject /CN=st-01
+  [[ $output == *'is not one of station st-01'* ]]
   [[ ! -e next.pem ]]
   renew -newkey station.key
   openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem -attime "$(date -d '+4 years' +%s)" next.pem

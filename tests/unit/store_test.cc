@@ -312,6 +312,40 @@ TEST_F(Store, NobodyOfAGroupIsToldThatItIsDurableWhenItIsNot) {
   EXPECT_EQ(value_in(database), 5) << "the next group starts anew";
 }
 
+// As above, but before anything was changed, and with somebody else in the same group: what he changes must
+// not be there on its own.
+TEST_F(Store, WhoIsInAGroupWhoseTransactionIsGoneHearsOfIt) {
+  Database database(path_, kFirst);
+  GroupCommit group(database);
+  int there = 0;
+  for (int round = 0; round < 20; ++round) {
+    const GroupCommit::Announcement first(group);  // so that the group waits for two
+    const GroupCommit::Announcement second(group);
+    std::latch announced(2);
+    std::thread victim([&] {
+      GroupCommit::Announcement announcement(group);
+      announced.arrive_and_wait();
+      try {
+        group.run([&] { add(database, 1); });
+        ++there;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::io);
+      }
+    });
+    GroupCommit::Announcement announcement(group);
+    announced.arrive_and_wait();
+    EXPECT_EQ(code_of([&] {
+                group.run([&] {
+                  database.sql() << "ROLLBACK";
+                  throw Error(ErrorCode::io, "the disk is full", "make room");
+                });
+              }),
+              ErrorCode::io);
+    victim.join();
+    ASSERT_EQ(value_in(database), there) << "round " << round;
+  }
+}
+
 TEST_F(Store, AGroupIsRunAgainWithoutTheOneThatWasRefusedLate) {
   constexpr int kThreads = 8;
   Database database(path_, kFirst);
