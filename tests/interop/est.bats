@@ -22,6 +22,8 @@ est() {
     "$url/.well-known/est/$1"
 }
 station=(--cert st-01.pem --key st-01.key)
+# when two thirds of a station's certificate are over
+later=(env FAKETIME=+900d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1)
 
 # enroll_by_curl DEVICE PATH [CURL-OPTION…]
 enroll_by_curl() {
@@ -98,19 +100,19 @@ certificates_in_answer() {
 }
 
 @test "simplereenroll in the station's own name is its renewal" {
-  export FAKETIME=+730d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
+  under=("${later[@]}")
+  curl() { "${later[@]}" curl "$@"; }
   begin_serving --est
   [[ $(enroll_by_curl st-01 simpleenroll "${station[@]}") == 400 ]] # as a device, it is on no order
   [[ $(enroll_by_curl st-01 simplereenroll "${station[@]}") == 200 ]]
   certificates_in_answer >next.pem
-  openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem next.pem
+  "${later[@]}" openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem next.pem
   [[ $(openssl x509 -in next.pem -noout -pubkey -subject) == "$(openssl x509 -in st-01.pem -noout -pubkey -subject)" ]]
   run ! cmp -s next.pem st-01.pem
   # with another key: neither its own renewal nor a device
   openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -subj /CN=st-01 -out st-01.csr 2>/dev/null
   [[ $(enroll_by_curl st-01 simplereenroll "${station[@]}") == 403 ]]
   grep 'no certificate for this key' answer
-  unset FAKETIME LD_PRELOAD
 }
 
 # The station as a client of EST.
@@ -140,14 +142,14 @@ certificates_in_answer() {
   make_factory DEV-1
   make_token DEV-1
   cp st/station.pem first.pem
-  export FAKETIME=+900d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
+  under=("${later[@]}")
   begin_serving --est
-  run -0 --separate-stderr provision DEV-1 DEV-1 --ca "est+$url"
+  run -0 --separate-stderr on_token DEV-1 "${later[@]}" fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri DEV-1)" --ca "est+$url"
   [[ $stderr == *"certificate is renewed"* ]]
   run ! cmp -s first.pem st/station.pem
   [[ $(openssl x509 -in first.pem -noout -pubkey) == "$(openssl x509 -in st/station.pem -noout -pubkey)" ]]
-  openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem st/station.pem
-  unset FAKETIME LD_PRELOAD
+  "${later[@]}" openssl verify -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem st/station.pem
 }
 
 # Somebody else's CA: a few lines of Python that know nothing of ours, and openssl ca's own idea of a certificate.
