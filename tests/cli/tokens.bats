@@ -136,7 +136,7 @@ with_uri() {
   make_token dev-1
   # the lock that a running station holds, taken by somebody else
   provision dev-1 DEV-1
-  lock=$(find st/locks -type f | head -n 1)
+  lock=$(find st/locks -type f ! -name softhsm)
   [[ -n $lock ]]
 
   refused 75 'dev-1|token|busy' flock "$lock" bash -c 'SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf exec fleetroot-station \
