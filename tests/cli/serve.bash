@@ -18,12 +18,17 @@ begin_serving() {
   address=${url#https://}
 }
 
-# wait_for_line FILE [PATTERN]: until there is one, or the server has gone
-wait_for_line() {
-  while ! grep -qs -- "${2:-.}" "$1"; do
+# wait_until COMMAND…: succeeds, or the server has gone
+wait_until() {
+  until "$@"; do
     kill -0 "$server" 2>/dev/null || return 1
     read -r -t 0.05 <> <(:) || true
   done
+}
+
+# wait_for_line FILE [PATTERN]: until there is one, or the server has gone
+wait_for_line() {
+  wait_until grep -qs -- "${2:-.}" "$1"
 }
 
 # end_serving: as a service manager would; fails unless it ends well

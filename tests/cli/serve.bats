@@ -169,15 +169,13 @@ make_request() {
   provision DEV-1 DEV-1 --ca "$url"
   signer=$(child signer)
   echo +750d >clock
-  while cmp -s ca/front/front.pem first.pem; do
-    kill -0 "$server"
-    read -r -t 0.05 <> <(:) || true
-  done
-  shown() {
-    "${later[@]}" openssl s_client -connect "$address" -CAfile ca/fleet-root.pem -verify_return_error -verify_ip 127.0.0.1 \
-      </dev/null 2>/dev/null | openssl x509 -noout -serial
+  is_another() { ! cmp -s ca/front/front.pem first.pem; }
+  wait_until is_another
+  is_shown() {
+    [[ $("${later[@]}" openssl s_client -connect "$address" -CAfile ca/fleet-root.pem -verify_return_error -verify_ip 127.0.0.1 \
+      </dev/null 2>/dev/null | openssl x509 -noout -serial) == "$(openssl x509 -in ca/front/front.pem -noout -serial)" ]]
   }
-  until [[ $(shown) == "$(openssl x509 -in ca/front/front.pem -noout -serial)" ]]; do kill -0 "$server"; done
+  wait_until is_shown
   on_token DEV-2 "${later[@]}" fleetroot-station provision --home st --order PO-1 --device-id DEV-2 --ca "$url" \
     --token "$(token_uri DEV-2)"
   [[ $(child signer) == "$signer" ]] # nobody is asked for a PIN

@@ -81,7 +81,8 @@ enroll() {
       -oldcert station.pem -cert station.pem -key station.key -certout next.pem -recipient "/CN=Test Factory Issuing CA" \
       -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem "$@"
   }
-  kill "$(<bridge.pid)" && wait "$(<bridge.pid)" || true
+  kill "$(<bridge.pid)"
+  wait "$(<bridge.pid)" || [[ $? == 143 ]]
   FAKETIME='+2y' LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 start_bridge
   run ! renew -newkey device.key
   [[ $output == *'no certificate for this key'* ]]
