@@ -25,9 +25,9 @@ Error refusal_by_est(const http::Url& server, const http::Response& response) {
           "hold this device, and ask whoever runs the CA"};
 }
 
-// The one for our key, and whatever came with it.
+// The one for our key, and whatever came with it: CAs above may have keys of other kinds.
 cmp::Enrolled pick(std::vector<Certificate> certificates, const PublicKey& key) {
-  auto is_ours = [&](const Certificate& certificate) { return certificate.public_key() == key; };
+  auto is_ours = [&](const Certificate& certificate) { return certificate.spki() == key.spki(); };
   auto ours = std::find_if(certificates.begin(), certificates.end(), is_ours);
   if (ours == certificates.end()) {
     throw Error(ErrorCode::certificate_rejected, "the CA sent no certificate for the requested key",

@@ -52,12 +52,8 @@ void append_new(std::vector<Certificate>& list, const std::vector<BytesView>& ce
   }
 }
 
-Bytes spki_of(X509_PUBKEY* key) {
-  return to_der(i2d_X509_PUBKEY, key);
-}
-
 void refuse_unless_for(const Bytes& spki, const Certificate& certificate) {
-  if (spki_of(X509_get_X509_PUBKEY(certificate.x509())) == spki) return;
+  if (certificate.spki() == spki) return;
   throw Error(ErrorCode::certificate_rejected, "the CA sent a certificate for another key than the requested",
               "put the device aside and have the CA's ledger checked");
 }
@@ -89,7 +85,8 @@ Client::Client(Identity station, Certificate ca, Transfer transfer)
 
 PendingRequest Client::begin(const CertificateRequest& request) {
   return begin(
-      BodyType::p10cr, [&] { return request.der(); }, spki_of(X509_REQ_get_X509_PUBKEY(request.x509_req())));
+      BodyType::p10cr, [&] { return request.der(); },
+      to_der(i2d_X509_PUBKEY, X509_REQ_get_X509_PUBKEY(request.x509_req())));
 }
 
 PendingRequest Client::begin(BodyType type, const std::function<Bytes()>& body, Bytes public_key) const {

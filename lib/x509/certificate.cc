@@ -109,7 +109,11 @@ std::string Certificate::issuer() const {
 }
 
 PublicKey Certificate::public_key() const {
-  return PublicKey::from_spki(to_der(i2d_X509_PUBKEY, X509_get_X509_PUBKEY(x509())));
+  return PublicKey::from_spki(spki());
+}
+
+Bytes Certificate::spki() const {
+  return to_der(i2d_X509_PUBKEY, X509_get_X509_PUBKEY(x509()));
 }
 
 Time Certificate::not_before() const {

@@ -41,7 +41,10 @@ class Certificate {
   // One line, RFC 2253.
   std::string subject() const;
   std::string issuer() const;
+  // Error(bad_request) for a key that is none of ours.
   PublicKey public_key() const;
+  // The SubjectPublicKeyInfo of any key, as DER.
+  Bytes spki() const;
   SerialNumber serial() const { return SerialNumber::of(certificate_.get()); }
   Time not_before() const;
   Time not_after() const;

@@ -156,6 +156,7 @@ certificates_in_answer() {
 begin_their_server() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout their.key -subj '/CN=Their CA' -days 30 \
     -addext 'keyUsage=critical,keyCertSign,digitalSignature' -out their.pem 2>/dev/null
+  openssl req -x509 -newkey ed448 -nodes -keyout above.key -subj '/CN=Above their CA' -days 30 -out above.pem 2>/dev/null
   make_request server
   printf 'subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n' >server.ext
   openssl x509 -req -in server.csr -CA their.pem -CAkey their.key -days 20 -extfile server.ext -out server.pem 2>/dev/null
@@ -174,7 +175,8 @@ class Est(http.server.BaseHTTPRequestHandler):
         if self.path == '/est/simpleenroll':
             pem = openssl('x509', '-req', '-inform', 'DER', '-CA', 'their.pem', '-CAkey', 'their.key', '-days', '9',
                           '-extfile', 'device.ext', '-set_serial', '0x1234567890abcdef1234', input=body)
-            der = openssl('crl2pkcs7', '-nocrl', '-certfile', '/dev/stdin', '-outform', 'DER', input=pem + open('their.pem', 'rb').read())
+            der = openssl('crl2pkcs7', '-nocrl', '-certfile', '/dev/stdin', '-outform', 'DER', 
+                          input=b''.join([open('above.pem', 'rb').read(), pem, open('their.pem', 'rb').read()]))
             status, answer = 200, base64.encodebytes(der)  # with line ends
         if self.path == '/strict/simpleenroll':
             status, answer = 400, b'we do not know this device\n'
@@ -225,5 +227,5 @@ EOF2
 
 end_their_server() {
   kill "$server"
-  wait "$server" || true
+  wait "$server" || [[ $? == 143 ]]
 }
