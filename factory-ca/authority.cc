@@ -155,7 +155,7 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
   }
   Certificate certificate = Certificate::from_der(sign(std::move(linted), signer.key, signer.public_key));
   WriteTransaction transaction = ledger.write();
-  if (!ledger.certificates.commit(serial, certificate, now)) {
+  if (!ledger.certificates.commit(serial, certificate.der(), now)) {
     throw Error(ErrorCode::busy, fmt::format("{} is being certified by another process", subject),
                 "run the same command again");
   }
@@ -197,7 +197,7 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
   Standing still = ledger.certificates.standing(SubjectKind::station, station);
   if (!still.issued || still.issued->serial != current->serial) throw overtaken();
   revoke_and_log(ledger, *current, RevocationReason::superseded, now);
-  if (!ledger.certificates.commit(next.serial, certificate, now)) throw overtaken();
+  if (!ledger.certificates.commit(next.serial, certificate.der(), now)) throw overtaken();
   ledger.log.append("station.renewed", now,
                     {{"subject", station},
                      {"serial", next.serial},

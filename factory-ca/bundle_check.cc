@@ -10,7 +10,7 @@
 namespace fleetroot::ca {
 
 ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certificate& issuing, Time now) {
-  std::optional<CertificateRecord> station;
+  std::optional<StationRecord> station;
   std::string json = media::verify_document(document, [&](BytesView key_id) {
     station = enrolled_station(ledger, key_id, now);
     return Certificate::from_der(station->certificate);

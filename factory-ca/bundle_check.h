@@ -15,7 +15,7 @@ namespace fleetroot::ca {
 struct ReceivedBundle {
   media::RequestBundle content;
   std::string digest;         // SHA-256 of the whole document
-  CertificateRecord station;  // who signed it
+  StationRecord station;      // who signed it
   cmp::Sender sender;         // the same, as who signs the requests in it
 };
 

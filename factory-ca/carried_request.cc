@@ -24,8 +24,7 @@ void refuse_unless_for(const DeviceId& device_id, const CertificateRequest& requ
 
 }  // namespace
 
-Certificate issue_carried(const media::CarriedRequest& carried, const ReceivedBundle& bundle,
-                          Issuer& issuer) {
+Bytes issue_carried(const media::CarriedRequest& carried, const ReceivedBundle& bundle, Issuer& issuer) {
   cmp::Message message = cmp::parse_message(carried.message);
   if (to_hex(message.header.sender_key_id) != bundle.station.key_id) throw not_from(bundle);
   CertificateRequest request = cmp::signed_request(message, bundle.sender);

@@ -163,11 +163,26 @@ std::optional<CertificateRecord> CertificateLedger::with_public_key(const std::s
   return select_one(database_, kText, fingerprint);
 }
 
-std::optional<CertificateRecord> CertificateLedger::station_with_key_id(const std::string& key_id) {
-  static const std::string kText = select_where(
-      "kind = 'station' AND key_id = :key_id AND state IN ('issued', 'revoked') ORDER BY generation DESC "
-      "LIMIT 1");
-  return select_one(database_, kText, key_id);
+std::optional<StationRecord> CertificateLedger::station_with_key_id(const std::string& key_id) {
+  static const std::string kText =
+      "SELECT serial, subject, not_before, not_after, certificate, state FROM certificates "
+      "WHERE kind = 'station' AND key_id = :key_id AND state IN ('issued', 'revoked') "
+      "ORDER BY generation DESC LIMIT 1";
+  StationRecord record;
+  record.key_id = key_id;
+  std::string certificate;
+  std::string state;
+  long long not_before = 0;
+  long long not_after = 0;
+  using soci::into;
+  bool found = database_.row(kText, into(record.serial), into(record.subject), into(not_before),
+                             into(not_after), into(certificate), into(state), soci::use(key_id));
+  if (!found) return std::nullopt;
+  record.not_before = Time(std::chrono::seconds(not_before));
+  record.not_after = Time(std::chrono::seconds(not_after));
+  record.certificate = from_hex(certificate).value_or(Bytes());
+  record.state = from_name(kStates, state);
+  return record;
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_serial(const std::string& serial) {
@@ -240,8 +255,8 @@ void CertificateLedger::abandon(const std::string& serial) {
       soci::use(serial));
 }
 
-bool CertificateLedger::commit(const std::string& serial, const Certificate& certificate, Time now) {
-  std::string der = to_hex(certificate.der());
+bool CertificateLedger::commit(const std::string& serial, BytesView certificate, Time now) {
+  std::string der = to_hex(certificate);
   std::string issued_at = format_time(now);
   return database_.change(
              "UPDATE certificates SET state = 'issued', certificate = :certificate, tbs = '', "

@@ -60,6 +60,17 @@ struct CertificateRecord {
   std::string revoked_at{};
 };
 
+// What a station is known by, of its newest certificate: read for every message.
+struct StationRecord {
+  std::string serial;
+  std::string subject;
+  std::string key_id;
+  Time not_before;
+  Time not_after;
+  Bytes certificate;
+  CertificateState state = CertificateState::issued;
+};
+
 // A revocation as a list has it.
 struct RevokedCertificate {
   std::string serial;
@@ -90,7 +101,7 @@ class CertificateLedger {
   // Whoever holds, or ever held, a certificate for this key; abandoned reservations do not count.
   std::optional<CertificateRecord> with_public_key(const std::string& fingerprint);
   // The newest with this subject key identifier that was ever issued.
-  std::optional<CertificateRecord> station_with_key_id(const std::string& key_id);
+  std::optional<StationRecord> station_with_key_id(const std::string& key_id);
   std::optional<CertificateRecord> with_serial(const std::string& serial);
   // Issued and revoked ones, oldest first; an empty order means all.
   void each(SubjectKind kind, const std::string& order,
@@ -103,7 +114,7 @@ class CertificateLedger {
   void reserve(const CertificateRecord& record);
   void abandon(const std::string& serial);
   // False if the reservation is no longer there: another process has signed, or given it up.
-  bool commit(const std::string& serial, const Certificate& certificate, Time now);
+  bool commit(const std::string& serial, BytesView certificate, Time now);
   void confirm(const std::string& serial, Confirmation confirmation, Time now);
   // Takes effect with the transaction; the next revocation list of its issuer names it.
   void revoke(const std::string& serial, RevocationReason reason, Time now);

@@ -176,12 +176,16 @@ void show_request(const fs::path& file, const ReceivedBundle& bundle, const std:
   }
 }
 
+std::string serial_in(const Bytes& certificate) {
+  return Certificate::from_der(certificate).serial().hex();
+}
+
 void show_response(const fs::path& file, const media::ResponseBundle& bundle, bool json) {
   if (json) {
     nlohmann::ordered_json answers = nlohmann::ordered_json::array();
     for (const media::Answer& answer : bundle.answers) {
       nlohmann::ordered_json item{{"device_id", answer.device_id.text()}};
-      if (answer.certificate) item["serial"] = answer.certificate->serial().hex();
+      if (answer.certificate) item["serial"] = serial_in(*answer.certificate);
       if (answer.refusal) item["error"] = name_of(answer.refusal->code());
       answers.push_back(std::move(item));
     }
@@ -200,7 +204,7 @@ void show_response(const fs::path& file, const media::ResponseBundle& bundle, bo
              bundle.sequence, bundle.station.text(), bundle.order.text(), format_time(bundle.created));
   for (const media::Answer& answer : bundle.answers) {
     fmt::print("  answer   {}  {}\n", answer.device_id.text(),
-               answer.certificate ? answer.certificate->serial().hex() : answer.refusal->message());
+               answer.certificate ? serial_in(*answer.certificate) : answer.refusal->message());
   }
 }
 

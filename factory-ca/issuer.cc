@@ -45,14 +45,14 @@ std::string Issuer::station_of(const Certificate& certificate) {
 // 2. Authenticate. The responder verifies the message's protection with the certificate that this returns,
 // and with no other.
 cmp::Sender Issuer::authenticate(BytesView sender_key_id) {
-  std::optional<CertificateRecord> station;
+  std::optional<StationRecord> station;
   looking_->alone([&] { station = enrolled_station(*looking_, sender_key_id, clock_.now()); });
   return senders_.get(as_text(station->certificate), [&] {
     return cmp::Sender{.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
   });
 }
 
-Certificate Issuer::issue(const Submission& submission) {
+Bytes Issuer::issue(const Submission& submission) {
   ProvenRequest request = prove(submission);
   try {
     return run_steps(request);
@@ -63,7 +63,7 @@ Certificate Issuer::issue(const Submission& submission) {
 }
 
 // Two durable transactions, with the signature between them.
-Certificate Issuer::run_steps(const ProvenRequest& request) {
+Bytes Issuer::run_steps(const ProvenRequest& request) {
   GroupCommit::Announcement announcement = ledger_.announce();
   Authorisation authorisation;
   std::optional<LintedCertificate> linted;
@@ -74,9 +74,10 @@ Certificate Issuer::run_steps(const ProvenRequest& request) {
     reserve(request, authorisation, *linted);
   });
   if (authorisation.certificate) return *authorisation.certificate;
-  Certificate certificate = sign_bytes(*std::move(linted));
+  std::string serial = linted->serial().hex();
+  Bytes certificate = sign_bytes(*std::move(linted));
   Time now = clock_.now();
-  ledger_.change([&] { certificate = commit(request, authorisation, certificate, now); });
+  ledger_.change([&] { certificate = commit(request, authorisation, serial, certificate, now); });
   return certificate;
 }
 
@@ -171,7 +172,7 @@ Issuer::Authorisation Issuer::find_duplicate(const ProvenRequest& request) {
   Authorisation authorisation;
   Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
   if (standing.issued && standing.issued->public_key == request.key.fingerprint()) {
-    authorisation.certificate = Certificate::fields_from_der(standing.issued->certificate);
+    authorisation.certificate = std::move(standing.issued->certificate);
     return authorisation;
   }
   refuse_if_scrapped(ledger_, request.device);
@@ -269,14 +270,13 @@ void Issuer::reserve(const ProvenRequest& request, const Authorisation& authoris
 }
 
 // 8. Sign those bytes in the token, once.
-Certificate Issuer::sign_bytes(LintedCertificate&& linted) const {
-  return Certificate::fields_from_der(sign(std::move(linted), signer_.key, signer_.public_key));
+Bytes Issuer::sign_bytes(LintedCertificate&& linted) const {
+  return sign(std::move(linted), signer_.key, signer_.public_key);
 }
 
 // 9. Commit certificate and log entry; only what the ledger holds then, durably, is handed out.
-Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& authorisation,
-                           const Certificate& certificate, Time now) {
-  std::string serial = certificate.serial().hex();
+Bytes Issuer::commit(const ProvenRequest& request, const Authorisation& authorisation,
+                     const std::string& serial, const Bytes& certificate, Time now) {
   if (authorisation.rework) supersede(authorisation, serial, now);
   if (ledger_.certificates.commit(serial, certificate, now)) {
     ledger_.log.append("device.certified", now,
@@ -286,7 +286,7 @@ Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& au
                         {"serial", serial},
                         {"supersedes", serial_of(authorisation.predecessor)},
                         {"public_key", request.key.fingerprint()},
-                        {"certificate", certificate.fingerprint()}});
+                        {"certificate", sha256_hex(certificate)}});
     return certificate;
   }
   // Another process signed the same bytes and was first. Its certificate is the one.
@@ -296,7 +296,7 @@ Certificate Issuer::commit(const ProvenRequest& request, const Authorisation& au
                 fmt::format("device {} is being issued for elsewhere", request.device.text()),
                 "run the same command again");
   }
-  return Certificate::fields_from_der(winner->certificate);
+  return winner->certificate;
 }
 
 // A rework is used up, and what it replaces is revoked, by the transaction that commits the new certificate:
@@ -318,10 +318,9 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
 // What a p10cr asks for; `order` as the transport names it, or empty.
 cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
                           std::string_view order) {
-  Certificate certificate =
-      issue({.sender = sender.name,
-             .request = request,
-             .order = order.empty() ? std::nullopt : std::optional(OrderId::parse(order))});
+  Bytes certificate = issue({.sender = sender.name,
+                             .request = request,
+                             .order = order.empty() ? std::nullopt : std::optional(OrderId::parse(order))});
   return {.certificate = std::move(certificate), .chain = {issuing_certificate_}};
 }
 
@@ -341,7 +340,7 @@ cmp::Issued Issuer::renew(const cmp::Sender& sender, const PublicKey& key,
                             replaces->serial.hex(), sender.name),
                 "renew the certificate that signs the request");
   }
-  return {.certificate = renew(sender.name, key), .chain = {issuing_certificate_}};
+  return {.certificate = renew(sender.name, key).der(), .chain = {issuing_certificate_}};
 }
 
 bool Issuer::is_station_certificate(const cmp::CertificateName& name, const std::string& station) {

@@ -46,9 +46,9 @@ class Issuer : private cmp::Authority {
   // The next certificate of an enrolled station, for the key that it has. Throws Error to refuse.
   Certificate renew(const std::string& station, const PublicKey& key);
 
-  // Steps 3 to 9. What is returned is in the ledger, durably; its fields alone are parsed. Throws Error to
+  // Steps 3 to 9. The certificate that is returned, as DER, is in the ledger, durably. Throws Error to
   // refuse; then nothing has changed, but for the alarm that a reused key leaves in the log.
-  Certificate issue(const Submission& submission);
+  Bytes issue(const Submission& submission);
 
  private:
   struct ProvenRequest {
@@ -60,7 +60,7 @@ class Issuer : private cmp::Authority {
   };
   struct Authorisation {
     // Of an earlier request for the same device with the same key: the certificate alone, if there is one.
-    std::optional<Certificate> certificate;
+    std::optional<Bytes> certificate;
     // What was begun for this device and not finished, for this key or, under a rework, for another one.
     std::optional<CertificateRecord> reservation;
     // Under a rework: the certificate that the new one comes after.
@@ -84,9 +84,9 @@ class Issuer : private cmp::Authority {
   LintedCertificate lint_bytes(Draft draft) const;                                // 6
   void reserve(const ProvenRequest& request, const Authorisation& authorisation,  // 7
                const LintedCertificate& linted);
-  Certificate sign_bytes(LintedCertificate&& linted) const;                             // 8
-  Certificate commit(const ProvenRequest& request, const Authorisation& authorisation,  // 9
-                     const Certificate& certificate, Time now);
+  Bytes sign_bytes(LintedCertificate&& linted) const;                             // 8
+  Bytes commit(const ProvenRequest& request, const Authorisation& authorisation,  // 9
+               const std::string& serial, const Bytes& certificate, Time now);
 
   cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
                     std::string_view order) override;
@@ -99,7 +99,7 @@ class Issuer : private cmp::Authority {
   Rework rework_of(const ProvenRequest& request, const Standing& standing);
   void refuse_if_key_is_known(const ProvenRequest& request);
   void supersede(const Authorisation& authorisation, const std::string& serial, Time now);
-  Certificate run_steps(const ProvenRequest& request);
+  Bytes run_steps(const ProvenRequest& request);
   bool is_station_certificate(const cmp::CertificateName& name, const std::string& station);
   void raise_alarm(const ProvenRequest& request, const Error& error);
 

@@ -110,7 +110,7 @@ Bytes answer(Issuer& issuer, const Inquiry& inquiry, const std::function<Bytes(B
         request.refuse_unless_sound();
         return issuer.renew(station, request.public_key()).der();
       }
-      return issuer.issue({.sender = station, .request = request, .order = inquiry.order}).der();
+      return issuer.issue({.sender = station, .request = request, .order = inquiry.order});
     }
     case Question::front:
       return certify(inquiry.message);

@@ -53,11 +53,11 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
                  station_plan(name.text(), request.public_key(), now, not_after), now);
 }
 
-CertificateRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
+StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
   auto refuse = [](std::string message, std::string hint) -> void {
     throw Error(ErrorCode::not_authorised, std::move(message), std::move(hint));
   };
-  std::optional<CertificateRecord> station = ledger.certificates.station_with_key_id(to_hex(key_id));
+  std::optional<StationRecord> station = ledger.certificates.station_with_key_id(to_hex(key_id));
   if (!station) {
     refuse("this factory CA knows no station with this key",
            "enroll the station: fleetroot-ca station enroll");

@@ -21,7 +21,7 @@ void bind_station(Ledger& ledger, const StationName& name, const std::vector<Ord
 
 // The station whose certificate has this subject key identifier; Error(not_authorised) if it is unknown,
 // revoked, or not valid now.
-CertificateRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now);
+StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now);
 
 // From the next message on, nothing that this station signs is answered with a certificate.
 // Error(configuration) if no such station is enrolled.

@@ -191,7 +191,7 @@ void MediaJournal::take(const media::ResponseBundle& response, Time now) {
     for (const media::Answer& item : response.answers) {
       device_id = item.device_id.text();
       digest = item.request;
-      certificate = item.certificate ? to_hex(item.certificate->der()) : "";
+      certificate = item.certificate ? to_hex(*item.certificate) : "";
       refusal = item.refusal ? to_json(*item.refusal) : "";
       answer.execute(true);
     }

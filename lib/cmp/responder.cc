@@ -73,7 +73,7 @@ struct Responder::Transaction {
   std::chrono::steady_clock::time_point begun;
   Bytes request_digest;
   Sender sender;
-  Certificate certificate;
+  Bytes certificate;
   int request_id;
   Bytes nonce;
   Bytes answer;
@@ -148,7 +148,7 @@ Bytes Responder::begin(const Message& message, BytesView bytes, std::string_view
                          : authority_.issue(sender, signed_request(message, sender), label);
   CertificateResponse response{.request_id = update ? update->request_id : 0,
                                .status = {},
-                               .certificate = issued.certificate.der(),
+                               .certificate = issued.certificate,
                                .publications = {}};
   Bytes nonce = random_bytes(kRandomSize);
   Bytes answer = encode_answer(message, nonce, answer_to(message.type), encode(response), issued.chain);
@@ -178,12 +178,13 @@ Bytes Responder::finish(const Message& message) {
   if (message.type == BodyType::cert_conf) confirmation = parse_certificate_confirmation(message.body);
   if (!close(open)) throw no_open_transaction();
   if (confirmation && (confirmation->request_id != open->request_id ||
-                       confirmation->hash != certificate_hash(open->certificate.der()))) {
+                       confirmation->hash != certificate_hash(open->certificate))) {
     throw Error(ErrorCode::protocol, "the confirmation is for another certificate than the CA sent",
                 "run the same command again: it resumes");
   }
   // An error, or a certConf without any CertStatus, rejects (RFC 4210 section 5.3.18).
-  authority_.confirm(open->sender, open->certificate, confirmation && confirmation->status.is_acceptance());
+  authority_.confirm(open->sender, Certificate::fields_from_der(open->certificate),
+                     confirmation && confirmation->status.is_acceptance());
   return encode_answer(message, random_bytes(kRandomSize), BodyType::pki_conf, encode_confirmed());
 }
 

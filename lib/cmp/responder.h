@@ -30,7 +30,7 @@ struct Sender {
 };
 
 struct Issued {
-  Certificate certificate;
+  Bytes certificate;               // DER
   std::vector<Certificate> chain;  // issuing CA first, without the certificate itself
 };
 

@@ -20,7 +20,7 @@ Certificate certificate_in(const Bytes& der, const char* member) {
 Json to_json(const Answer& answer) {
   Json json{{"device_id", answer.device_id.text()}, {"request", answer.request}};
   if (answer.certificate) {
-    json["certificate"] = to_base64(answer.certificate->der());
+    json["certificate"] = to_base64(*answer.certificate);
   } else {
     json["error"] = {{"code", name_of(answer.refusal->code())},
                      {"message", answer.refusal->message()},
@@ -45,7 +45,8 @@ Answer parse_answer(const Json& json) {
   if (const Json* refusal = members.optional("error")) {
     answer.refusal = parse_refusal(*refusal);
   } else {
-    answer.certificate = certificate_in(members.base64("certificate"), "certificate");
+    answer.certificate = members.base64("certificate");
+    (void)certificate_in(*answer.certificate, "certificate");
   }
   members.refuse_others();
   return answer;

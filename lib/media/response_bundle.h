@@ -17,7 +17,7 @@ namespace fleetroot::media {
 struct Answer {
   DeviceId device_id;
   std::string request;  // SHA-256 of the PKIMessage
-  std::optional<Certificate> certificate;
+  std::optional<Bytes> certificate;  // DER
   std::optional<Error> refusal;
 };
 

@@ -175,6 +175,10 @@ bool set_public_key(X509_PUBKEY* target, const PublicKey& key) {
 
 }  // namespace
 
+CertificateRequest::CertificateRequest(X509ReqPtr request)
+    : request_(std::move(request)),
+      public_key_(PublicKey::from_spki(to_der(i2d_X509_PUBKEY, X509_REQ_get_X509_PUBKEY(x509_req())))) {}
+
 CertificateRequest CertificateRequest::from_der(BytesView der) {
   const unsigned char* in = der.data();
   X509ReqPtr request(
@@ -246,10 +250,6 @@ std::string CertificateRequest::common_name() const {
   if (!name)
     refuse("does not name exactly one CN", "put the device ID, and nothing else, into the subject's CN");
   return *name;
-}
-
-PublicKey CertificateRequest::public_key() const {
-  return PublicKey::from_spki(to_der(i2d_X509_PUBKEY, X509_REQ_get_X509_PUBKEY(x509_req())));
 }
 
 std::optional<std::string> CertificateRequest::statement_json() const {

@@ -16,7 +16,8 @@ enum class RequestKind { end_entity, authority };
 
 class CertificateRequest {
  public:
-  // Both parse only; call refuse_unless_sound() before believing anything in it. Error(bad_request).
+  // Both parse only; call refuse_unless_sound() before believing anything in it. Error(bad_request), also for
+  // a key that PublicKey does not take.
   static CertificateRequest from_der(BytesView der);
   static CertificateRequest from_pem(std::string_view pem);  // or DER
 
@@ -26,9 +27,8 @@ class CertificateRequest {
                                    EVP_PKEY* signer, std::string_view statement_json = {});
 
   // What a CA refuses whatever its policy (Error(bad_request), one reason each): a version other than 1, a
-  // subject without exactly one CN, a key of no known kind, a signature that does not verify or is not one of
-  // ours (SHA-1, MD5), an end entity's request for CA rights, an unknown critical extension, a malformed
-  // statement.
+  // subject without exactly one CN, a signature that does not verify or is not one of ours (SHA-1, MD5), an
+  // end entity's request for CA rights, an unknown critical extension, a malformed statement.
   // What else it asks for is not refused, because nothing of it ever gets into a certificate.
   void refuse_unless_sound(RequestKind kind = RequestKind::end_entity) const;
 
@@ -37,13 +37,14 @@ class CertificateRequest {
   std::string pem() const;
   // The subject's one CN; Error(bad_request) if there is not exactly one, or it is no plain text.
   std::string common_name() const;
-  PublicKey public_key() const;
+  const PublicKey& public_key() const { return public_key_; }
   // The provisioning statement's JSON, where the request carries one.
   std::optional<std::string> statement_json() const;
 
  private:
-  explicit CertificateRequest(X509ReqPtr request) : request_(std::move(request)) {}
+  explicit CertificateRequest(X509ReqPtr request);
   X509ReqPtr request_;
+  PublicKey public_key_;
 };
 
 }  // namespace fleetroot

@@ -103,14 +103,14 @@ class FakeAuthority : public Authority {
     PublicKey requested = request.public_key();
     EVP_PKEY* key = certified_key != nullptr ? certified_key : requested.evp();
     issued.push_back(make_certificate(request.common_name(), key, &ca_, ca_.key.get()));
-    return {issued.back(), {ca_.certificate}};
+    return {issued.back().der(), {ca_.certificate}};
   }
 
   Issued renew(const Sender& sender, const PublicKey& key,
                const std::optional<CertificateName>& replaces) override {
     renewed.emplace_back(sender.name, replaces);
     issued.push_back(make_certificate(sender.name, key.evp(), &ca_, ca_.key.get()));
-    return {issued.back(), {ca_.certificate}};
+    return {issued.back().der(), {ca_.certificate}};
   }
 
   void confirm(const Sender& sender, const Certificate& certificate, bool accepted) override {

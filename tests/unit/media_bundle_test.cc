@@ -39,7 +39,7 @@ ResponseBundle some_answers() {
           .created = kTestTime,
           .answers = {{.device_id = DeviceId::parse("D-1"),
                        .request = std::string(64, 'd'),
-                       .certificate = ca.certificate,
+                       .certificate = ca.certificate.der(),
                        .refusal = {}},
                       {.device_id = DeviceId::parse("D-2"),
                        .request = std::string(64, 'e'),

@@ -72,9 +72,9 @@ TEST_F(Bundles, GetWhatTheLedgerHolds) {
 
   media::ResponseBundle reply = read(answered.reply);
   ASSERT_EQ(reply.answers.size(), 3U);
-  EXPECT_EQ(reply.answers[0].certificate->der(), live("dev-1")->certificate);
+  EXPECT_EQ(reply.answers[0].certificate, live("dev-1")->certificate);
   EXPECT_EQ(reply.answers[1].refusal->code(), ErrorCode::not_on_order);
-  EXPECT_EQ(reply.answers[2].certificate->der(), live("dev-2")->certificate);
+  EXPECT_EQ(reply.answers[2].certificate, live("dev-2")->certificate);
   EXPECT_EQ(answered.certificates, 2U);
   EXPECT_EQ(answered.refusals, 1U);
   EXPECT_EQ(used(), 2);
@@ -119,7 +119,7 @@ TEST_F(Bundles, GoOnAfterADeathAtAnyMoment) {
       media::ResponseBundle reply = read(answer(document).reply);
       ASSERT_GT(moment, 6) << "it looked at the clock too rarely to die where it matters";
       for (const media::Answer& answered : reply.answers)
-        serials.push_back(answered.certificate->serial().hex());
+        serials.push_back(Certificate::from_der(*answered.certificate).serial().hex());
       break;
     } catch (const Death&) {
       EXPECT_FALSE(ledger().bundles.with_digest(sha256_hex(document))) << "after look " << moment;
@@ -210,7 +210,7 @@ TEST_F(Bundles, NoFlippedBitOfAMessageIsAccepted) {
   }
   EXPECT_EQ(ledger().log.checkpoint().digest, before.digest);
   EXPECT_EQ(used(), 0);
-  EXPECT_EQ(issue_carried(request, bundle, process.issuer).common_name(), "dev-1");
+  EXPECT_EQ(Certificate::from_der(issue_carried(request, bundle, process.issuer)).common_name(), "dev-1");
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ struct Process {
 
   Certificate issue(const CertificateRequest& request, const std::string& order = "PO-1",
                     const std::string& sender = "operator") {
-    return issuer.issue({.sender = sender, .request = request, .order = OrderId::parse(order)});
+    return Certificate::from_der(
+        issuer.issue({.sender = sender, .request = request, .order = OrderId::parse(order)}));
   }
 
   Ledger ledger;

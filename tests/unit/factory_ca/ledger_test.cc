@@ -76,20 +76,20 @@ class LedgerTest : public testing::Test {
 TEST_F(LedgerTest, HoldsOneLiveCertificateASubject) {
   reserve(record("01", "dev-1", "k1"));
   EXPECT_ANY_THROW(reserve(record("02", "dev-1", "k2"))) << "two reservations";
-  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_, kTestTime));
+  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
   EXPECT_NO_THROW(reserve(record("02", "dev-1", "k2"))) << "what will supersede it";
-  EXPECT_ANY_THROW((void)ledger_.certificates.commit("02", certificate_, kTestTime)) << "two live ones";
+  EXPECT_ANY_THROW((void)ledger_.certificates.commit("02", certificate_.der(), kTestTime)) << "two live ones";
   expect_refused("UPDATE certificates SET state = 'issued', certificate = 'ff' WHERE serial = '02'",
                  "UNIQUE");
   ledger_.certificates.revoke("01", RevocationReason::superseded, kTestTime);
-  EXPECT_TRUE(ledger_.certificates.commit("02", certificate_, kTestTime));
+  EXPECT_TRUE(ledger_.certificates.commit("02", certificate_.der(), kTestTime));
   expect_refused("UPDATE certificates SET state = 'issued' WHERE serial = '01'", "UNIQUE");
 }
 
 TEST_F(LedgerTest, HoldsOneSubjectAKeyForEver) {
   reserve(record("01", "dev-1", "k1"));
   EXPECT_ANY_THROW(reserve(record("02", "dev-2", "k1")));
-  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_, kTestTime));
+  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
   ledger_.certificates.revoke("01", RevocationReason::unspecified, kTestTime);
   EXPECT_ANY_THROW(reserve(record("02", "dev-2", "k1"))) << "not even after revocation";
   EXPECT_ANY_THROW(reserve(record("02", "st-01", "k1", SubjectKind::station))) << "nor as a station";
@@ -108,8 +108,8 @@ TEST_F(LedgerTest, KeepsDevicesStationsAndCasApart) {
   reserve(record("02", "x", "k2", SubjectKind::station));
   reserve(record("03", "x", "k3", SubjectKind::authority));
   EXPECT_EQ(ledger_.certificates.live(SubjectKind::station, "x").value().serial, "02");
-  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_, kTestTime));
-  ASSERT_TRUE(ledger_.certificates.commit("02", certificate_, kTestTime));
+  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
+  ASSERT_TRUE(ledger_.certificates.commit("02", certificate_.der(), kTestTime));
   EXPECT_EQ(ledger_.certificates.station_with_key_id("id-of-k2").value().serial, "02");
   EXPECT_FALSE(ledger_.certificates.station_with_key_id("id-of-k1")) << "it is a device";
 }
@@ -129,23 +129,23 @@ TEST_F(LedgerTest, GoesFromReservedToIssuedToRevokedAndNoOtherWay) {
   EXPECT_EQ(state_of("01"), "reserved");
   ledger_.certificates.revoke("01", RevocationReason::unspecified, kTestTime);
   EXPECT_EQ(state_of("01"), "reserved") << "only what was issued is revoked";
-  EXPECT_TRUE(ledger_.certificates.commit("01", certificate_, kTestTime));
+  EXPECT_TRUE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
   EXPECT_EQ(state_of("01"), "issued");
-  EXPECT_FALSE(ledger_.certificates.commit("01", certificate_, kTestTime)) << "a second signature";
+  EXPECT_FALSE(ledger_.certificates.commit("01", certificate_.der(), kTestTime)) << "a second signature";
   ledger_.certificates.abandon("01");
   EXPECT_EQ(state_of("01"), "issued") << "what was handed out is never given up";
   ledger_.certificates.revoke("01", RevocationReason::unspecified, kTestTime);
   EXPECT_EQ(state_of("01"), "revoked");
-  EXPECT_FALSE(ledger_.certificates.commit("01", certificate_, kTestTime));
+  EXPECT_FALSE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
   ledger_.certificates.abandon("01");
   EXPECT_EQ(state_of("01"), "revoked");
-  EXPECT_FALSE(ledger_.certificates.commit("99", certificate_, kTestTime)) << "nothing was reserved";
+  EXPECT_FALSE(ledger_.certificates.commit("99", certificate_.der(), kTestTime)) << "nothing was reserved";
 }
 
 TEST_F(LedgerTest, DoesNotCommitWhatWasAbandoned) {
   reserve(record("01", "dev-1", "k1"));
   ledger_.certificates.abandon("01");
-  EXPECT_FALSE(ledger_.certificates.commit("01", certificate_, kTestTime));
+  EXPECT_FALSE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
   EXPECT_EQ(state_of("01"), "abandoned");
 }
 
@@ -156,7 +156,7 @@ TEST_F(LedgerTest, RemembersWhatItWasTold) {
   EXPECT_EQ(reserved.tbs, wanted.tbs);
   EXPECT_EQ(reserved.not_after, wanted.not_after);
   EXPECT_EQ(reserved.statement, "{}");
-  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_, kTestTime));
+  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
   ledger_.certificates.confirm("01", Confirmation::accepted, kTestTime + std::chrono::seconds(5));
   CertificateRecord issued = ledger_.certificates.with_public_key("k1").value();
   EXPECT_EQ(issued.certificate, certificate_.der());
@@ -176,7 +176,7 @@ TEST_F(LedgerTest, ListsWhatWasIssued) {
   for (const char* n : {"1", "2", "3", "4"})
     reserve(record(std::string("0") + n, std::string("dev-") + n, std::string("k") + n));
   for (const char* serial : {"01", "02", "03"})
-    ASSERT_TRUE(ledger_.certificates.commit(serial, certificate_, kTestTime));
+    ASSERT_TRUE(ledger_.certificates.commit(serial, certificate_.der(), kTestTime));
   ledger_.certificates.revoke("02", RevocationReason::unspecified, kTestTime);
   auto list = [&](const std::string& order) {
     std::vector<std::string> serials;
