@@ -15,6 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// So many requests begin together.
+constexpr std::size_t kTogether = 16;
+
 fs::path media_directory(const Home& home) {
   fs::path path = home.file("media");
   if (!fs::exists(path)) make_private_directory(path);
@@ -85,24 +88,32 @@ std::vector<media::Answer> BundleAnswers::decide_all(const ReceivedBundle& bundl
   const std::vector<media::CarriedRequest>& requests = bundle.content.requests;
   std::vector<std::optional<media::Answer>> decided(requests.size());
   std::mutex mutex;  // guards what follows
+  std::size_t begun = 0;
   std::size_t done = 0;
   std::exception_ptr failure;
-  auto decide_one = [&](std::size_t i) {
-    if (std::lock_guard lock(mutex); failure) return;
-    try {
-      decided[i] = decide(requests[i], bundle);
-      std::lock_guard lock(mutex);
-      progress(++done, requests.size());
-    } catch (...) {
-      std::lock_guard lock(mutex);
-      if (!failure) failure = std::current_exception();
+  auto begin_some = [&](bool /*is_idle*/) {
+    std::lock_guard lock(mutex);
+    std::vector<GroupCommit::Job<media::Answer>> jobs;
+    for (; !failure && begun < requests.size() && jobs.size() < kTogether; ++begun) {
+      auto keep = [&, i = begun](Task<media::Answer>& task) {
+        std::lock_guard keeping(mutex);
+        try {
+          decided[i] = task.take();
+          progress(++done, requests.size());
+        } catch (...) {
+          if (!failure) failure = std::current_exception();
+        }
+      };
+      jobs.push_back({decide(requests[begun], bundle), keep});
     }
+    return jobs;
   };
   std::optional<WorkOrder> order = ledger_.orders.find(bundle.content.order);
   bool is_enough = order && order->quantity - order->used >= std::ssize(requests);
   {
-    WorkQueue queue(is_enough ? WorkQueue::kThreads : 1);
-    for (std::size_t i = 0; i < requests.size(); ++i) queue.add([&decide_one, i] { decide_one(i); });
+    unsigned threads = is_enough ? WorkQueue::to_compute() : 1;
+    WorkQueue queue(threads);
+    for (unsigned i = 0; i < threads; ++i) queue.add([&] { ledger_.run<media::Answer>(begin_some); });
   }
   if (failure) std::rethrow_exception(failure);
   std::vector<media::Answer> answers;
@@ -110,13 +121,14 @@ std::vector<media::Answer> BundleAnswers::decide_all(const ReceivedBundle& bundl
   return answers;
 }
 
-media::Answer BundleAnswers::decide(const media::CarriedRequest& request, const ReceivedBundle& bundle) {
+Task<media::Answer> BundleAnswers::decide(const media::CarriedRequest& request,
+                                          const ReceivedBundle& bundle) {
   media::Answer answer{.device_id = request.device_id,
                        .request = sha256_hex(request.message),
                        .certificate = {},
                        .refusal = {}};
   try {
-    answer.certificate = issue_carried(request, bundle, issuer_);
+    answer.certificate = co_await issue_carried(request, bundle, issuer_);
   } catch (const Error& error) {
     // What is wrong with the CA is no answer to a device: the bundle waits until that is put right.
     static constexpr std::array kOurs{
@@ -126,7 +138,7 @@ media::Answer BundleAnswers::decide(const media::CarriedRequest& request, const 
     if (std::find(kOurs.begin(), kOurs.end(), error.code()) != kOurs.end()) throw;
     answer.refusal = error;
   }
-  return answer;
+  co_return answer;
 }
 
 std::string BundleAnswers::reply_to(const ReceivedBundle& bundle, std::vector<media::Answer> answers) const {

@@ -41,7 +41,7 @@ class BundleAnswers {
  private:
   Bytes earlier_reply(const BundleRecord& record) const;
   std::vector<media::Answer> decide_all(const ReceivedBundle& bundle, const Progress& progress);
-  media::Answer decide(const media::CarriedRequest& request, const ReceivedBundle& bundle);
+  Task<media::Answer> decide(const media::CarriedRequest& request, const ReceivedBundle& bundle);
   std::string reply_to(const ReceivedBundle& bundle, std::vector<media::Answer> answers) const;
   std::size_t record(const ReceivedBundle& bundle, const std::string& reply_digest);
   bool take_receipt(const media::Receipt& receipt, const std::string& station, Time now);

@@ -14,9 +14,9 @@ namespace fleetroot::ca {
 
 struct ReceivedBundle {
   media::RequestBundle content;
-  std::string digest;         // SHA-256 of the whole document
-  StationRecord station;      // who signed it
-  cmp::Sender sender;         // the same, as who signs the requests in it
+  std::string digest;     // SHA-256 of the whole document
+  StationRecord station;  // who signed it
+  cmp::Sender sender;     // the same, as who signs the requests in it
 };
 
 // Signed by an enrolled station that is not revoked, in its own name, and for the CA with this certificate.

@@ -24,12 +24,14 @@ void refuse_unless_for(const DeviceId& device_id, const CertificateRequest& requ
 
 }  // namespace
 
-Bytes issue_carried(const media::CarriedRequest& carried, const ReceivedBundle& bundle, Issuer& issuer) {
+Task<Bytes> issue_carried(const media::CarriedRequest& carried, const ReceivedBundle& bundle,
+                          Issuer& issuer) {
   cmp::Message message = cmp::parse_message(carried.message);
   if (to_hex(message.header.sender_key_id) != bundle.station.key_id) throw not_from(bundle);
   CertificateRequest request = cmp::signed_request(message, bundle.sender);
   refuse_unless_for(carried.device_id, request);
-  return issuer.issue({.sender = bundle.sender.name, .request = request, .order = bundle.content.order});
+  Submission submission{.sender = bundle.sender.name, .request = request, .order = bundle.content.order};
+  co_return co_await issuer.issue(submission);
 }
 
 }  // namespace fleetroot::ca

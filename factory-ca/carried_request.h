@@ -8,6 +8,6 @@
 namespace fleetroot::ca {
 
 // Throws Error to refuse this request alone. Any thread.
-Bytes issue_carried(const media::CarriedRequest& request, const ReceivedBundle& bundle, Issuer& issuer);
+Task<Bytes> issue_carried(const media::CarriedRequest& request, const ReceivedBundle& bundle, Issuer& issuer);
 
 }  // namespace fleetroot::ca

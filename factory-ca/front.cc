@@ -18,6 +18,8 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kSignerPatience{60};
+// So many requests may wait for the signer at the same time.
+constexpr unsigned kAsking = 64;
 constexpr std::chrono::seconds kGrace{30};
 constexpr std::string_view kCmpPath = "/.well-known/cmp";
 constexpr const char* kPkixCmp = "application/pkixcmp";
@@ -194,7 +196,7 @@ class Front {
   Certificate fleet_root_;
   Certificate issuing_;
   SignerLink link_;
-  WorkQueue work_;
+  WorkQueue work_{kAsking};
 };
 
 void wait_for_end(int lifeline) {

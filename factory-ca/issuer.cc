@@ -28,8 +28,10 @@ Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certifi
       responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {}
 
 // 1. Receive. The responder bounds the message, finds who signed it (2), and asks for the rest (3 to 9).
-Bytes Issuer::answer(BytesView message, const std::optional<OrderId>& order) {
-  return responder_.respond(message, order ? order->text() : "");
+Task<Bytes> Issuer::answer(BytesView message, std::optional<OrderId> order) {
+  std::string label;
+  if (order) label = order->text();
+  co_return co_await responder_.answer(message, std::move(label));
 }
 
 std::string Issuer::station_of(const Certificate& certificate) {
@@ -52,33 +54,35 @@ cmp::Sender Issuer::authenticate(BytesView sender_key_id) {
   });
 }
 
-Bytes Issuer::issue(const Submission& submission) {
+Task<Bytes> Issuer::issue(const Submission& submission) {
   ProvenRequest request = prove(submission);
+  std::optional<Error> reused;
   try {
-    return run_steps(request);
+    co_return co_await run_steps(request);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::key_reused) raise_alarm(request, error);
-    throw;
+    if (error.code() != ErrorCode::key_reused) throw;
+    reused = error;
   }
+  co_await ledger_.change([&] { raise_alarm(request, *reused); });
+  throw *reused;
 }
 
 // Two durable transactions, with the signature between them.
-Bytes Issuer::run_steps(const ProvenRequest& request) {
-  GroupCommit::Announcement announcement = ledger_.announce();
+Task<Bytes> Issuer::run_steps(const ProvenRequest& request) {
   Authorisation authorisation;
   std::optional<LintedCertificate> linted;
-  ledger_.change([&] {
+  co_await ledger_.change([&] {
     authorisation = authorise(request);
     if (authorisation.certificate) return;
     linted = lint_bytes(build(request, authorisation));
     reserve(request, authorisation, *linted);
   });
-  if (authorisation.certificate) return *authorisation.certificate;
+  if (authorisation.certificate) co_return *std::move(authorisation.certificate);
   std::string serial = linted->serial().hex();
   Bytes certificate = sign_bytes(*std::move(linted));
   Time now = clock_.now();
-  ledger_.change([&] { certificate = commit(request, authorisation, serial, certificate, now); });
-  return certificate;
+  co_await ledger_.change([&] { certificate = commit(request, authorisation, serial, certificate, now); });
+  co_return certificate;
 }
 
 // 3. Parse and prove: sound, signed with its own key, for one device, on one order.
@@ -316,12 +320,14 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
 }
 
 // What a p10cr asks for; `order` as the transport names it, or empty.
-cmp::Issued Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
-                          std::string_view order) {
-  Bytes certificate = issue({.sender = sender.name,
-                             .request = request,
-                             .order = order.empty() ? std::nullopt : std::optional(OrderId::parse(order))});
-  return {.certificate = std::move(certificate), .chain = {issuing_certificate_}};
+Task<cmp::Issued> Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
+                                std::string_view order) {
+  Submission submission{.sender = sender.name, .request = request, .order = {}};
+  if (!order.empty()) submission.order = OrderId::parse(order);
+  cmp::Issued issued;
+  issued.certificate = co_await issue(submission);
+  issued.chain.push_back(issuing_certificate_);
+  co_return issued;
 }
 
 Certificate Issuer::renew(const std::string& station, const PublicKey& key) {
@@ -351,9 +357,10 @@ bool Issuer::is_station_certificate(const cmp::CertificateName& name, const std:
 }
 
 // After step 9, when the station has written the certificate into the device and proven it.
-void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) {
+Task<cmp::Confirmed> Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate,
+                                     bool accepted) {
   std::string serial = certificate.serial().hex();
-  ledger_.change([&] {
+  co_await ledger_.change([&] {
     Time now = clock_.now();
     std::optional<CertificateRecord> record = ledger_.certificates.with_serial(serial);
     if (!record) return;
@@ -361,6 +368,7 @@ void Issuer::confirm(const cmp::Sender& sender, const Certificate& certificate, 
     ledger_.log.append(fmt::format("{}.{}", name_of(record->kind), accepted ? "confirmed" : "rejected"), now,
                        {{"serial", serial}, {"sender", sender.name}});
   });
+  co_return cmp::Confirmed{};
 }
 
 // A station may end what is its own: its certificate, and those of devices that it asked for.
@@ -383,14 +391,12 @@ void Issuer::revoke(const cmp::Sender& sender, const cmp::RevocationRequest& req
 }
 
 void Issuer::raise_alarm(const ProvenRequest& request, const Error& error) {
-  ledger_.change([&] {
-    ledger_.log.append("alarm.key_reused", clock_.now(),
-                       {{"device_id", request.device.text()},
-                        {"order", request.order.text()},
-                        {"sender", request.sender},
-                        {"public_key", request.key.fingerprint()},
-                        {"message", error.message()}});
-  });
+  ledger_.log.append("alarm.key_reused", clock_.now(),
+                     {{"device_id", request.device.text()},
+                      {"order", request.order.text()},
+                      {"sender", request.sender},
+                      {"public_key", request.key.fingerprint()},
+                      {"message", error.message()}});
 }
 
 }  // namespace fleetroot::ca

@@ -22,9 +22,10 @@ struct Submission {
   std::optional<OrderId> order;
 };
 
-// One issuing key, any number of threads: what they reserve and commit at the same time becomes durable
-// together. Several processes may issue from one ledger at the same time: what is promised (one certificate a
-// device, one device a key, exact quantities) holds between them too.
+// One issuing key, any number of threads, and many requests at a time on each of them: what these reserve and
+// commit becomes durable together, where Ledger::run() runs them. Several processes may issue from one ledger
+// at the same time: what is promised (one certificate a device, one device a key, exact quantities) holds
+// between them too.
 class Issuer : private cmp::Authority {
  public:
   // All referred to, none owned; nobody else may use the ledger while several threads issue. `order`: the
@@ -38,7 +39,7 @@ class Issuer : private cmp::Authority {
 
   // The answer to one PKIMessage, ready to be sent; a refusal is an answer. `order`: the one that the
   // transport names, if it does. Error(protocol) for bytes that are no PKIMessage.
-  Bytes answer(BytesView message, const std::optional<OrderId>& order = {});
+  Task<Bytes> answer(BytesView message, std::optional<OrderId> order = {});
   // The enrolled station that this certificate belongs to. Error(not_authorised) if there is none, or if it
   // is revoked or not valid now.
   std::string station_of(const Certificate& certificate);
@@ -48,7 +49,7 @@ class Issuer : private cmp::Authority {
 
   // Steps 3 to 9. The certificate that is returned, as DER, is in the ledger, durably. Throws Error to
   // refuse; then nothing has changed, but for the alarm that a reused key leaves in the log.
-  Bytes issue(const Submission& submission);
+  Task<Bytes> issue(const Submission& submission);
 
  private:
   struct ProvenRequest {
@@ -88,18 +89,19 @@ class Issuer : private cmp::Authority {
   Bytes commit(const ProvenRequest& request, const Authorisation& authorisation,  // 9
                const std::string& serial, const Bytes& certificate, Time now);
 
-  cmp::Issued issue(const cmp::Sender& sender, const CertificateRequest& request,
-                    std::string_view order) override;
+  Task<cmp::Issued> issue(const cmp::Sender& sender, const CertificateRequest& request,
+                          std::string_view order) override;
   cmp::Issued renew(const cmp::Sender& sender, const PublicKey& key,
                     const std::optional<cmp::CertificateName>& replaces) override;
-  void confirm(const cmp::Sender& sender, const Certificate& certificate, bool accepted) override;
+  Task<cmp::Confirmed> confirm(const cmp::Sender& sender, const Certificate& certificate,
+                               bool accepted) override;
   void revoke(const cmp::Sender& sender, const cmp::RevocationRequest& request) override;
 
   Authorisation find_duplicate(const ProvenRequest& request);
   Rework rework_of(const ProvenRequest& request, const Standing& standing);
   void refuse_if_key_is_known(const ProvenRequest& request);
   void supersede(const Authorisation& authorisation, const std::string& serial, Time now);
-  Bytes run_steps(const ProvenRequest& request);
+  Task<Bytes> run_steps(const ProvenRequest& request);
   bool is_station_certificate(const cmp::CertificateName& name, const std::string& station);
   void raise_alarm(const ProvenRequest& request, const Error& error);
 

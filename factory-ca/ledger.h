@@ -30,12 +30,15 @@ class Ledger {
   // Held by whoever changes something; what was read inside still holds when it commits.
   WriteTransaction write() { return WriteTransaction(database_); }
 
-  // For many threads: runs `change` alone, in a transaction that others share, and returns when it is durable
-  // (GroupCommit).
-  void change(const std::function<void()>& change) { group_.run(change); }
-  // Held by a thread that will change something soon, so that others wait for it.
-  GroupCommit::Announcement announce() { return GroupCommit::Announcement(group_); }
-  // For many threads: runs `body` alone, without a transaction.
+  // Many at the same time (GroupCommit). For a task to await: what `change` did, alone, in a transaction that
+  // others share, is durable.
+  GroupCommit::Durable change(const std::function<void()>& change) { return group_.change(change); }
+  // Runs tasks whose changes become durable together.
+  template <typename Value>
+  void run(const std::function<std::vector<GroupCommit::Job<Value>>(bool is_idle)>& more) {
+    group_.run(more);
+  }
+  // Runs `body` alone, without a transaction.
   void alone(const std::function<void()>& body) { group_.alone(body); }
 
   // What the clock says; Error(clock) if a certificate on record is from later than that.

@@ -11,7 +11,7 @@ void respond(Issuer& issuer, int in, int out) {
     std::optional<Bytes> message = cmp::read_message(in, std::chrono::steady_clock::now() + kPatience);
     if (!message) return;
     // Whoever asked is gone: what was issued is in the ledger, and the next request gets it.
-    if (!write_fully(out, issuer.answer(*message))) return;
+    if (!write_fully(out, run_alone(issuer.answer(*message)))) return;
   }
 }
 

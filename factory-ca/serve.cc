@@ -94,13 +94,13 @@ void say_ready() {
 }
 
 // `certify` answers for the front's own request.
-Bytes answer(Issuer& issuer, const Inquiry& inquiry, const std::function<Bytes(BytesView)>& certify) {
+Task<Bytes> answer(Issuer& issuer, const Inquiry& inquiry, const std::function<Bytes(BytesView)>& certify) {
   switch (inquiry.question) {
     case Question::answer:
-      return issuer.answer(inquiry.message, inquiry.order);
+      co_return co_await issuer.answer(inquiry.message, inquiry.order);
     case Question::station: {
       std::string name = issuer.station_of(Certificate::from_der(inquiry.certificate));
-      return {name.begin(), name.end()};
+      co_return Bytes(name.begin(), name.end());
     }
     case Question::enroll:
     case Question::reenroll: {
@@ -108,12 +108,13 @@ Bytes answer(Issuer& issuer, const Inquiry& inquiry, const std::function<Bytes(B
       CertificateRequest request = CertificateRequest::from_der(inquiry.message);
       if (inquiry.question == Question::reenroll && request.common_name() == station) {
         request.refuse_unless_sound();
-        return issuer.renew(station, request.public_key()).der();
+        co_return issuer.renew(station, request.public_key()).der();
       }
-      return issuer.issue({.sender = station, .request = request, .order = inquiry.order});
+      Submission submission{.sender = station, .request = request, .order = inquiry.order};
+      co_return co_await issuer.issue(submission);
     }
     case Question::front:
-      return certify(inquiry.message);
+      co_return certify(inquiry.message);
   }
   throw Error(ErrorCode::internal, "the front asked what the signer does not know", "report this");
 }
@@ -148,10 +149,11 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
     return certificate;
   };
   say_ready();
-  answer_front(listener, STDIN_FILENO, [&](const Inquiry& inquiry) {
+  auto answer_one = [&](const Inquiry& inquiry) -> Task<Bytes> {
     refuse_unless_wanted(options, inquiry);
-    return answer(issuer, inquiry, certify);
-  });
+    co_return co_await answer(issuer, inquiry, certify);
+  };
+  answer_front(listener, STDIN_FILENO, ledger, answer_one);
 }
 
 // A child that is started again when it dies.

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
-#include <thread>
+#include <memory>
 
+#include "factory-ca/work_queue.h"
 #include "lib/base/frame.h"
 #include "lib/cmp/responder.h"
 
@@ -23,6 +23,8 @@ using std::chrono::steady_clock;
 
 constexpr int kBacklog = 256;
 constexpr int kPauseMilliseconds = 100;
+// Front and signer are one machine: what has begun to come in comes.
+constexpr std::chrono::seconds kFramePatience{5};
 constexpr std::uint8_t kResult = 0;
 constexpr std::uint8_t kRefusal = 1;
 
@@ -86,62 +88,117 @@ Inquiry decode(const Frame& frame) {
   return inquiry;
 }
 
-bool refuse(int fd, const Error& error) {
-  return write_frame(fd, kRefusal, as_bytes(cmp::encode_refusal(error)));
+void refuse(int fd, const Error& error) {
+  write_frame(fd, kRefusal, as_bytes(cmp::encode_refusal(error)));
 }
-
-void answer_connection(int fd, const Answer& answer) {
-  while (std::optional<Frame> frame = read_frame(fd, steady_clock::time_point::max())) {
-    bool is_taken = false;
-    try {
-      is_taken = write_frame(fd, kResult, answer(decode(*frame)));
-    } catch (const Error& error) {
-      is_taken = refuse(fd, error);
-    } catch (const std::exception& error) {
-      // With its words, which are for the log of the front: they go to nobody outside.
-      is_taken = refuse(fd, {ErrorCode::internal, "the CA failed in a way that it does not know",
-                             "report this", error.what()});
-    }
-    if (!is_taken) return;
-  }
-}
-
-// A thread for each connection of the front, for as long as that lasts. The destructor waits for all of them:
-// the front goes first, and with it the other ends.
-class Conversations {
- public:
-  Conversations() = default;
-  Conversations(const Conversations&) = delete;
-  Conversations& operator=(const Conversations&) = delete;
-  ~Conversations() {
-    std::unique_lock lock(mutex_);
-    ended_.wait(lock, [this] { return count_ == 0; });
-  }
-
-  void begin(FileDescriptor connection, const Answer& answer) {
-    auto body = [this, fd = std::make_shared<FileDescriptor>(std::move(connection)), &answer]() mutable {
-      answer_connection(fd->get(), answer);
-      fd.reset();
-      std::lock_guard lock(mutex_);
-      --count_;
-      ended_.notify_all();
-    };
-    std::lock_guard lock(mutex_);
-    std::thread(std::move(body)).detach();
-    ++count_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  std::size_t count_ = 0;
-};
 
 bool is_same_user(int fd) {
   ucred peer{};
   socklen_t size = sizeof peer;
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
 }
+
+void send_result(int fd, Task<Bytes>& task) {
+  try {
+    write_frame(fd, kResult, task.take());
+  } catch (const Error& error) {
+    refuse(fd, error);
+  } catch (const std::exception& error) {
+    // With its words, which are for the log of the front: they go to nobody outside.
+    refuse(fd, {ErrorCode::internal, "the CA failed in a way that it does not know", "report this",
+                error.what()});
+  }
+}
+
+// Where to send the answer. Shared, because the front may be gone meanwhile.
+using Connection = std::shared_ptr<FileDescriptor>;
+
+struct Asked {
+  Connection connection;
+  Inquiry inquiry;
+};
+
+// The connections of the front, and what comes in on them. Any thread.
+class Desk {
+ public:
+  Desk(int listener, int lifeline) : listener_(listener), lifeline_(lifeline) {}
+
+  // What is waiting to be answered, up to kTogether. Whoever is idle waits for the first, and gets nothing
+  // once the lifeline has ended and the connections too: the front goes first, and with it the other ends.
+  std::vector<std::shared_ptr<Asked>> take(bool is_idle) {
+    std::vector<std::shared_ptr<Asked>> asked;
+    std::unique_lock turn(mutex_, std::defer_lock);
+    if (is_idle) {
+      turn.lock();
+    } else if (!turn.try_lock()) {
+      return asked;  // somebody idle waits here
+    }
+    for (bool waits = true; waits && asked.empty() && (is_open_ || !connections_.empty()); waits = is_idle) {
+      std::vector<pollfd> events = look(is_idle ? -1 : 0);
+      read_ready(std::span(events).subspan(2), asked);
+      if (is_open_ && events[0].revents != 0) is_open_ = false;
+      if (is_open_ && events[1].revents != 0) accept();
+    }
+    return asked;
+  }
+
+ private:
+  static constexpr std::size_t kTogether = 16;
+
+  std::vector<pollfd> look(int milliseconds) const {
+    std::vector<pollfd> events{{is_open_ ? lifeline_ : -1, POLLIN, 0},
+                               {is_open_ ? listener_ : -1, POLLIN, 0}};
+    for (const Connection& connection : connections_) events.push_back({connection->get(), POLLIN, 0});
+    while (poll(events.data(), events.size(), milliseconds) < 0 && errno == EINTR) {
+    }
+    return events;
+  }
+
+  // Whoever is answered goes to the end of the line; whoever has ended is left out.
+  void read_ready(std::span<const pollfd> events, std::vector<std::shared_ptr<Asked>>& asked) {
+    std::vector<Connection> line;
+    std::vector<Connection> served;
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      Connection& connection = connections_[i];
+      bool is_ready = events[i].revents != 0 && asked.size() < kTogether;
+      if (!is_ready) {
+        line.push_back(std::move(connection));
+      } else if (read(connection, asked)) {
+        served.push_back(std::move(connection));
+      }
+    }
+    connections_ = std::move(line);
+    std::move(served.begin(), served.end(), std::back_inserter(connections_));
+  }
+
+  // False if it has ended.
+  static bool read(const Connection& connection, std::vector<std::shared_ptr<Asked>>& asked) {
+    std::optional<Frame> frame = read_frame(connection->get(), steady_clock::now() + kFramePatience);
+    if (!frame) return false;
+    try {
+      asked.push_back(std::make_shared<Asked>(Asked{connection, decode(*frame)}));
+    } catch (const Error& error) {
+      refuse(connection->get(), error);
+    }
+    return true;
+  }
+
+  void accept() {
+    FileDescriptor connection(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
+    if (connection) {
+      if (is_same_user(connection.get()))
+        connections_.push_back(std::make_shared<FileDescriptor>(std::move(connection)));
+      return;
+    }
+    pollfd end{lifeline_, POLLIN, 0};
+    poll(&end, 1, kPauseMilliseconds);  // no file to be had: others must go first
+  }
+
+  const int listener_, lifeline_;
+  std::mutex mutex_;
+  std::vector<Connection> connections_;
+  bool is_open_ = true;
+};
 
 }  // namespace
 
@@ -160,18 +217,19 @@ FileDescriptor listen_for_front(const std::filesystem::path& socket) {
   return fd;
 }
 
-void answer_front(int listener, int lifeline, const Answer& answer) {
-  Conversations conversations;
-  for (;;) {
-    pollfd events[2] = {{lifeline, POLLIN, 0}, {listener, POLLIN, 0}};
-    if (poll(events, 2, -1) < 0 && errno != EINTR) break;
-    if (events[0].revents != 0) break;
-    if (events[1].revents == 0) continue;
-    FileDescriptor connection(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-    if (!connection) poll(events, 1, kPauseMilliseconds);  // no file to be had: others must go first
-    if (!connection || !is_same_user(connection.get())) continue;
-    conversations.begin(std::move(connection), answer);
-  }
+void answer_front(int listener, int lifeline, Ledger& ledger, const Answer& answer) {
+  Desk desk(listener, lifeline);
+  auto take_up = [&](bool is_idle) {
+    std::vector<GroupCommit::Job<Bytes>> jobs;
+    for (std::shared_ptr<Asked>& asked : desk.take(is_idle)) {
+      Task<Bytes> task = answer(asked->inquiry);
+      auto send = [asked](Task<Bytes>& ended) { send_result(asked->connection->get(), ended); };
+      jobs.push_back({std::move(task), send});
+    }
+    return jobs;
+  };
+  WorkQueue queue(WorkQueue::to_compute());
+  for (unsigned i = 0; i < WorkQueue::to_compute(); ++i) queue.add([&] { ledger.run<Bytes>(take_up); });
 }
 
 FileDescriptor SignerLink::take() {

@@ -9,10 +9,12 @@
 #include <optional>
 #include <vector>
 
+#include "factory-ca/ledger.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
 #include "lib/base/files.h"
 #include "lib/base/names.h"
+#include "lib/base/task.h"
 
 namespace fleetroot::ca {
 
@@ -38,16 +40,17 @@ struct Inquiry {
   Bytes message{};
 };
 
-// The signer's side. Throws Error to refuse.
-using Answer = std::function<Bytes(const Inquiry&)>;
+// The signer's side. The task throws Error to refuse.
+using Answer = std::function<Task<Bytes>(const Inquiry&)>;
 
 // Binds the socket in the home, for this user alone. Replaces one that a killed process has left: the caller
 // holds the home's serve.lock.
 FileDescriptor listen_for_front(const std::filesystem::path& socket);
 
-// Answers on every connection, each in a thread of its own, until `lifeline` ends; then until the connections
-// end. `answer` is called from several threads at once.
-void answer_front(int listener, int lifeline, const Answer& answer);
+// Answers on every connection until `lifeline` ends; then until the connections end. On as many threads as
+// there are cores; each of them takes up what has come in meanwhile together, and the ledger makes it durable
+// together.
+void answer_front(int listener, int lifeline, Ledger& ledger, const Answer& answer);
 
 // The front's side. Any thread.
 class SignerLink {

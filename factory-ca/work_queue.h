@@ -2,6 +2,7 @@
 // the signer, and for the requests of a bundle.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -14,10 +15,10 @@ namespace fleetroot::ca {
 class WorkQueue {
  public:
   using Work = std::function<void()>;
-  // As many as a signer may decide about together.
-  static constexpr unsigned kThreads = 64;
+  // For work that computes, and now and then waits for the disk: one a core, and two on one core.
+  static unsigned to_compute() { return std::max(2U, std::thread::hardware_concurrency()); }
 
-  explicit WorkQueue(unsigned threads = kThreads);
+  explicit WorkQueue(unsigned threads);
   // Does what is waiting first.
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;

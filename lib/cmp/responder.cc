@@ -32,19 +32,6 @@ Error no_open_transaction() {
           "run the same command again: it resumes"};
 }
 
-// Runs `body`; what it throws comes back as the Error that the station is to hear.
-template <typename Body>
-std::optional<Error> error_of(const Body& body) {
-  try {
-    body();
-    return std::nullopt;
-  } catch (const Error& error) {
-    return error;
-  } catch (const std::exception&) {
-    return our_bug();
-  }
-}
-
 BodyType answer_to(BodyType request) {
   return request == BodyType::kur ? BodyType::kup : BodyType::cp;
 }
@@ -91,34 +78,39 @@ Responder::Responder(const Signer& signer, Authority& authority, Now now)
 Responder::~Responder() = default;
 
 // Step 1 of docs/issuance-cycle.md: one message, bounded, parsed once.
-Bytes Responder::respond(BytesView bytes, std::string_view label) {
+Task<Bytes> Responder::answer(BytesView bytes, std::string label) {
   Message message = parse_message(bytes);
-  std::optional<Bytes> answer;
-  std::optional<Error> error = error_of([&] {
-    if (message.header.version != 2) {
-      throw Error(ErrorCode::protocol, "the CMP message is of a version that this CA does not speak",
-                  "have the station speak CMP version 2");
-    }
-    switch (message.type) {
-      case BodyType::p10cr:
-      case BodyType::kur:
-        answer = begin(message, bytes, label);
-        break;
-      case BodyType::cert_conf:
-      case BodyType::error:
-        answer = finish(message);
-        break;
-      case BodyType::rr:
-        answer = revoke(message);
-        break;
-      default:
-        throw Error(ErrorCode::protocol,
-                    "the CA takes PKCS#10 requests (p10cr), renewals (kur), their confirmations, and "
-                    "revocations (rr) only",
-                    "request the certificate with a p10cr");
-    }
-  });
-  return error ? refuse(message, *error) : *std::move(answer);
+  std::optional<Error> error;
+  try {
+    co_return co_await handle(message, bytes, label);
+  } catch (const Error& refusal) {
+    error = refusal;
+  } catch (const std::exception&) {
+    error = our_bug();
+  }
+  co_return refuse(message, *error);
+}
+
+Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::string_view label) {
+  if (message.header.version != 2) {
+    throw Error(ErrorCode::protocol, "the CMP message is of a version that this CA does not speak",
+                "have the station speak CMP version 2");
+  }
+  switch (message.type) {
+    case BodyType::p10cr:
+    case BodyType::kur:
+      co_return co_await begin(message, bytes, label);
+    case BodyType::cert_conf:
+    case BodyType::error:
+      co_return co_await finish(message);
+    case BodyType::rr:
+      co_return revoke(message);
+    default:
+      throw Error(ErrorCode::protocol,
+                  "the CA takes PKCS#10 requests (p10cr), renewals (kur), their confirmations, and "
+                  "revocations (rr) only",
+                  "request the certificate with a p10cr");
+  }
 }
 
 Sender Responder::sender_of(const Message& message) {
@@ -128,7 +120,7 @@ Sender Responder::sender_of(const Message& message) {
 }
 
 // Step 2 of docs/issuance-cycle.md, up to where the authority takes over.
-Bytes Responder::begin(const Message& message, BytesView bytes, std::string_view label) {
+Task<Bytes> Responder::begin(const Message& message, BytesView bytes, std::string_view label) {
   const Header& header = message.header;
   if (header.transaction_id.empty()) {
     throw Error(ErrorCode::protocol, "the CMP message has no transaction ID", "make the request again");
@@ -137,35 +129,38 @@ Bytes Responder::begin(const Message& message, BytesView bytes, std::string_view
   Bytes digest = sha256(bytes);
   if (OpenTransaction open = find(key)) {
     // An answer that was lost is given again; it is bound to the nonce of this very request.
-    if (open->request_digest == digest) return open->answer;
+    if (open->request_digest == digest) co_return open->answer;
     throw Error(ErrorCode::protocol, "another request is open under the same CMP transaction ID",
                 "make the request again");
   }
   Sender sender = sender_of(message);
-  std::optional<KeyUpdateRequest> update;
-  if (message.type == BodyType::kur) update = signed_key_update(message, sender);
-  Issued issued = update ? authority_.renew(sender, update->public_key, update->replaces)
-                         : authority_.issue(sender, signed_request(message, sender), label);
-  CertificateResponse response{.request_id = update ? update->request_id : 0,
-                               .status = {},
-                               .certificate = issued.certificate,
-                               .publications = {}};
+  CertificateResponse response{.request_id = 0, .status = {}, .certificate = {}, .publications = {}};
+  Issued issued;
+  if (message.type == BodyType::kur) {
+    KeyUpdateRequest update = signed_key_update(message, sender);
+    issued = authority_.renew(sender, update.public_key, update.replaces);
+    response.request_id = update.request_id;
+  } else {
+    CertificateRequest request = signed_request(message, sender);
+    issued = co_await authority_.issue(sender, request, label);
+  }
+  response.certificate = issued.certificate;
   Bytes nonce = random_bytes(kRandomSize);
   Bytes answer = encode_answer(message, nonce, answer_to(message.type), encode(response), issued.chain);
-  return keep({.key = std::move(key),
-               .begun = now_(),
-               .request_digest = std::move(digest),
-               .sender = std::move(sender),
-               .certificate = std::move(issued.certificate),
-               .request_id = response.request_id,
-               .nonce = std::move(nonce),
-               .answer = std::move(answer)})
-      ->answer;
+  Transaction transaction{.key = std::move(key),
+                          .begun = now_(),
+                          .request_digest = std::move(digest),
+                          .sender = std::move(sender),
+                          .certificate = std::move(issued.certificate),
+                          .request_id = response.request_id,
+                          .nonce = std::move(nonce),
+                          .answer = std::move(answer)};
+  co_return keep(std::move(transaction))->answer;
 }
 
 // The station says what became of the certificate: certConf, or an error message. Only the station's own
 // message closes the transaction, and only once.
-Bytes Responder::finish(const Message& message) {
+Task<Bytes> Responder::finish(const Message& message) {
   OpenTransaction open = find({message.header.sender_key_id, message.header.transaction_id});
   if (!open) throw no_open_transaction();
   refuse_unless_signed(message, open->sender);
@@ -183,9 +178,10 @@ Bytes Responder::finish(const Message& message) {
                 "run the same command again: it resumes");
   }
   // An error, or a certConf without any CertStatus, rejects (RFC 4210 section 5.3.18).
-  authority_.confirm(open->sender, Certificate::fields_from_der(open->certificate),
-                     confirmation && confirmation->status.is_acceptance());
-  return encode_answer(message, random_bytes(kRandomSize), BodyType::pki_conf, encode_confirmed());
+  Certificate certificate = Certificate::fields_from_der(open->certificate);
+  co_await authority_.confirm(open->sender, certificate,
+                              confirmation && confirmation->status.is_acceptance());
+  co_return encode_answer(message, random_bytes(kRandomSize), BodyType::pki_conf, encode_confirmed());
 }
 
 Bytes Responder::revoke(const Message& message) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "lib/base/bytes.h"
+#include "lib/base/task.h"
 #include "lib/cmp/bodies.h"
 #include "lib/cmp/refusal.h"
 #include "lib/cmp/wire.h"
@@ -34,6 +35,9 @@ struct Issued {
   std::vector<Certificate> chain;  // issuing CA first, without the certificate itself
 };
 
+// The authority has taken notice.
+struct Confirmed {};
+
 // The policy behind the protocol; the factory CA implements it.
 class Authority {
  public:
@@ -44,13 +48,14 @@ class Authority {
   // Steps 3 to 9 of a request (docs/issuance-cycle.md). Throws Error to refuse; what it says travels to the
   // station. The same request may come again under the same or another transaction ID, after an answer was
   // lost: it must give the same certificate again, not another one. `label` is what respond() was given.
-  virtual Issued issue(const Sender& sender, const CertificateRequest& request, std::string_view label) = 0;
+  virtual Task<Issued> issue(const Sender& sender, const CertificateRequest& request,
+                             std::string_view label) = 0;
   // The sender's own next certificate, for `key`. Throws Error to refuse. As issue(): the same again, where
   // the answer was lost. `replaces`: the certificate that the sender takes for its present one, if it says.
   virtual Issued renew(const Sender& sender, const PublicKey& key,
                        const std::optional<CertificateName>& replaces) = 0;
   // The station reports that the certificate sits in the hardware, or that it could not use it.
-  virtual void confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
+  virtual Task<Confirmed> confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
   // The station asks for a certificate's end. Throws Error to refuse; said twice, it changes nothing more.
   virtual void revoke(const Sender& sender, const RevocationRequest& request) = 0;
 };
@@ -83,7 +88,11 @@ class Responder {
   // Throws Error(protocol) for bytes that are no PKIMessage at all, and Error(token_untrusted) if the CA's
   // own key does not sign, because then there is no answer that anybody could believe. `label`: the operation
   // label in the path that the message came by (RFC 9811 section 3.3), for the authority.
-  Bytes respond(BytesView message, std::string_view label = {});
+  Task<Bytes> answer(BytesView message, std::string label = {});
+  // The same, alone.
+  Bytes respond(BytesView message, std::string label = {}) {
+    return run_alone(answer(message, std::move(label)));
+  }
 
  private:
   struct Transaction;
@@ -92,8 +101,9 @@ class Responder {
   using TransactionKey = std::pair<Bytes, Bytes>;
   using OpenTransaction = std::shared_ptr<const Transaction>;
 
-  Bytes begin(const Message& message, BytesView bytes, std::string_view label);
-  Bytes finish(const Message& message);
+  Task<Bytes> handle(const Message& message, BytesView bytes, std::string_view label);
+  Task<Bytes> begin(const Message& message, BytesView bytes, std::string_view label);
+  Task<Bytes> finish(const Message& message);
   Bytes revoke(const Message& message);
   Sender sender_of(const Message& message);
   Bytes refuse(const Message& message, const Error& error) const;

@@ -16,7 +16,7 @@ namespace fleetroot::media {
 // Exactly one of certificate and refusal is there.
 struct Answer {
   DeviceId device_id;
-  std::string request;  // SHA-256 of the PKIMessage
+  std::string request;               // SHA-256 of the PKIMessage
   std::optional<Bytes> certificate;  // DER
   std::optional<Error> refusal;
 };

@@ -1,73 +1,109 @@
-// One database session for many threads. What several of them want to change at the same time is committed
-// together: one durable write for all. Each learns of its own change alone.
+// One database session for many tasks: what several of them want to change is committed together, one durable
+// write for all. Each learns of its own change alone.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
-#include <exception>
 #include <functional>
-#include <future>
-#include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "lib/base/task.h"
 #include "lib/store/database.h"
 
 namespace fleetroot {
 
 // Any thread. Refers to the database, which nobody else may use meanwhile.
 class GroupCommit {
+  struct Change {
+    const std::function<void()>& run;
+    std::coroutine_handle<> task;
+    std::exception_ptr error{};
+  };
+  using Group = std::vector<Change*>;
+  // Whose tasks stand still until all of them do.
+  struct Runner : TaskRunner {
+    Group waiting{};
+  };
+
  public:
-  // Says that its owner will have something to change soon, for as long as it lives: while there are several,
-  // a group waits a moment for others to join. Who is alone never waits.
-  class Announcement {
+  // What change() is awaited by.
+  class Durable {
    public:
-    explicit Announcement(GroupCommit& group) : group_(group) { ++group_.announced_; }
-    ~Announcement() { --group_.announced_; }
-    Announcement(const Announcement&) = delete;
-    Announcement& operator=(const Announcement&) = delete;
+    Durable(GroupCommit& group, const std::function<void()>& run) : group_(group), change_{run, nullptr} {}
+    bool await_ready() const noexcept { return false; }
+    template <typename Promise>
+    bool await_suspend(std::coroutine_handle<Promise> task) {
+      auto* runner = static_cast<Runner*>(task.promise().runner);
+      if (runner == nullptr) {
+        group_.commit({&change_});
+        return false;
+      }
+      change_.task = task;
+      runner->waiting.push_back(&change_);
+      return true;
+    }
+    void await_resume() const {
+      if (change_.error) std::rethrow_exception(change_.error);
+    }
 
    private:
     GroupCommit& group_;
+    Change change_;
   };
 
   explicit GroupCommit(Database& database) : database_(database) {}
 
-  // Runs `change` alone in a write transaction, on some thread, and returns when what it did is durable. What
-  // it throws undoes it, and nothing else, and is thrown here. It may be run once more, when what it did the
-  // first time has been undone. Error as the database says if the group could not be committed; then nothing
-  // of it is there.
-  void run(const std::function<void()>& change);
+  // For a task: co_await it, and what `change` did is durable. It was run alone in a write transaction, on
+  // some thread. What it throws undoes it, and nothing else, and is thrown here. It may be run once more,
+  // when what it did the first time has been undone. Error as the database says if it could not be committed;
+  // then nothing of it is there.
+  Durable change(const std::function<void()>& change) { return {*this, change}; }
+
+  template <typename Value>
+  struct Job {
+    Task<Value> task;
+    std::function<void(Task<Value>&)> when_ended;
+  };
+
+  // Runs tasks to their ends, here: each until it wants to change something; when none can go on, what they
+  // want is committed together. Before each time `more` may add some, so that those which begin share their
+  // durable write with those that are further on; it is told when nobody is left, and ends it then by adding
+  // none.
+  template <typename Value>
+  void run(const std::function<std::vector<Job<Value>>(bool is_idle)>& more) {
+    Runner runner;
+    std::vector<Job<Value>> running;
+    for (;;) {
+      std::vector<Job<Value>> added = more(running.empty());
+      if (added.empty() && running.empty()) return;
+      for (Job<Value>& job : added) {
+        job.task.start(&runner);
+        running.push_back(std::move(job));
+      }
+      if (!runner.waiting.empty()) go_on(std::exchange(runner.waiting, {}));
+      std::erase_if(running, [](Job<Value>& job) {
+        if (!job.task.has_ended()) return false;
+        job.when_ended(job.task);
+        return true;
+      });
+    }
+  }
 
   // Runs `body` here, alone with the database and outside of a transaction: to look, or for a transaction of
   // its own.
   void alone(const std::function<void()>& body);
 
  private:
-  // What a thread that waited is woken for: its change is done, or it commits for all that wait.
-  enum class Turn { done, lead };
-  struct Change {
-    explicit Change(const std::function<void()>& change) : run(change) {}
-    const std::function<void()>& run;
-    std::exception_ptr error{};
-    std::promise<Turn> turn{};
-  };
-  // Shared, because whoever is woken may be gone before the one who wakes him.
-  using Group = std::vector<std::shared_ptr<Change>>;
-
-  void lead(const std::shared_ptr<Change>& own);
-  bool is_gathered() const;
+  void go_on(const Group& group) {
+    commit(group);
+    for (Change* change : group) change->task.resume();
+  }
   void commit(const Group& group);
   bool commit_together(const Group& group);
   void commit_alone(Change& change);
 
   Database& database_;
-  std::atomic<std::size_t> announced_ = 0;
-  std::mutex turn_;   // whoever uses the database
-  std::mutex mutex_;  // guards what follows, and who leads
-  std::condition_variable gathered_;
-  Group waiting_;
-  bool has_leader_ = false;
+  std::mutex turn_;  // whoever uses the database
 };
 
 }  // namespace fleetroot

@@ -97,13 +97,14 @@ class FakeAuthority : public Authority {
     throw Error(ErrorCode::not_authorised, "no station is enrolled with this key", "enroll the station");
   }
 
-  Issued issue(const Sender& sender, const CertificateRequest& request, std::string_view label) override {
+  Task<Issued> issue(const Sender& sender, const CertificateRequest& request,
+                     std::string_view label) override {
     issuing(sender, request);
     labels.emplace_back(label);
     PublicKey requested = request.public_key();
     EVP_PKEY* key = certified_key != nullptr ? certified_key : requested.evp();
     issued.push_back(make_certificate(request.common_name(), key, &ca_, ca_.key.get()));
-    return {issued.back().der(), {ca_.certificate}};
+    co_return Issued{issued.back().der(), {ca_.certificate}};
   }
 
   Issued renew(const Sender& sender, const PublicKey& key,
@@ -113,9 +114,10 @@ class FakeAuthority : public Authority {
     return {issued.back().der(), {ca_.certificate}};
   }
 
-  void confirm(const Sender& sender, const Certificate& certificate, bool accepted) override {
+  Task<Confirmed> confirm(const Sender& sender, const Certificate& certificate, bool accepted) override {
     confirming();
     outcomes.push_back({sender.name, certificate, accepted});
+    co_return Confirmed{};
   }
 
   void revoke(const Sender& sender, const RevocationRequest& request) override {

@@ -6,13 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <functional>
-#include <latch>
-#include <thread>
 
 #include "lib/base/files.h"
-#include "lib/store/group_commit.h"
+#include "lib/store/database.h"
 #include "tests/expect_error.h"
 #include "tests/judge.h"
 #include "tests/scratch_directory.h"
@@ -254,127 +251,6 @@ TEST_F(Store, KeptStatementsTakeNewValuesAndLetGoOfWhatTheyRead) {
   }
   EXPECT_EQ(code_of([&] { database.change("no SQL at all"); }), ErrorCode::internal);
   EXPECT_EQ(code_of([&] { database.change("no SQL at all"); }), ErrorCode::internal) << "it is not kept";
-}
-
-TEST_F(Store, ChangesOfManyThreadsAreAllThereWhenTheyReturn) {
-  constexpr int kThreads = 16;
-  constexpr int kChanges = 25;
-  Database database(path_, kFirst);
-  GroupCommit group(database);
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < kChanges; ++i) group.run([&] { add(database, 1); });
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  Database other(path_, kFirst);
-  EXPECT_EQ(value_in(other), kThreads * kChanges);
-}
-
-TEST_F(Store, WhatOneChangeThrowsUndoesItAlone) {
-  Database database(path_, kFirst);
-  GroupCommit group(database);
-  std::atomic<int> refused = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([&, t] {
-      try {
-        group.run([&] {
-          add(database, t);
-          if (t % 2 == 1) throw Error(ErrorCode::order_full, "full", "wait");
-        });
-      } catch (const Error& error) {
-        EXPECT_EQ(error.code(), ErrorCode::order_full);
-        ++refused;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(refused, 4);
-  EXPECT_EQ(value_in(database), 0 + 2 + 4 + 6);
-}
-
-TEST_F(Store, NobodyOfAGroupIsToldThatItIsDurableWhenItIsNot) {
-  Database database(path_, kFirst);
-  GroupCommit group(database);
-  // As a full disk does: the transaction is gone in the middle of the group.
-  EXPECT_EQ(code_of([&] {
-              group.run([&] {
-                add(database, 1);
-                database.sql() << "ROLLBACK";
-                throw Error(ErrorCode::io, "the disk is full", "make room");
-              });
-            }),
-            ErrorCode::io);
-  EXPECT_EQ(value_in(database), 0);
-  group.run([&] { add(database, 5); });
-  EXPECT_EQ(value_in(database), 5) << "the next group starts anew";
-}
-
-// As above, but before anything was changed, and with somebody else in the same group: what he changes must
-// not be there on its own.
-TEST_F(Store, WhoIsInAGroupWhoseTransactionIsGoneHearsOfIt) {
-  Database database(path_, kFirst);
-  GroupCommit group(database);
-  int there = 0;
-  for (int round = 0; round < 20; ++round) {
-    const GroupCommit::Announcement first(group);  // so that the group waits for two
-    const GroupCommit::Announcement second(group);
-    std::latch announced(2);
-    std::thread victim([&] {
-      GroupCommit::Announcement announcement(group);
-      announced.arrive_and_wait();
-      try {
-        group.run([&] { add(database, 1); });
-        ++there;
-      } catch (const Error& error) {
-        EXPECT_EQ(error.code(), ErrorCode::io);
-      }
-    });
-    GroupCommit::Announcement announcement(group);
-    announced.arrive_and_wait();
-    EXPECT_EQ(code_of([&] {
-                group.run([&] {
-                  database.sql() << "ROLLBACK";
-                  throw Error(ErrorCode::io, "the disk is full", "make room");
-                });
-              }),
-              ErrorCode::io);
-    victim.join();
-    ASSERT_EQ(value_in(database), there) << "round " << round;
-  }
-}
-
-TEST_F(Store, AGroupIsRunAgainWithoutTheOneThatWasRefusedLate) {
-  constexpr int kThreads = 8;
-  Database database(path_, kFirst);
-  GroupCommit group(database);
-  std::latch announced(kThreads);
-  std::atomic<int> refused = 0;
-  std::atomic<int> runs = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      GroupCommit::Announcement announcement(group);
-      announced.arrive_and_wait();
-      try {
-        group.run([&] {
-          ++runs;
-          if (t == 1) throw Error(ErrorCode::order_full, "full", "before it changed anything");
-          add(database, 1);
-          if (t == 0) throw Error(ErrorCode::order_full, "full", "after it did");
-        });
-      } catch (const Error& error) {
-        EXPECT_EQ(error.code(), ErrorCode::order_full);
-        ++refused;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(refused, 2);
-  EXPECT_GT(runs, kThreads);
-  EXPECT_EQ(value_in(database), kThreads - 2);
 }
 
 }  // namespace

@@ -22,8 +22,10 @@ struct Process {
 
   Certificate issue(const CertificateRequest& request, const std::string& order = "PO-1",
                     const std::string& sender = "operator") {
-    return Certificate::from_der(
-        issuer.issue({.sender = sender, .request = request, .order = OrderId::parse(order)}));
+    return issue({.sender = sender, .request = request, .order = OrderId::parse(order)});
+  }
+  Certificate issue(const Submission& submission) {
+    return Certificate::from_der(run_alone(issuer.issue(submission)));
   }
 
   Ledger ledger;

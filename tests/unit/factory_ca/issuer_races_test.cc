@@ -191,8 +191,8 @@ TEST_F(IssuerRaces, AReservationUnderARenewedIssuingCertificateIsGivenUp) {
   renamed.facts.key_identifier = issuing.signer.facts.key_identifier;
   Ledger ledger_of_other(directory.path() / "ledger.db");
   Issuer other(ledger_of_other, renamed, issuing.certificate, directory.path() / "profiles", clock);
-  Certificate certificate = Certificate::from_der(
-      other.issue({.sender = "operator", .request = request_, .order = OrderId::parse("PO-1")}));
+  Submission submission{.sender = "operator", .request = request_, .order = OrderId::parse("PO-1")};
+  Certificate certificate = Certificate::from_der(run_alone(other.issue(submission)));
   EXPECT_NE(certificate.serial().hex(), serial);
   EXPECT_EQ(certificate.issuer(), "CN=Factory CA\\, renewed");
   EXPECT_EQ(used(), 1);
