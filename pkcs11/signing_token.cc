@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <condition_variable>
 #include <mutex>
+#include <vector>
 
 #include "pkcs11/key_pair.h"
 #include "pkcs11/objects.h"
@@ -42,7 +44,7 @@ std::optional<SoftHsmOpening> open_embedded(const TokenSettings& settings) {
 
 }  // namespace
 
-// Destroyed from the bottom up: the session before the module.
+// Destroyed from the bottom up: the sessions before the module.
 struct SigningToken::State {
   explicit State(const TokenSettings& token_settings)
       : settings(token_settings),
@@ -52,19 +54,35 @@ struct SigningToken::State {
                       .uri_source = uri.pin_source,
                       .base = settings.home,
                       .prompt = fmt::format("PIN for {}", uri.describe())})),
-        module(*uri.module_path, settings.init_args),
-        session(module, module.find_token(uri)) {
-    session.log_in(pin);
+        module(*uri.module_path, settings.init_args) {
+    sessions.push_back(std::make_unique<Session>(module, module.find_token(uri)));
+    sessions.front()->log_in(pin);
+    idle.push_back(sessions.front().get());
     opening.reset();
   }
 
-  KeyPair find(const KeyId& id) {
+  // A session that nobody else uses: an idle one, or one more, which the login of the first holds for too
+  // (PKCS#11 2.40 section 5.6); or, from a token that gives no more, the next that is given back.
+  Session* take() {
+    std::unique_lock lock(mutex);
+    if (idle.empty() && gives_more) open_another();
+    given_back.wait(lock, [this] { return !idle.empty(); });
+    Session* session = idle.back();
+    idle.pop_back();
+    return session;
+  }
+  void give_back(Session* session) {
     std::lock_guard lock(mutex);
-    std::optional<KeyPair> pair = find_key_pair(session, id);
-    if (pair) return *std::move(pair);
-    throw Error(ErrorCode::configuration,
-                fmt::format("the token {} holds no key with the ID {}", session.token().describe(), id.hex()),
-                "check the token URI and the key ID in the configuration");
+    idle.push_back(session);
+    given_back.notify_one();
+  }
+  void open_another() {
+    try {
+      sessions.push_back(std::make_unique<Session>(module, sessions.front()->token()));
+      idle.push_back(sessions.back().get());
+    } catch (const Error&) {
+      gives_more = false;
+    }
   }
 
   TokenSettings settings;
@@ -72,16 +90,32 @@ struct SigningToken::State {
   Uri uri;
   Pin pin;
   Module module;
-  Session session;
-  std::mutex mutex;
+  std::mutex mutex;  // guards what follows
+  std::condition_variable given_back;
+  bool gives_more = true;
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::vector<Session*> idle;
+};
+
+// One of the sessions, for as long as it lives.
+class SigningToken::Turn {
+ public:
+  explicit Turn(State& state) : state_(state), session_(state.take()) {}
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() { state_.give_back(session_); }
+  const Session& session() const { return *session_; }
+
+ private:
+  State& state_;
+  Session* session_;
 };
 
 class SigningToken::TurnTakingSigner : public Signer {
  public:
   TurnTakingSigner(State& state, KeyPair pair) : state_(state), pair_(std::move(pair)) {}
   Bytes sign(const SignatureInput& input) override {
-    std::lock_guard lock(state_.mutex);
-    return pkcs11::sign(state_.session, pair_, input);
+    return pkcs11::sign(Turn(state_).session(), pair_, input);
   }
 
  private:
@@ -95,20 +129,28 @@ SigningToken& SigningToken::operator=(SigningToken&&) noexcept = default;
 SigningToken::~SigningToken() = default;
 
 PublicKey SigningToken::generate(KeyAlgorithm algorithm, const KeyName& name) {
-  std::lock_guard lock(state_->mutex);
-  refuse_unless_supported(state_->session, algorithm);
-  refuse_occupied(state_->session, name);
-  KeyPair pair = generate_key_pair(state_->session, algorithm, name);
-  refuse_unless_sound(state_->session, pair);
-  prove_pair(state_->session, pair);
+  Turn turn(*state_);
+  const Session& session = turn.session();
+  refuse_unless_supported(session, algorithm);
+  refuse_occupied(session, name);
+  KeyPair pair = generate_key_pair(session, algorithm, name);
+  refuse_unless_sound(session, pair);
+  prove_pair(session, pair);
   if (state_->settings.softhsm_directory) sync_softhsm_directory(*state_->settings.softhsm_directory);
   return pair.public_key;
 }
 
 TokenKey SigningToken::key(const KeyId& id) const {
-  KeyPair pair = state_->find(id);
-  PublicKey public_key = pair.public_key;
-  return {std::move(public_key), std::make_shared<TurnTakingSigner>(*state_, std::move(pair))};
+  Turn turn(*state_);
+  const Session& session = turn.session();
+  std::optional<KeyPair> pair = find_key_pair(session, id);
+  if (!pair) {
+    throw Error(ErrorCode::configuration,
+                fmt::format("the token {} holds no key with the ID {}", session.token().describe(), id.hex()),
+                "check the token URI and the key ID in the configuration");
+  }
+  PublicKey public_key = pair->public_key;
+  return {std::move(public_key), std::make_shared<TurnTakingSigner>(*state_, *std::move(pair))};
 }
 
 }  // namespace fleetroot::pkcs11

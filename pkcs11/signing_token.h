@@ -19,8 +19,9 @@ struct TokenKey {
   EvpPkeyPtr evp() const { return make_signing_evp(public_key, signer); }
 };
 
-// Owns the module and a logged-in session. While it lives no other owner of the same module may live in this
-// process. Any thread: signatures take turns, because a session does one thing at a time.
+// Owns the module and its sessions with the token, logged in: one, and more as threads sign at the same time,
+// because a session does one thing at a time. While it lives no other owner of the same module may live in
+// this process. Any thread; from a token that gives no more sessions, they take turns.
 class SigningToken {
  public:
   // Error(token_absent, pin_*, configuration, module_unusable).
@@ -36,6 +37,7 @@ class SigningToken {
 
  private:
   struct State;
+  class Turn;
   class TurnTakingSigner;
   std::unique_ptr<State> state_;
 };
