@@ -133,12 +133,13 @@ class Desk {
     } else if (!turn.try_lock()) {
       return asked;  // somebody idle waits here
     }
-    for (bool waits = true; waits && asked.empty() && (is_open_ || !connections_.empty()); waits = is_idle) {
+    do {
+      if (!is_open_ && connections_.empty()) break;
       std::vector<pollfd> events = look(is_idle ? -1 : 0);
       read_ready(std::span(events).subspan(2), asked);
       if (is_open_ && events[0].revents != 0) is_open_ = false;
       if (is_open_ && events[1].revents != 0) accept();
-    }
+    } while (is_idle && asked.empty());
     return asked;
   }
 
