@@ -132,7 +132,7 @@ TEST_F(SignerLinkTest, WhatWasAcceptedIsFinishedBeforeItEnds) {
   may_end.count_down();
   asking.join();
   EXPECT_EQ(answer, bytes_of("late"));
-  EXPECT_FALSE(has_ended_) << "the front still has a connection";
+  EXPECT_EQ(ask(*link, "one more"), bytes_of("one more")) << "the front still has a connection";
   link.reset();
   end();
   EXPECT_TRUE(has_ended_);
