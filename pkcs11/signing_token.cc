@@ -38,6 +38,12 @@ void refuse_occupied(const Session& session, const KeyName& name) {
 // SoftHSM reads its configuration's place from the environment when it is initialised, so this comes first.
 std::optional<SoftHsmOpening> open_embedded(const TokenSettings& settings) {
   if (!settings.softhsm_directory) return std::nullopt;
+  if (!std::filesystem::is_directory(*settings.softhsm_directory)) {
+    throw Error(
+        ErrorCode::token_absent,
+        fmt::format("the embedded token is gone: there is no {}", settings.softhsm_directory->string()),
+        "restore the directory from the back-up, then run the same command again");
+  }
   select_softhsm_directory(*settings.softhsm_directory);
   return SoftHsmOpening(*settings.softhsm_directory);
 }
