@@ -64,7 +64,7 @@ Task<Bytes> Issuer::issue(const Submission& submission) {
     reused = error;
   }
   co_await ledger_.change([&] { raise_alarm(request, *reused); });
-  throw *reused;
+  throw Error(*reused);
 }
 
 // Two durable transactions, with the signature between them.

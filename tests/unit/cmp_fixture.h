@@ -101,7 +101,7 @@ class FakeAuthority : public Authority {
                      std::string_view label) override {
     issuing(sender, request);
     labels.emplace_back(label);
-    PublicKey requested = request.public_key();
+    const PublicKey& requested = request.public_key();
     EVP_PKEY* key = certified_key != nullptr ? certified_key : requested.evp();
     issued.push_back(make_certificate(request.common_name(), key, &ca_, ca_.key.get()));
     co_return Issued{issued.back().der(), {ca_.certificate}};

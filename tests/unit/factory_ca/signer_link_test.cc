@@ -36,7 +36,7 @@ class SignerLinkTest : public testing::Test {
       has_ended_ = true;
     });
   }
-  ~SignerLinkTest() override { end(); }
+  void TearDown() override { end(); }
 
   Task<Bytes> answer(const Inquiry& inquiry) {
     answering(inquiry);
