@@ -47,7 +47,7 @@ class Authority {
   virtual Sender authenticate(BytesView sender_key_id) = 0;
   // Steps 3 to 9 of a request (docs/issuance-cycle.md). Throws Error to refuse; what it says travels to the
   // station. The same request may come again under the same or another transaction ID, after an answer was
-  // lost: it must give the same certificate again, not another one. `label` is what respond() was given.
+  // lost: it must give the same certificate again, not another one. `label` is what answer() was given.
   virtual Task<Issued> issue(const Sender& sender, const CertificateRequest& request,
                              std::string_view label) = 0;
   // The sender's own next certificate, for `key`. Throws Error to refuse. As issue(): the same again, where

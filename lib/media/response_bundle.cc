@@ -45,8 +45,7 @@ Answer parse_answer(const Json& json) {
   if (const Json* refusal = members.optional("error")) {
     answer.refusal = parse_refusal(*refusal);
   } else {
-    answer.certificate = members.base64("certificate");
-    (void)certificate_in(*answer.certificate, "certificate");
+    answer.certificate = certificate_in(members.base64("certificate"), "certificate").der();
   }
   members.refuse_others();
   return answer;
