@@ -120,16 +120,20 @@ void Upstream::run(http::Client& client) {
     Errand errand = std::move(errands_.front());
     errands_.pop_front();
     lock.unlock();
+    http::Response response;
     try {
-      http::Response response = client.exchange(errand.request, std::chrono::steady_clock::now() + kPatience);
+      response = client.exchange(errand.request, std::chrono::steady_clock::now() + kPatience);
       response.headers = going_on(response.headers);
-      errand.reply(std::move(response));
     } catch (const std::exception& error) {
-      errand.reply(refusal_answer(502, Refusal::upstream_unreachable, error.what()));
+      response = refusal_answer(502, Refusal::upstream_unreachable, error.what());
     }
     lock.lock();
+    // Before the answer: a device that has it may ask again at once.
     auto open = open_.find(errand.device);
     if (--open->second == 0) open_.erase(open);
+    lock.unlock();
+    errand.reply(std::move(response));
+    lock.lock();
   }
 }
 
