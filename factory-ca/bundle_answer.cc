@@ -7,7 +7,6 @@
 #include <mutex>
 
 #include "factory-ca/carried_request.h"
-#include "factory-ca/work_queue.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::ca {
@@ -110,11 +109,7 @@ std::vector<media::Answer> BundleAnswers::decide_all(const ReceivedBundle& bundl
   };
   std::optional<WorkOrder> order = ledger_.orders.find(bundle.content.order);
   bool is_enough = order && order->quantity - order->used >= std::ssize(requests);
-  {
-    unsigned threads = is_enough ? WorkQueue::to_compute() : 1;
-    WorkQueue queue(threads);
-    for (unsigned i = 0; i < threads; ++i) queue.add([&] { ledger_.run<media::Answer>(begin_some); });
-  }
+  ledger_.run_on<media::Answer>(is_enough ? GroupCommit::threads_to_compute() : 1, begin_some);
   if (failure) std::rethrow_exception(failure);
   std::vector<media::Answer> answers;
   for (std::optional<media::Answer>& answer : decided) answers.push_back(*std::move(answer));

@@ -23,9 +23,9 @@ struct Submission {
 };
 
 // One issuing key, any number of threads, and many requests at a time on each of them: what these reserve and
-// commit becomes durable together, where Ledger::run() runs them. Several processes may issue from one ledger
-// at the same time: what is promised (one certificate a device, one device a key, exact quantities) holds
-// between them too.
+// commit becomes durable together, where Ledger::run_on() runs them. Several processes may issue from one
+// ledger at the same time: what is promised (one certificate a device, one device a key, exact quantities)
+// holds between them too.
 class Issuer : private cmp::Authority {
  public:
   // All referred to, none owned; nobody else may use the ledger while several threads issue. `order`: the

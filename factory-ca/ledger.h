@@ -35,8 +35,9 @@ class Ledger {
   GroupCommit::Durable change(const std::function<void()>& change) { return group_.change(change); }
   // Runs tasks whose changes become durable together.
   template <typename Value>
-  void run(const std::function<std::vector<GroupCommit::Job<Value>>(bool is_idle)>& more) {
-    group_.run(more);
+  void run_on(unsigned threads,
+              const std::function<std::vector<GroupCommit::Job<Value>>(bool is_idle)>& more) {
+    group_.run_on(threads, more);
   }
   // Runs `body` alone, without a transaction.
   void alone(const std::function<void()>& body) { group_.alone(body); }

@@ -12,7 +12,6 @@
 #include <cstring>
 #include <memory>
 
-#include "factory-ca/work_queue.h"
 #include "lib/base/frame.h"
 #include "lib/cmp/responder.h"
 
@@ -229,8 +228,7 @@ void answer_front(int listener, int lifeline, Ledger& ledger, const Answer& answ
     }
     return jobs;
   };
-  WorkQueue queue(WorkQueue::to_compute());
-  for (unsigned i = 0; i < WorkQueue::to_compute(); ++i) queue.add([&] { ledger.run<Bytes>(take_up); });
+  ledger.run_on<Bytes>(GroupCommit::threads_to_compute(), take_up);
 }
 
 FileDescriptor SignerLink::take() {

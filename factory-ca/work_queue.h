@@ -1,8 +1,7 @@
 // Threads that do what is waiting, in its order: for the front, whose connections' threads must not wait for
-// the signer, and for the requests of a bundle.
+// the signer.
 #pragma once
 
-#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -15,9 +14,6 @@ namespace fleetroot::ca {
 class WorkQueue {
  public:
   using Work = std::function<void()>;
-  // For work that computes, and now and then waits for the disk: one a core, and two on one core.
-  static unsigned to_compute() { return std::max(2U, std::thread::hardware_concurrency()); }
-
   explicit WorkQueue(unsigned threads);
   // Does what is waiting first.
   ~WorkQueue();

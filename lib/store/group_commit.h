@@ -2,8 +2,10 @@
 // write for all. Each learns of its own change alone.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -88,6 +90,16 @@ class GroupCommit {
       });
     }
   }
+
+  // The same on several threads, each with tasks of its own; returns when all have ended. `more` is called on
+  // all of them.
+  template <typename Value>
+  void run_on(unsigned threads, const std::function<std::vector<Job<Value>>(bool is_idle)>& more) {
+    std::vector<std::jthread> pool;
+    for (unsigned i = 0; i < threads; ++i) pool.emplace_back([&] { run(more); });
+  }
+  // For tasks that compute, and now and then wait for the disk: one a core, and two on one core.
+  static unsigned threads_to_compute() { return std::max(2U, std::thread::hardware_concurrency()); }
 
   // Runs `body` here, alone with the database and outside of a transaction: to look, or for a transaction of
   // its own.
