@@ -78,6 +78,8 @@ void refuses_every_change(const std::string& text) {
   const Json flat = whole.flatten();
   for (const auto& [pointer, value] : flat.items()) {
     for (const Json& other : {Json(nullptr), Json(-1), Json("?"), Json::array({1}), Json{{"a", 1}}}) {
+      // A refusal's words may be any, and its code one of a newer CA.
+      if (pointer.find("/error/") != std::string::npos && other == "?") continue;
       Json changed = whole;
       changed[Json::json_pointer(pointer)] = other;
       EXPECT_EQ(code_of([&] { (void)Bundle::parse(changed.dump()); }), ErrorCode::bundle_damaged)
@@ -97,6 +99,10 @@ void refuses_every_change(const std::string& text) {
 
 TEST(RequestBundle, RefusesEveryOtherShape) {
   refuses_every_change<RequestBundle>(some_requests().to_json());
+}
+
+TEST(ResponseBundle, RefusesEveryOtherShape) {
+  refuses_every_change<ResponseBundle>(some_answers().to_json());
 }
 
 TEST(ResponseBundle, RefusesAnAnswerThatIsBothOrNeither) {
