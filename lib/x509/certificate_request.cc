@@ -50,8 +50,9 @@ bool contains(const std::array<int, N>& list, int nid) {
   return std::find(list.begin(), list.end(), nid) != list.end();
 }
 
-Asn1ObjectPtr statement_oid() {
-  return Asn1ObjectPtr(OBJ_txt2obj(kProvisioningStatementOid, 1));
+const ASN1_OBJECT* statement_oid() {
+  static const Asn1ObjectPtr oid(OBJ_txt2obj(kProvisioningStatementOid, 1));
+  return oid.get();
 }
 
 // RFC 4055 section 3.1: PSS names its digest in its parameters, and means SHA-1 where it names none.
@@ -204,8 +205,7 @@ CertificateRequest CertificateRequest::create(std::string_view common_name, cons
                                           static_cast<int>(common_name.size()), -1, 0) == 1 &&
                set_public_key(X509_REQ_get_X509_PUBKEY(request.get()), public_key);
   if (built && !statement_json.empty()) {
-    Asn1ObjectPtr oid = statement_oid();
-    built = X509_REQ_add1_attr_by_OBJ(request.get(), oid.get(), V_ASN1_UTF8STRING,
+    built = X509_REQ_add1_attr_by_OBJ(request.get(), statement_oid(), V_ASN1_UTF8STRING,
                                       as_bytes(statement_json).data(),
                                       static_cast<int>(statement_json.size())) == 1;
   }
@@ -253,13 +253,12 @@ std::string CertificateRequest::common_name() const {
 }
 
 std::optional<std::string> CertificateRequest::statement_json() const {
-  Asn1ObjectPtr oid = statement_oid();
-  int position = X509_REQ_get_attr_by_OBJ(x509_req(), oid.get(), -1);
+  int position = X509_REQ_get_attr_by_OBJ(x509_req(), statement_oid(), -1);
   if (position < 0) return std::nullopt;
   X509_ATTRIBUTE* attribute = X509_REQ_get_attr(x509_req(), position);
   const ASN1_TYPE* value = X509_ATTRIBUTE_get0_type(attribute, 0);
   bool single =
-      X509_ATTRIBUTE_count(attribute) == 1 && X509_REQ_get_attr_by_OBJ(x509_req(), oid.get(), position) < 0;
+      X509_ATTRIBUTE_count(attribute) == 1 && X509_REQ_get_attr_by_OBJ(x509_req(), statement_oid(), position) < 0;
   if (!single || ASN1_TYPE_get(value) != V_ASN1_UTF8STRING) {
     refuse("carries a provisioning statement that is not one UTF8String",
            "make the request with a Fleetroot station");
