@@ -65,7 +65,8 @@ bool renew_if_due(const Home& home, const Settings& settings, Companions& compan
   const std::optional<Certificate>& certificate = companions.station_certificate();
   if (!certificate || !companions.have_ca() || !is_due(*certificate, clock.now())) return false;
   std::optional<FileDescriptor> turn = try_lock_file(home.file("locks") / "renewal");
-  if (!turn || !(home.station_certificate() == *certificate)) return true;
+  if (!turn) return false;  // the present certificate is good while it is renewed
+  if (!(home.station_certificate() == *certificate)) return true;
   try {
     Renewal renewal = renew_by(companions, home, settings, clock);
     fmt::print(stderr, "fleetroot-station: the station's certificate is renewed, and valid until {}\n",

@@ -75,6 +75,12 @@ on_token() {
   SOFTHSM2_CONF=$PWD/$1/softhsm2.conf "${@:2}"
 }
 
+# days_later COUNT COMMAND…: faketime(1) looks at the clock twice to find out how far ahead to be, and is a second off
+# now and then; nothing is ever issued back in time.
+days_later() {
+  FAKETIME=+$1d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 "${@:2}"
+}
+
 # stranger NAME OPTION…: pkcs11-tool, logged in, the PIN not in argv
 stranger() {
   USER_PIN=$(<"$1/pin") on_token "$1" pkcs11-tool --module "$softhsm" --token-label "$1" --login --pin env:USER_PIN \

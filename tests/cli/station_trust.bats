@@ -39,7 +39,7 @@ serial_of() {
   run -0 fleetroot-station renew --home st
   [[ $output == *"nothing to renew"* && $(serial_of st/station.pem) == "$first" ]]
 
-  run -0 faketime '+2 years' fleetroot-station renew --home st
+  run -0 days_later 730 fleetroot-station renew --home st
   [[ $output == renewed* ]]
   second=$(serial_of st/station.pem)
   [[ $second != "$first" ]]
@@ -48,9 +48,9 @@ serial_of() {
 
   # the station that lost the answer asks again, with the old certificate
   cp st-01.pem st/station.pem
-  faketime '+2 years' fleetroot-station renew --home st
+  days_later 730 fleetroot-station renew --home st
   [[ $(serial_of st/station.pem) == "$second" ]]
-  on_token dev-1 faketime '+2 years' fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+  on_token dev-1 days_later 730 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
     --token "$(token_uri dev-1)"
 }
 
@@ -59,17 +59,17 @@ serial_of() {
     --token "$(token_uri dev-1)"
   fleetroot-station media export --home st --queue queue --out stick
   first=$(serial_of st/station.pem)
-  refused 75 'bundle 1 of this station is not answered yet' faketime '+2 years' fleetroot-station renew --home st
+  refused 75 'bundle 1 of this station is not answered yet' days_later 730 fleetroot-station renew --home st
   [[ $(serial_of st/station.pem) == "$first" ]]
   fleetroot-ca media process --home ca stick
   fleetroot-station media import --home st --queue queue stick
-  faketime '+2 years' fleetroot-station renew --home st
+  days_later 730 fleetroot-station renew --home st
   [[ $(serial_of st/station.pem) != "$first" ]]
 }
 
 @test "a revoked station is not renewed, and stands on the list" {
   fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise
-  refused 77 'revoked' faketime '+2 years' fleetroot-station renew --home st
+  refused 77 'revoked' days_later 730 fleetroot-station renew --home st
   fleetroot-ca crl publish --home ca
   run ! openssl verify -crl_check -CRLfile ca/crl.pem -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem st-01.pem
   [[ $output == *"certificate revoked"* ]]
@@ -79,15 +79,34 @@ serial_of() {
 @test "a station is renewed by the way, when two thirds of its life are over" {
   first=$(serial_of st/station.pem)
   make_token dev-2
-  on_token dev-1 faketime '+650 days' fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+  on_token dev-1 days_later 650 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
     --token "$(token_uri dev-1)"
   [[ $(serial_of st/station.pem) == "$first" ]]
   # one that cannot be renewed works on while it may
-  run -0 --separate-stderr on_token dev-1 faketime '+900 days' fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+  run -0 --separate-stderr on_token dev-1 days_later 900 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
     --token "$(token_uri dev-1)" --ca exec:/bin/false
   [[ $stderr == *"is not renewed yet: the CA (/bin/false) ended"* && $(serial_of st/station.pem) == "$first" ]]
-  run -0 --separate-stderr on_token dev-2 faketime '+900 days' fleetroot-station provision --home st --order PO-1 --device-id DEV-2 \
+  run -0 --separate-stderr on_token dev-2 days_later 900 fleetroot-station provision --home st --order PO-1 --device-id DEV-2 \
     --token "$(token_uri dev-2)"
   [[ $stderr == *"certificate is renewed"* && $(serial_of st/station.pem) != "$first" ]]
   [[ $(fleetroot-ca cert list --home ca --json | jq -rs 'length') == 2 ]]
+}
+
+@test "of several processes one renews the station, and the others work on" {
+  first=$(serial_of st/station.pem)
+  make_token dev-2
+  # a CA that notes each time that it is asked for
+  printf '#!/bin/sh\necho >>asked\nexec fleetroot-ca respond --home ca\n' >noting-ca
+  chmod +x noting-ca
+  provision_late() {
+    on_token "$1" days_later 900 fleetroot-station provision --home st --order PO-1 --device-id "$2" \
+      --token "$(token_uri "$1")" --ca exec:./noting-ca
+  }
+  exec {turn}>st/locks/renewal
+  flock "$turn" # another process is at it
+  run -0 --separate-stderr provision_late dev-1 DEV-1
+  [[ $stderr != *renewed* && $(serial_of st/station.pem) == "$first" && $(wc -l <asked) == 1 ]]
+  exec {turn}>&-
+  run -0 --separate-stderr provision_late dev-2 DEV-2
+  [[ $stderr == *"certificate is renewed"* && $(serial_of st/station.pem) != "$first" && $(wc -l <asked) == 3 ]]
 }

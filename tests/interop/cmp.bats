@@ -77,13 +77,13 @@ enroll() {
 
 @test "kur renews the station, in its own name and for its own key" {
   renew() {
-    faketime '+2 years' openssl cmp -cmd kur -server "http://127.0.0.1:$port" -path .well-known/cmp -no_proxy 127.0.0.1 \
+    days_later 730 openssl cmp -cmd kur -server "http://127.0.0.1:$port" -path .well-known/cmp -no_proxy 127.0.0.1 \
       -oldcert station.pem -cert station.pem -key station.key -certout next.pem -recipient "/CN=Test Factory Issuing CA" \
       -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem "$@"
   }
   kill "$(<bridge.pid)"
   wait "$(<bridge.pid)" || [[ $? == 143 ]]
-  FAKETIME='+2y' LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 start_bridge
+  days_later 730 start_bridge
   run ! renew -newkey device.key
   [[ $output == *'no certificate for this key'* ]]
   run ! renew -newkey station.key -subject /CN=st-02
