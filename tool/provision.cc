@@ -115,7 +115,10 @@ auto Provisioning::step(int number, std::string_view name, const Step& body) {
 
 Outcome Provisioning::run() {
   step(1, "identify", [&] { identify(); });
-  step(2, "open token", [&] { open_token(); });
+  {
+    std::optional<FileDescriptor> turn = turn_with_other_bays();
+    step(2, "open token", [&] { open_token(); });
+  }
   Finding finding = step(3, "inspect", [&] { return inspect(); });
   if (finding == Finding::provisioned) return Outcome::already_provisioned;
   try {
@@ -141,11 +144,15 @@ void Provisioning::identify() {
   reporter_.set_device_id(device_id_->text());
 }
 
+// SoftHSM's processes log in one after the other. Whoever has the turn is watched while he has it, so waiting
+// for it says nothing about the own token.
+std::optional<FileDescriptor> Provisioning::turn_with_other_bays() const {
+  if (!pkcs11::is_softhsm(job_.token.module_path.value_or(""))) return std::nullopt;
+  return lock_file(home_.file("locks") / "softhsm");
+}
+
 // 2. The token by its URI, alone, logged in. A PIN that was wrong before is not tried until the token locks.
 void Provisioning::open_token() {
-  std::optional<FileDescriptor> turn;  // with the other bays
-  if (pkcs11::is_softhsm(job_.token.module_path.value_or("")))
-    turn = lock_file(home_.file("locks") / "softhsm");
   token_ = std::make_unique<DeviceToken>(job_.token, job_.module_args);
   token_->lock(home_.file("locks"));
   std::string identity = token_identity(token_->info());

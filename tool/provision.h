@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/clock.h"
+#include "lib/base/files.h"
 #include "lib/base/names.h"
 #include "lib/cmp/client.h"
 #include "pkcs11/key_policy.h"
@@ -75,6 +76,7 @@ class Provisioning {
 
   template <typename Step>
   auto step(int number, std::string_view name, const Step& body);
+  std::optional<FileDescriptor> turn_with_other_bays() const;
   bool is_provisioned_by_somebody(const std::vector<pkcs11::TokenObject>& objects) const;
   void refuse_older_identity(const std::optional<DeviceRecord>& known) const;
   void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects, std::string_view why) const;

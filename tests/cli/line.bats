@@ -295,6 +295,19 @@ token = \"$any_token\""; do
   done
 }
 
+@test "waiting for another bay's turn with SoftHSM is no silence of the own token" {
+  make_line D-1
+  sed -i 's/^timeout_seconds = .*/timeout_seconds = 1/' st/station.toml
+  mkfifo gate
+  exec {turn}>st/locks/softhsm
+  flock "$turn"
+  "${one_bay[@]}" --json <<<D-1 >events.jsonl {turn}>&- 3>&- &
+  run -124 timeout 1.5 cat gate {turn}>&- # longer than a token may take
+  exec {turn}>&-
+  wait $!
+  [[ $(result_of D-1) == pass ]]
+}
+
 @test "what a CA says, and a module's chatter, go to stderr with bay and device, and disturb nothing" {
   make_line D-1
   cat >talking-ca <<'END'
