@@ -29,8 +29,27 @@ std::optional<fs::path> media_queue_of(const std::string& url) {
   return fs::path(url.substr(kMedia.size()));
 }
 
+std::optional<Bytes> MediaQueue::ask(const DeviceId& device_id, const OrderId& order,
+                                     const std::string& public_key, const std::function<Bytes()>& message,
+                                     Time now) {
+  std::optional<QueuedRequest> known = find(device_id, order, public_key);
+  if (!known) put(device_id, order, public_key, message(), now);
+  if (known && known->refusal) {
+    journal_.forget(device_id);
+    throw Error(*known->refusal);
+  }
+  if (!known || !known->is_answered()) return std::nullopt;
+  return std::move(known->certificate);
+}
+
+void MediaQueue::leave_receipt(const DeviceId& device_id, const OrderId& order, const SerialNumber& serial,
+                               bool accepted) {
+  journal_.add_receipt(
+      {.order = order, .receipt = {.device_id = device_id, .serial = serial, .accepted = accepted}});
+}
+
 std::optional<QueuedRequest> MediaQueue::find(const DeviceId& device_id, const OrderId& order,
-                                              const std::string& public_key) {
+                                              const std::string& public_key) const {
   std::optional<QueuedRequest> request = journal_.request(device_id);
   if (!request || request->order != order || request->public_key != public_key) return std::nullopt;
   // The journal says so before the file is there.

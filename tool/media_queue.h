@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -21,12 +22,15 @@ class MediaQueue {
   MediaQueue(std::filesystem::path directory, MediaJournal& journal)
       : directory_(std::move(directory)), journal_(journal) {}
 
-  // The device's request on this order for this key, if it lies here, is on its way, or has been answered.
-  std::optional<QueuedRequest> find(const DeviceId& device_id, const OrderId& order,
-                                    const std::string& public_key);
-  // Durable when it returns, in place of any earlier request of the device.
-  void put(const DeviceId& device_id, const OrderId& order, const std::string& public_key, BytesView message,
-           Time now);
+  // Asks the CA for the device's certificate on this order and this key, and returns the answer, in DER, once
+  // it has come back. Nothing while it has not: then the request lies here, durably, made by `message` unless
+  // it was before; the answer is for that very message. Throws what the CA refused it with, once; the next
+  // call asks again.
+  std::optional<Bytes> ask(const DeviceId& device_id, const OrderId& order, const std::string& public_key,
+                           const std::function<Bytes()>& message, Time now);
+  // What became of the answer: the last word, which the CA hears by the next bundle.
+  void leave_receipt(const DeviceId& device_id, const OrderId& order, const SerialNumber& serial,
+                     bool accepted);
 
   // The message of a request, if it lies here, unchanged.
   std::optional<Bytes> message(const QueuedRequest& request) const;
@@ -34,6 +38,10 @@ class MediaQueue {
   void remove(const DeviceId& device_id, const OrderId& order) const;
 
  private:
+  std::optional<QueuedRequest> find(const DeviceId& device_id, const OrderId& order,
+                                    const std::string& public_key) const;
+  void put(const DeviceId& device_id, const OrderId& order, const std::string& public_key, BytesView message,
+           Time now);
   std::filesystem::path file(const DeviceId& device_id, const OrderId& order) const;
 
   std::filesystem::path directory_;

@@ -39,6 +39,12 @@ bool is_final_refusal(ErrorCode code) {
   return std::find(kRefusals.begin(), kRefusals.end(), code) != kRefusals.end();
 }
 
+bool says_that_key_has_no_certificate(ErrorCode code) {
+  static constexpr std::array kCodes{ErrorCode::not_on_order, ErrorCode::order_unknown, ErrorCode::order_full,
+                                     ErrorCode::order_closed, ErrorCode::device_has_certificate};
+  return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
+}
+
 Error hung_token(int seconds) {
   return {ErrorCode::token_unplugged, fmt::format("the token has not answered for {} seconds", seconds),
           "unplug it and plug it in again, then run the same command: it resumes"};
@@ -366,63 +372,46 @@ void Provisioning::submit(const CertificateRequest& certificate_request) {
   });
 }
 
-// 7, where somebody carries requests and answers. What was carried before is not made anew: the answer is for
-// that very message.
+// 7, where somebody carries requests and answers; 8 and 9 once the answer is here, and the confirmation as a
+// receipt, before the journal says that the device is done, so that none is ever forgotten.
 bool Provisioning::exchange(const CertificateRequest& certificate_request) {
   reporter_.step_begins(7, "submit");
-  const std::string& key = identity_pair().public_key.fingerprint();
-  std::optional<QueuedRequest> known = media_->find(*device_id_, job_.order, key);
-  if (known && known->refusal) take_refusal(*known);
-  if (known && known->is_answered()) {
-    reporter_.step_ends();
-    take_answer(*known);
-    return true;
-  }
-  if (!known) {
-    Bytes message =
-        cmp::request_message(companions_.caller().station, trust_.issuing.front(), certificate_request);
-    media_->put(*device_id_, job_.order, key, message, clock_.now());
-  }
+  std::optional<cmp::Enrolled> answer = carried_answer(certificate_request);
   reporter_.step_ends();
-  companions_.finish();
-  return false;
-}
-
-// 8 and 9, and the confirmation as a receipt: before the journal says that the device is done, so that none
-// is ever forgotten.
-void Provisioning::take_answer(const QueuedRequest& answer) {
+  if (!answer) {
+    companions_.finish();
+    return false;
+  }
   has_answer_ = true;
-  cmp::Enrolled enrolled{.certificate = Certificate::from_der(answer.certificate), .chain = {}};
   auto leave_receipt = [&](bool accepted) {
-    journal_.media.add_receipt(
-        {.order = answer.order,
-         .receipt = {
-             .device_id = *device_id_, .serial = enrolled.certificate.serial(), .accepted = accepted}});
+    media_->leave_receipt(*device_id_, job_.order, answer->certificate.serial(), accepted);
   };
   try {
-    step(8, "check", [&] { check(enrolled); });
+    step(8, "check", [&] { check(*answer); });
   } catch (const Error&) {
     leave_receipt(false);
     throw;
   }
-  step(9, "write back", [&] { write_back(enrolled); });
+  step(9, "write back", [&] { write_back(*answer); });
   reporter_.step_begins(10, "confirm and record");
   leave_receipt(true);
+  return true;
 }
 
-// Said once; the next run asks the CA again. Where the CA says that this key has no certificate, the device
-// leaves as it came, as it would have if the refusal had come at once.
-void Provisioning::take_refusal(const QueuedRequest& answer) {
-  static constexpr std::array kKeyHasNoCertificate{ErrorCode::not_on_order, ErrorCode::order_unknown,
-                                                   ErrorCode::order_full, ErrorCode::order_closed,
-                                                   ErrorCode::device_has_certificate};
-  Error refusal = *answer.refusal;
-  journal_.media.forget(*device_id_);
-  if (std::find(kKeyHasNoCertificate.begin(), kKeyHasNoCertificate.end(), refusal.code()) !=
-      kKeyHasNoCertificate.end()) {
-    resumes_ = false;
+std::optional<cmp::Enrolled> Provisioning::carried_answer(const CertificateRequest& certificate_request) {
+  auto message = [&] {
+    return cmp::request_message(companions_.caller().station, trust_.issuing.front(), certificate_request);
+  };
+  try {
+    std::optional<Bytes> certificate =
+        media_->ask(*device_id_, job_.order, identity_pair().public_key.fingerprint(), message, clock_.now());
+    if (!certificate) return std::nullopt;
+    return cmp::Enrolled{.certificate = Certificate::from_der(*certificate), .chain = {}};
+  } catch (const Error& error) {
+    // The device leaves as it came, as it would have if the refusal had come at once.
+    if (says_that_key_has_no_certificate(error.code())) resumes_ = false;
+    throw;
   }
-  throw Error(refusal);
 }
 
 // 8. Before it touches the token.

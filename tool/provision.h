@@ -69,7 +69,7 @@ class Provisioning {
   void generate();                               // 5
   CertificateRequest request();                  // 6
   void submit(const CertificateRequest&);        // 7, with 8 and 9 before it confirms
-  bool exchange(const CertificateRequest&);      // 7 by removable media; false while there is no answer
+  bool exchange(const CertificateRequest&);      // 7 to 9 by media; false while there is no answer
   void check(const cmp::Enrolled& answer);       // 8
   void write_back(const cmp::Enrolled& answer);  // 9
   void record();                                 // 10
@@ -83,8 +83,7 @@ class Provisioning {
   void confirm_provisioned() const;
   void sweep() const;
   void undo() noexcept;
-  void take_answer(const QueuedRequest& answer);
-  [[noreturn]] void take_refusal(const QueuedRequest& answer);
+  std::optional<cmp::Enrolled> carried_answer(const CertificateRequest&);
   const pkcs11::KeyPair& identity_pair() const { return pairs_.front(); }
 
   const Home& home_;
