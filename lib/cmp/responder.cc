@@ -59,7 +59,6 @@ struct Responder::Transaction {
   TransactionKey key;
   std::chrono::steady_clock::time_point begun;
   Bytes request_digest;
-  Sender sender;
   Bytes certificate;
   int request_id;
   Bytes nonce;
@@ -127,13 +126,13 @@ Task<Bytes> Responder::begin(const Message& message, BytesView bytes, std::strin
   }
   TransactionKey key(header.sender_key_id, header.transaction_id);
   Bytes digest = sha256(bytes);
+  Sender sender = sender_of(message);  // who was revoked is not given what he had asked for before
   if (OpenTransaction open = find(key)) {
     // An answer that was lost is given again; it is bound to the nonce of this very request.
     if (open->request_digest == digest) co_return open->answer;
     throw Error(ErrorCode::protocol, "another request is open under the same CMP transaction ID",
                 "make the request again");
   }
-  Sender sender = sender_of(message);
   CertificateResponse response{.request_id = 0, .status = {}, .certificate = {}, .publications = {}};
   Issued issued;
   if (message.type == BodyType::kur) {
@@ -150,7 +149,6 @@ Task<Bytes> Responder::begin(const Message& message, BytesView bytes, std::strin
   Transaction transaction{.key = std::move(key),
                           .begun = now_(),
                           .request_digest = std::move(digest),
-                          .sender = std::move(sender),
                           .certificate = std::move(issued.certificate),
                           .request_id = response.request_id,
                           .nonce = std::move(nonce),
@@ -163,7 +161,8 @@ Task<Bytes> Responder::begin(const Message& message, BytesView bytes, std::strin
 Task<Bytes> Responder::finish(const Message& message) {
   OpenTransaction open = find({message.header.sender_key_id, message.header.transaction_id});
   if (!open) throw no_open_transaction();
-  refuse_unless_signed(message, open->sender);
+  Sender sender = sender_of(message);
+  refuse_unless_signed(message, sender);
   if (message.header.recipient_nonce != open->nonce) {
     throw Error(ErrorCode::protocol, "the CMP message does not answer what the CA sent",
                 "run the same command again: it resumes");
@@ -179,8 +178,7 @@ Task<Bytes> Responder::finish(const Message& message) {
   }
   // An error, or a certConf without any CertStatus, rejects (RFC 4210 section 5.3.18).
   Certificate certificate = Certificate::fields_from_der(open->certificate);
-  co_await authority_.confirm(open->sender, certificate,
-                              confirmation && confirmation->status.is_acceptance());
+  co_await authority_.confirm(sender, certificate, confirmation && confirmation->status.is_acceptance());
   co_return encode_answer(message, random_bytes(kRandomSize), BodyType::pki_conf, encode_confirmed());
 }
 

@@ -176,6 +176,25 @@ TEST_F(CmpResponderTest, GivesALostAnswerAgainWithoutIssuingTwice) {
   EXPECT_EQ(authority.issued.size(), 1U);
 }
 
+// Revoked between its request and what follows: nothing of an open transaction is its own any more.
+TEST_F(CmpResponderTest, ARevokedStationIsNotHeardInATransactionThatItHadOpen) {
+  Bytes message = first_message([&](OSSL_CMP_CTX* context) { sign_as_station(context); });
+  responder.respond(message);
+  authority.enrolled.clear();
+  Bytes again = responder.respond(message);
+  EXPECT_TRUE(says(again, "[not_authorised]"));
+  EXPECT_FALSE(says(again, as_text(authority.issued[0].der())));
+
+  authority.enroll(station);
+  Client client = make_client(station, [&](BytesView bytes) {
+    if (body_of(Bytes(bytes.begin(), bytes.end())) == kCertConf) authority.enrolled.clear();
+    return responder.respond(bytes);
+  });
+  EXPECT_EQ(refusal_of([&] { client.enroll(request, [](const Enrolled&) {}); }).code(),
+            ErrorCode::ca_unreachable);
+  EXPECT_TRUE(authority.outcomes.empty());
+}
+
 TEST_F(CmpResponderTest, RefusesASecondRequestUnderAnOpenTransactionId) {
   auto with_id = [&](const Party& as, std::uint8_t octet) {
     return first_message([&](OSSL_CMP_CTX* context) {
