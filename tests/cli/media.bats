@@ -357,6 +357,69 @@ refused_whole() {
   [[ $(queue D-1 D-1 --json | tail -n 1 | jq -r .result) == pass ]]
 }
 
+# import_refused CODE PATTERN: what is on the stick, by that name; the station is as it was
+import_refused() {
+  refused "$1" "$2" import_from stick
+  [[ $(station_state) == "$before" ]]
+}
+station_state() {
+  sqlite3 st/journal.db .dump
+  find st/media queue -type f -exec sha256sum {} + | sort
+}
+
+@test "what is no answer is refused at the station, each by its name" {
+  one_device
+  process stick
+  answer=stick/st-01.000001.response
+  mv $answer good
+  before=$(station_state)
+
+  size=$(stat -c %s good)
+  head -c $((size / 2)) good >$answer
+  import_refused 65 'end of it is missing'
+  : >$answer
+  import_refused 65 'empty'
+  { cat good; printf x; } >$answer
+  import_refused 65 'not cover'
+  for ((bit = 0; bit < 8 * size; bit += 809)); do # one of every 809 bits
+    python3 -c 'import sys
+answer = bytearray(open("good", "rb").read())
+answer[int(sys.argv[1]) // 8] ^= 1 << int(sys.argv[1]) % 8
+open(sys.argv[2], "wb").write(answer)' "$bit" "$answer"
+    run import_from stick
+    [[ ($status == 65 || $status == 77) && $(station_state) == "$before" ]]
+  done
+  truncate -s 2G $answer
+  import_refused 74 'larger than'
+  rm $answer && ln -s ../good $answer
+  import_refused 74 'symbolic link'
+  rm $answer && mkdir $answer
+  import_refused 74 'regular file'
+  rmdir $answer && mkfifo $answer
+  import_refused 74 'regular file'
+  rm $answer
+
+  mv good $answer
+  import_from stick
+}
+
+@test "an answer to another bundle of the same number: somebody else signs as this station" {
+  make_factory D-1 D-2
+  make_token D-1 D-2
+  queue D-1 D-1
+  cp -r st st-copy
+  cp -r queue queue-copy
+  on_token D-2 fleetroot-station provision --home st-copy --order PO-1 --device-id D-2 --token "$(token_uri D-2)" \
+    --ca media:queue-copy
+  fleetroot-station media export --home st-copy --queue queue-copy --out stick
+  process stick
+  mv stick stick-copy
+  export_to stick
+  before=$(station_state)
+  cp stick-copy/st-01.000001.response stick
+  import_refused 65 'answers another bundle than the one that this station sent as its number 1'
+}
+
 @test "inspect shows, and changes nothing" {
   one_device
   remember
