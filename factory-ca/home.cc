@@ -86,7 +86,15 @@ fs::path Home::ledger() const {
     throw Error(ErrorCode::configuration, fmt::format("there is no factory CA in {}", path_.string()),
                 "name the directory that fleetroot-ca init made");
   }
-  return file("ledger.db");
+  // init made it, and SQLite would make another: one that knows no serial number, order or revocation.
+  fs::path ledger = file("ledger.db");
+  std::error_code absent;
+  std::uintmax_t size = fs::file_size(ledger, absent);
+  if (absent || size == 0) {
+    throw Error(ErrorCode::io, fmt::format("the ledger {} is {}", ledger.string(), absent ? "gone" : "empty"),
+                "stop, and restore the back-up: the CA never begins anew");
+  }
+  return ledger;
 }
 
 Certificate Home::fleet_root() const {

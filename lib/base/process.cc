@@ -43,9 +43,18 @@ bool close_all_but(std::vector<int> kept) {
   return close_range(next, ~0U, 0) == 0;
 }
 
+// A file that can be neither read nor written, in place of those that whoever started us has closed.
+void occupy_standard_files() {
+  int fd = 0;
+  while ((fd = open("/", O_PATH)) >= 0 && fd <= STDERR_FILENO) {
+  }
+  if (fd >= 0) close(fd);
+}
+
 }  // namespace
 
 void harden_process() {
+  occupy_standard_files();
   prctl(PR_SET_DUMPABLE, 0);
   rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);

@@ -17,7 +17,8 @@
 namespace fleetroot {
 
 // No core dumps, no ptrace by other processes of the same user; SIGPIPE (a dying p11-kit remote raises it)
-// and SIGXFSZ (a file at its size limit) ignored, so that they come back as errors.
+// and SIGXFSZ (a file at its size limit) ignored, so that they come back as errors. Standard files that are
+// closed stay so: no other file gets their numbers.
 void harden_process();
 
 // For a program that works for many at a time: freed memory stays with it. glibc would give it back to the

@@ -156,3 +156,44 @@ load factory
   run --separate-stderr -74 bash -c 'fleetroot-ca order list --home ca >/dev/full'
   [[ $stderr == *": error: "*output*": hint: "* ]]
 }
+
+@test "a ledger that is gone, or emptied, is never taken for a new one" {
+  make_factory DEV-1
+  fleetroot-ca crl publish --home ca
+  sha256sum ca/crl.* >lists
+  cp -r ca whole
+  without_ledger() { # by each command, with nothing made in its place
+    local command
+    for command in "cert list" "config check" "ledger verify" "order list" "crl publish" "station list" \
+      "serve --listen 127.0.0.1:0"; do
+      # shellcheck disable=SC2086 # several words
+      refused 74 'ledger.*(gone|empty)' fleetroot-ca $command --home ca
+    done
+    sha256sum --check --quiet lists
+  }
+  rm ca/ledger.db*
+  without_ledger
+  [[ -z $(find ca -name 'ledger.db*') ]]
+  : >ca/ledger.db
+  without_ledger
+  [[ ! -s ca/ledger.db ]]
+  rm -r ca && mv whole ca
+  fleetroot-ca ledger verify --home ca
+}
+
+@test "standard files that are closed are nobody else's" {
+  make_factory DEV-1
+  make_token DEV-1
+  run --separate-stderr -74 on_token DEV-1 bash -c 'fleetroot-station line --home st --order PO-1 --bay "$1" <&-' - \
+    "1=$(token_uri DEV-1)"
+  [[ $stderr == *"cannot read the scans"* ]]
+  run --separate-stderr -74 bash -c 'fleetroot-ca order list --home ca >&-'
+  [[ $stderr == *"cannot write the output"* ]]
+  provision DEV-1 DEV-1 --ca media:queue
+  run --separate-stderr -74 bash -c 'fleetroot-ca respond --home ca <queue/PO-1/DEV-1.p10cr >/dev/full'
+  [[ $stderr == *"cannot write the answer"* ]]
+  run --separate-stderr -74 bash -c 'fleetroot-ca respond --home ca <queue/PO-1/DEV-1.p10cr >&-'
+  # stderr closed: no file of ours takes its place, and gets the words
+  run -78 bash -c 'fleetroot-ca config check --home st 2>&-'
+  provision DEV-1 DEV-1
+}
