@@ -101,9 +101,9 @@ std::optional<http::Response> reason_against(const http::Peer& peer) {
 
 class Front {
  public:
-  Front(const Home& home, const FrontSettings& settings)
+  Front(const Home& home, const FrontSettings& settings, TokenFailure when_token_fails)
       : settings_(settings),
-        identity_(home),
+        identity_(home, std::move(when_token_fails)),
         fleet_root_(home.fleet_root()),
         issuing_(home.issuing_certificate()),
         link_(home.file("signer.sock")) {}
@@ -208,8 +208,8 @@ void wait_for_end(int lifeline) {
 }  // namespace
 
 void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
-               int lifeline, const std::function<void()>& ready) {
-  Front front(home, settings);
+               int lifeline, const TokenFailure& when_token_fails, const std::function<void()>& ready) {
+  Front front(home, settings, when_token_fails);
   http::Server server({.listeners = std::move(listeners), .tls = front.tls(), .limits = settings.limits},
                       [&front](http::Request request, http::Reply reply) {
                         front.take(std::move(request), std::move(reply));

@@ -18,9 +18,12 @@ struct FrontSettings {
   http::Limits limits{};
 };
 
+// As pkcs11::TokenSettings has it, for the token with the front's own key.
+using TokenFailure = std::function<void(const Error&)>;
+
 // Serves on the listeners until `lifeline` ends; then finishes what was accepted. Calls `ready` when it
 // serves.
 void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
-               int lifeline, const std::function<void()>& ready);
+               int lifeline, const TokenFailure& when_token_fails, const std::function<void()>& ready);
 
 }  // namespace fleetroot::ca

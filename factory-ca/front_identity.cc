@@ -79,9 +79,13 @@ pkcs11::TokenSettings token_settings(const Place& place) {
           .init_args = {}};
 }
 
-pkcs11::SigningToken open_token(const Home& home, const Certificate& certificate) {
-  std::optional<int> place = place_of(home, certificate);
-  if (place) return pkcs11::SigningToken(token_settings(Place(home, *place)));
+pkcs11::SigningToken open_token(const Home& home, const Certificate& certificate,
+                                std::function<void(const Error&)> when_signing_fails) {
+  if (std::optional<int> place = place_of(home, certificate)) {
+    pkcs11::TokenSettings settings = token_settings(Place(home, *place));
+    settings.when_signing_fails = std::move(when_signing_fails);
+    return pkcs11::SigningToken(settings);
+  }
   throw Error(ErrorCode::configuration, "the key of the server's own certificate is not in its home",
               "remove the directory front and start the server again: it makes both anew");
 }
@@ -134,9 +138,9 @@ Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger
                  server_plan(subject, names, request.public_key(), now, not_after), now);
 }
 
-FrontIdentity::FrontIdentity(const Home& home)
+FrontIdentity::FrontIdentity(const Home& home, std::function<void(const Error&)> when_signing_fails)
     : chain_{Certificate::from_pem(read_file(certificate_file(home)))},
-      token_(open_token(home, chain_.front())),
+      token_(open_token(home, chain_.front(), std::move(when_signing_fails))),
       key_(token_.key(kFrontKey.id).evp()) {
   Certificate issuing = home.issuing_certificate();
   // The root is known to everybody who believes it.

@@ -32,7 +32,8 @@ Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger
 // In the front's process.
 class FrontIdentity {
  public:
-  explicit FrontIdentity(const Home& home);
+  // `when_signing_fails`: as in pkcs11::TokenSettings.
+  FrontIdentity(const Home& home, std::function<void(const Error&)> when_signing_fails);
   // Its own certificate first.
   const std::vector<Certificate>& chain() const { return chain_; }
   EVP_PKEY* key() const { return key_.get(); }

@@ -6,7 +6,14 @@ namespace fleetroot::ca {
 
 Bytes sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key) {
   LintedCertificate redeemed = std::move(linted);
-  Bytes signature = sign_message(key, redeemed.signature_algorithm(), redeemed.tbs());
+  Bytes signature;
+  try {
+    signature = sign_message(key, redeemed.signature_algorithm(), redeemed.tbs());
+  } catch (const Error& error) {
+    // Nothing against the request, which must not be taken for refused.
+    throw Error(ErrorCode::busy, "the CA's token does not sign",
+                "check the CA's token, then run the same command again: it resumes", error.what());
+  }
   if (redeemed.signature_algorithm() != public_key.algorithm() ||
       !public_key.verifies(redeemed.tbs(), signature)) {
     throw Error(ErrorCode::token_untrusted, "the signature of the CA's token does not verify",

@@ -8,12 +8,12 @@
 namespace fleetroot::ca {
 
 // The certificate of exactly the linted bytes, in DER, signed with `key`, whose public half is `public_key`;
-// the signature is verified in software before anybody sees it. Error(token_untrusted) if the token does not
-// sign, or signs with another key.
+// the signature is verified in software before anybody sees it. Error(busy) if the token does not sign,
+// Error(token_untrusted) if it signs with another key.
 Bytes sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key);
 
 // Signs a TBSCertList. What comes back was read strictly and verified with `issuer`. Error(token_untrusted)
-// as above, Error(certificate_rejected) for an issuer that may not sign lists.
+// if the token does not sign, Error(certificate_rejected) for an issuer that may not sign lists.
 CertificateRevocationList sign_list(const Bytes& tbs, EVP_PKEY* key, const Certificate& issuer);
 
 }  // namespace fleetroot::ca

@@ -28,9 +28,9 @@ constexpr std::uint8_t kReady = 'r';
 constexpr std::chrono::seconds kStopGrace{40};
 // One that dies as soon as it has started is started again after this long.
 constexpr std::chrono::milliseconds kPause{500};
-// How often somebody looks whether the front's certificate is due, and how long after a failure it is tried
-// again.
-constexpr std::chrono::milliseconds kLook{10'000};
+// How often somebody looks whether the front's certificate is due, and tries to start what did not start; and
+// how long after a failure a renewal is tried again.
+constexpr std::chrono::seconds kLook{5};
 constexpr std::chrono::hours kNextTry{1};
 
 std::string host_of(const std::string& address) {
@@ -89,6 +89,13 @@ int run_child(const std::function<void()>& body) {
   }
 }
 
+// A process whose token does not sign any more ends, and is started again: it opens the token anew once it is
+// back, and what it was asked for meanwhile it is asked for again.
+void end_with(const Error& error) {
+  print_error("fleetroot-ca", error);
+  _exit(exit_code(error.code()));
+}
+
 void say_ready() {
   write_fully(STDOUT_FILENO, BytesView(&kReady, 1));
 }
@@ -138,7 +145,9 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   Settings settings = home.settings();
   SystemClock clock;
   Ledger ledger(home.ledger());
-  CaKey key(issuing_key_of(settings), home.issuing_certificate());
+  KeyLocation location = issuing_key_of(settings);
+  location.token.when_signing_fails = end_with;
+  CaKey key(location, home.issuing_certificate());
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock, options.order);
   Ledger looking(home.ledger());
   issuer.look_in(looking);
@@ -171,27 +180,29 @@ class Worker {
                ReadResult::complete &&
            said == kReady;
   }
-  int fd() const { return child_->stdout_fd(); }
-  int wait() { return std::exchange(child_, std::nullopt)->wait(kStopGrace); }
+  // Of a pipe that breaks when it ends; -1 while there is none.
+  int fd() const { return child_ ? child_->stdout_fd() : -1; }
+  int wait() { return child_ ? std::exchange(child_, std::nullopt)->wait(kStopGrace) : 0; }
   // It finishes what it has begun, and another takes its place.
   void replace() {
     wait();
     start_again();
   }
-  // It has died by itself.
-  void restart() {
-    int status = wait();
-    fmt::print(stderr, "fleetroot-ca: the {} ended (exit code {}) and is started again\n", name_, status);
-    start_again();
+  // Where it has died by itself, or did not start the last time: its token may have been away.
+  void keep_alive(bool has_died) {
+    if (has_died) {
+      int status = wait();
+      fmt::print(stderr, "fleetroot-ca: the {} ended (exit code {}) and is started again\n", name_, status);
+    }
+    if (!child_) start_again();
   }
 
  private:
   void start_again() {
     while (steady_clock::now() - started_ < kPause) poll(nullptr, 0, static_cast<int>(kPause.count()));
     if (start()) return;
-    throw Error(ErrorCode::internal, fmt::format("the {} does not start again", name_),
-                "read what it said above, put it right and start the server again",
-                fmt::format("exit code {}", wait()));
+    fmt::print(stderr, "fleetroot-ca: the {} does not start (exit code {}); next try in {} s\n", name_,
+               wait(), kLook.count());
   }
 
   std::string name_;
@@ -231,10 +242,11 @@ void supervise(Worker& front, Worker& signer, int signals, const FrontCertificat
   steady_clock::time_point next_try{};
   for (;;) {
     pollfd events[3] = {{signals, POLLIN, 0}, {front.fd(), 0, 0}, {signer.fd(), 0, 0}};
-    if (poll(events, 3, static_cast<int>(kLook.count())) < 0 && errno != EINTR) return;
+    if (poll(events, 3, static_cast<int>(std::chrono::milliseconds(kLook).count())) < 0 && errno != EINTR)
+      return;
     if (events[0].revents != 0) return;
-    if (events[1].revents != 0) front.restart();
-    if (events[2].revents != 0) signer.restart();
+    front.keep_alive(events[1].revents != 0);
+    signer.keep_alive(events[2].revents != 0);
     if (steady_clock::now() < next_try || certificate.is_good()) continue;
     // It is good for a year yet: where it cannot be renewed now, it is tried again later.
     next_try = steady_clock::now() + kNextTry;
@@ -271,7 +283,7 @@ int serve(const Home& home, const ServeOptions& options,
         keep_freed_memory();
         forget_pin_variable(settings);
         return run_child(
-            [&] { run_front(home, options.front, std::move(listeners), STDIN_FILENO, say_ready); });
+            [&] { run_front(home, options.front, std::move(listeners), STDIN_FILENO, end_with, say_ready); });
       },
       kept);
   if (!signer.start()) return signer.wait();

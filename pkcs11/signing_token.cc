@@ -121,7 +121,12 @@ class SigningToken::TurnTakingSigner : public Signer {
  public:
   TurnTakingSigner(State& state, KeyPair pair) : state_(state), pair_(std::move(pair)) {}
   Bytes sign(const SignatureInput& input) override {
-    return pkcs11::sign(Turn(state_).session(), pair_, input);
+    try {
+      return pkcs11::sign(Turn(state_).session(), pair_, input);
+    } catch (const Error& error) {
+      if (state_.settings.when_signing_fails) state_.settings.when_signing_fails(error);
+      throw;
+    }
   }
 
  private:

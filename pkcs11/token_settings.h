@@ -2,8 +2,11 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
+
+#include "lib/base/error.h"
 
 namespace fleetroot::pkcs11 {
 
@@ -17,6 +20,8 @@ struct TokenSettings {
   std::optional<std::filesystem::path> softhsm_directory;
   // Module-specific initialisation string (NSS softokn wants one); usually empty.
   std::string init_args;
+  // Told when a key of the token did not sign, before that is thrown: the token may be gone, or its session.
+  std::function<void(const Error&)> when_signing_fails{};
 };
 
 // Makes (or adds to) a directory of SoftHSM tokens: initialises a token called `label` with a random PIN,

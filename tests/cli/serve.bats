@@ -190,6 +190,24 @@ make_request() {
   end_serving
 }
 
+@test "the CA's token is away for a while, and the front's: what was asked for meanwhile is answered" {
+  make_factory DEV-1 DEV-2
+  make_token DEV-1 DEV-2
+  begin_serving
+  away_for_a_while() { # DIRECTORY PROCESS DEVICE
+    mv "$1/tokens" "$1/away"
+    provision "$3" "$3" --ca "$url" >"$3.out" 2>&1 3>&- &
+    local station=$!
+    wait_for_line serve.err "the $2 does not start"
+    mv "$1/away" "$1/tokens"
+    wait "$station"
+  }
+  away_for_a_while ca/softhsm signer DEV-1
+  away_for_a_while ca/front/1/softhsm front DEV-2
+  [[ $(fleetroot-ca cert list --home ca --json | jq -r '.confirmation' | xargs) == 'accepted accepted' ]]
+  end_serving
+}
+
 @test "a front's certificate that does not read is made anew" {
   make_factory DEV-1
   begin_serving
