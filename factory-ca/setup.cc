@@ -23,8 +23,17 @@ class NewHome {
   NewHome& operator=(const NewHome&) = delete;
   ~NewHome() {
     if (finished_) return;
+    for (const auto& [token, name] : keys_) take_back(token, name);
     std::error_code ignored;
     fs::remove_all(path_, ignored);
+  }
+
+  // A key for this home, whose token may lie outside of it.
+  pkcs11::SigningKey generate(const pkcs11::TokenSettings& token, KeyAlgorithm algorithm,
+                              const pkcs11::KeyName& name) {
+    pkcs11::SigningKey key = pkcs11::SigningKey::generate(token, algorithm, name);
+    if (!token.softhsm_directory) keys_.emplace_back(token, name);
+    return key;
   }
 
   // ca.toml last: while it is not there, no command takes the directory for a CA.
@@ -41,7 +50,17 @@ class NewHome {
   }
 
  private:
+  static void take_back(const pkcs11::TokenSettings& token, const pkcs11::KeyName& name) {
+    try {
+      pkcs11::SigningKey::destroy(token, name);
+    } catch (const Error& error) {
+      fmt::print(stderr, "fleetroot-ca: the new key {} is still in its token: {}\n", name.label,
+                 error.what());
+    }
+  }
+
   fs::path path_;
+  std::vector<std::pair<pkcs11::TokenSettings, pkcs11::KeyName>> keys_;
   bool finished_ = false;
 };
 
@@ -75,9 +94,9 @@ Certificate make_root(Ledger& ledger, const pkcs11::SigningKey& key, const std::
   return certify(ledger, signer, SubjectKind::authority, common_name, plan, now);
 }
 
-void create_root(const NewCa& wanted, Ledger& ledger, const KeyLocation& root,
+void create_root(const NewCa& wanted, NewHome& home, Ledger& ledger, const KeyLocation& root,
                  const std::optional<PublicKey>& issuing_key, Time now) {
-  pkcs11::SigningKey key = pkcs11::SigningKey::generate(root.token, wanted.algorithm, kRootKey);
+  pkcs11::SigningKey key = home.generate(root.token, wanted.algorithm, kRootKey);
   bool signs_devices = wanted.tiers == Tiers::single;
   Certificate root_certificate = make_root(ledger, key, wanted.name, signs_devices ? 0 : 1, now);
   write_file(wanted.home / "fleet-root.pem", root_certificate.pem());
@@ -112,7 +131,7 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
   if (wanted.tiers == Tiers::two || wanted.tiers == Tiers::external_root) {
     issuing = new_location(wanted.home, wanted.issuing_token, "", "issuing-ca");
     // One key at a time: the module has one owner.
-    pkcs11::SigningKey key = pkcs11::SigningKey::generate(issuing->token, wanted.algorithm, kIssuingKey);
+    pkcs11::SigningKey key = home.generate(issuing->token, wanted.algorithm, kIssuingKey);
     issuing_key = key.public_key();
     if (wanted.tiers == Tiers::external_root) {
       CertificateRequest request =
@@ -123,7 +142,7 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
   if (wanted.tiers != Tiers::external_root) {
     root =
         new_location(wanted.home, wanted.root_token, wanted.tiers == Tiers::two ? "root" : "", "fleet-root");
-    create_root(wanted, ledger, *root, issuing_key, now);
+    create_root(wanted, home, ledger, *root, issuing_key, now);
   }
   if (wanted.tiers == Tiers::single) std::swap(issuing, root);
   home.finish(wanted.name, issuing, root);

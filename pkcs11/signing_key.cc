@@ -24,6 +24,10 @@ SigningKey SigningKey::generate(const TokenSettings& settings, KeyAlgorithm algo
   return SigningKey(std::make_unique<State>(std::move(token), name.id));
 }
 
+void SigningKey::destroy(const TokenSettings& settings, const KeyName& name) {
+  SigningToken(settings).destroy(name);
+}
+
 SigningKey SigningKey::open(const TokenSettings& settings, const KeyId& id) {
   return SigningKey(std::make_unique<State>(SigningToken(settings), id));
 }

@@ -16,8 +16,11 @@ namespace fleetroot::pkcs11 {
 class SigningKey {
  public:
   // Generates the pair in the token, audits it and proves it (sign, verify in software).
-  // Error(token_foreign_object) if an object with the same ID or label is there already.
+  // Error(token_foreign_object) if an object with the same ID or label is there already. When it throws, the
+  // token is as it was.
   static SigningKey generate(const TokenSettings& settings, KeyAlgorithm algorithm, const KeyName& name);
+  // Takes back what generate() made, while nobody has a certificate for it. Throws as open() does.
+  static void destroy(const TokenSettings& settings, const KeyName& name);
   // Finds the one private key with this ID. Error(token_absent, pin_*, configuration, token_untrusted).
   static SigningKey open(const TokenSettings& settings, const KeyId& id);
   SigningKey(SigningKey&&) noexcept;

@@ -35,6 +35,16 @@ void refuse_occupied(const Session& session, const KeyName& name) {
   }
 }
 
+void destroy_pair(const Session& session, const KeyName& name) {
+  for (const TokenObject& object : inventory(session)) {
+    const ObjectIdentity& identity = object.identity;
+    bool is_key =
+        identity.object_class == ObjectClass::private_key || identity.object_class == ObjectClass::public_key;
+    if (is_key && identity.id_hex == name.id.hex() && identity.label == name.label)
+      session.destroy(object.handle);
+  }
+}
+
 // SoftHSM reads its configuration's place from the environment when it is initialised, so this comes first.
 std::optional<SoftHsmOpening> open_embedded(const TokenSettings& settings) {
   if (!settings.softhsm_directory) return std::nullopt;
@@ -145,10 +155,20 @@ PublicKey SigningToken::generate(KeyAlgorithm algorithm, const KeyName& name) {
   refuse_unless_supported(session, algorithm);
   refuse_occupied(session, name);
   KeyPair pair = generate_key_pair(session, algorithm, name);
-  refuse_unless_sound(session, pair);
-  prove_pair(session, pair);
+  try {
+    refuse_unless_sound(session, pair);
+    prove_pair(session, pair);
+  } catch (const Error&) {
+    destroy_pair(session, name);
+    throw;
+  }
   if (state_->settings.softhsm_directory) sync_softhsm_directory(*state_->settings.softhsm_directory);
   return pair.public_key;
+}
+
+void SigningToken::destroy(const KeyName& name) {
+  Turn turn(*state_);
+  destroy_pair(turn.session(), name);
 }
 
 TokenKey SigningToken::key(const KeyId& id) const {

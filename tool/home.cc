@@ -99,19 +99,23 @@ void Home::create(const fs::path& path, const StationName& name, const std::stri
                   KeyAlgorithm algorithm) {
   refuse_unless_signs_messages(algorithm);
   make_private_directory(path);
+  const pkcs11::KeyName key_name{pkcs11::KeyId::parse("01"), kStationKeyLabel};
+  pkcs11::TokenSettings token{.uri = token_uri, .home = path, .softhsm_directory = {}, .init_args = {}};
+  bool has_key = false;
   try {
-    pkcs11::TokenSettings token{.uri = token_uri, .home = path, .softhsm_directory = {}, .init_args = {}};
     if (token_uri.empty()) {
       token = pkcs11::create_softhsm_token(path, path / "softhsm", name.text().substr(0, 32),
                                            path / "station.pin");
     }
-    pkcs11::SigningKey key =
-        pkcs11::SigningKey::generate(token, algorithm, {pkcs11::KeyId::parse("01"), kStationKeyLabel});
+    pkcs11::SigningKey key = pkcs11::SigningKey::generate(token, algorithm, key_name);
+    has_key = true;
     CertificateRequest request = CertificateRequest::create(name.text(), key.public_key(), key.evp());
     make_private_directory(path / "locks");
     write_file(path / "station.csr", request.pem());
     write_file(path / "station.toml", settings_text(name, token), 0644);
   } catch (...) {
+    // A token of somebody else's does not go with the directory.
+    if (has_key && !token_uri.empty()) pkcs11::SigningKey::destroy(token, key_name);
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored))
       fs::remove_all(entry, ignored);

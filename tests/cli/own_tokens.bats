@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# Keys of the CA, the root and the station in tokens of the factory's own, and a CA that was there before.
+load factory
+
+# make_hsm: one directory of tokens for all of them; a device's token is in it too
+make_hsm() {
+  make_token_directory hsm
+  add_token hsm ca-root
+  add_token hsm ca-issuing 1
+  add_token hsm station 2
+  add_token hsm DEV-1 3
+  export SOFTHSM2_CONF=$PWD/hsm/softhsm2.conf
+}
+in_hsm() {
+  echo "pkcs11:token=$1?module-path=$softhsm&pin-source=file:$PWD/hsm/pin"
+}
+objects_on() {
+  USER_PIN=$(<hsm/pin) pkcs11-tool --module "$softhsm" --token-label "$1" --login --pin env:USER_PIN --list-objects 2>/dev/null
+}
+# works: one device gets its identity, and a stranger believes it under root.pem
+works() {
+  make_order PO-1 DEV-1
+  fleetroot-station init --home st --name st-01 --token "$(in_hsm station)"
+  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem
+  fleetroot-station enroll --home st --certificate st-01.pem --ca-certificate ca/issuing-ca.pem \
+    --fleet-root ca/fleet-root.pem --ca 'exec:fleetroot-ca respond --home ca'
+  fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(in_hsm DEV-1)"
+  fleetroot-ca cert show --home ca --device-id DEV-1 --pem | openssl x509 -out DEV-1.pem
+  openssl verify -x509_strict -purpose sslclient -CAfile "$1" -untrusted ca/issuing-ca.pem DEV-1.pem
+  fleetroot-ca config check --home ca
+  fleetroot-station config check --home st
+
+  [[ -z $(find ca st -name '*.pin' -o -type d -name softhsm) ]] # all keys are in the factory's own tokens
+}
+
+@test "root, issuing CA and station with keys in tokens of the factory's own" {
+  make_hsm
+  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$(in_hsm ca-issuing)"
+  works ca/fleet-root.pem
+  [[ $(objects_on ca-root) == *fleet-root* && $(objects_on ca-issuing) == *fleetroot-issuing-ca* ]]
+  [[ $(objects_on station) == *"never extractable"* ]]
+}
+
+@test "an offline root, in a home of its own" {
+  make_hsm
+  make_ca --external-root --issuing-token "$(in_hsm ca-issuing)"
+  refused 78 'no .*issuing-ca.pem|not .*yet' fleetroot-ca config check --home ca
+  fleetroot-ca root init --home root --name "Test Fleet" --token "$(in_hsm ca-root)"
+  fleetroot-ca root issue --home root --request ca/issuing-ca.csr --out issuing.pem
+  fleetroot-ca root accept --home ca --fleet-root root/fleet-root.pem --issuing-certificate issuing.pem
+  works root/fleet-root.pem
+}
+
+# their_ca: a root of openssl's, and an issuing CA under it whose key a stranger made in our token
+their_ca() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -subj '/CN=Their Root' -days 20000 \
+    -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out root.pem
+  USER_PIN=$(<hsm/pin) pkcs11-tool --module "$softhsm" --token-label ca-issuing --login --pin env:USER_PIN \
+    --keypairgen --key-type EC:prime256v1 --id 07 --label their-issuing --usage-sign
+  USER_PIN=$(<hsm/pin) pkcs11-tool --module "$softhsm" --token-label ca-issuing --login --pin env:USER_PIN \
+    --read-object --type pubkey --id 07 --output-file issuing.pub
+}
+# their_certificate EXTENSION…: for the key in the token, in issuing.pem
+their_certificate() {
+  printf '%s\n' subjectKeyIdentifier=hash authorityKeyIdentifier=keyid "$@" >extensions
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj '/CN=Their Issuing CA' |
+    openssl x509 -req -CA root.pem -CAkey root.key -CAcreateserial -days 19000 -extfile extensions \
+      -force_pubkey "${key:-issuing.pub}" -out issuing.pem
+}
+take_over() {
+  fleetroot-ca init --home ca --name "Their Factory" --issuing-token "$(in_hsm ca-issuing)" --issuing-key-id 07 \
+    --fleet-root root.pem --issuing-certificate issuing.pem
+}
+
+@test "a CA that is there is taken over, and works" {
+  make_hsm
+  their_ca
+  their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign,digitalSignature
+  take_over
+  works root.pem
+}
+
+@test "a CA that cannot do its work is not taken over, each for its reason, and nothing is made" {
+  make_hsm
+  their_ca
+  before=$(objects_on ca-issuing)
+  usage=keyUsage=critical,keyCertSign,cRLSign,digitalSignature
+  not_taken_over() { # PATTERN EXTENSION…
+    their_certificate "${@:2}"
+    refused '65' "$1" take_over
+    [[ ! -e ca && $(objects_on ca-issuing) == "$before" ]]
+  }
+  not_taken_over 'CA' basicConstraints=critical,CA:FALSE "$usage"
+  not_taken_over 'CA' basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,digitalSignature
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.key
+  openssl pkey -in other.key -pubout -out other.pub
+  key=other.pub their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 "$usage"
+  refused 78 'key' take_over
+  [[ ! -e ca && $(objects_on ca-issuing) == "$before" ]]
+}
+
+@test "an init that fails leaves no key in anybody's token" {
+  make_hsm
+  refused 75 'no token matches token=nonesuch' fleetroot-ca init --home ca --name T \
+    --issuing-token "$(in_hsm ca-issuing)" --root-token "$(in_hsm nonesuch)"
+  [[ ! -e ca && -z $(objects_on ca-issuing) ]]
+  # the disk fails under the station's files, after the key was made
+  refused 74 'station.csr' strace -qq -o /dev/null -e trace=fsync -e inject=fsync:error=EIO:when=3 \
+    fleetroot-station init --home st --name st-01 --token "$(in_hsm station)"
+  [[ ! -e st && -z $(objects_on station) ]]
+
+  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$(in_hsm ca-issuing)"
+  works ca/fleet-root.pem
+}
