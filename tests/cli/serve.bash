@@ -48,3 +48,8 @@ teardown() {
 child() {
   pgrep -P "$server" -x "ca-$1"
 }
+
+# connections_to_server: those that are open at its end, also where nobody has accepted them yet
+connections_to_server() {
+  awk -v port="$(printf ':%04X' "${address##*:}")" '$2 ~ port "$" && $4 == "01" { n++ } END { print n + 0 }' /proc/net/tcp
+}
