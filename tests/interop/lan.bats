@@ -69,34 +69,90 @@ tls_as_station=(-tls_cert st-01.pem -tls_key st-01.key)
   gnutls-cli --x509cafile ca/fleet-root.pem --port "${address#*:}" 127.0.0.1 </dev/null | grep 'Handshake was completed'
 }
 
-@test "bad company does not keep a station out" {
-  make_factory DEV-1 DEV-2
-  make_token DEV-1 DEV-2
-  begin_serving --max-connections 200
-  cat >company.py <<'EOF'
-import random, resource, select, socket, ssl, sys, threading
-resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-host, port = sys.argv[1].split(':')
-def connect():
+# Clients in every stage that a server can be kept waiting in. Nobody needs a certificate to come past the handshake.
+make_clients() {
+  cat >clients.py <<'EOF'
+import socket, ssl
+def connect(address):
+    host, port = address.split(':')
     return socket.create_connection((host, int(port)))
-idle = [connect() for _ in range(1000)]
-slow = [connect() for _ in range(50)]
+context = ssl.create_default_context(cafile='ca/fleet-root.pem')
+def shake_hands(address):
+    return context.wrap_socket(connect(address), server_hostname=address.split(':')[0])
+def hello():
+    out = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname='127.0.0.1').do_handshake()
+    except ssl.SSLWantReadError:
+        return out.read()
+class Slow:  # one byte at a time, of what is never finished
+    def __init__(self, client, begin, rest):
+        self.client, self.rest = client, rest
+        client.sendall(begin)
+    def drip(self):
+        if self.rest:
+            self.client.send(self.rest[:1])
+            self.rest = self.rest[1:]
+def slow_in_hello(address):
+    return Slow(connect(address), b'', hello()[:-1])
+def slow_in_headers(address):
+    return Slow(shake_hands(address), b'POST /.well-known/cmp HTTP/1.1\r\nX: ', b'x' * 5000)
+def slow_in_body(address):
+    return Slow(shake_hands(address), b'POST /.well-known/cmp HTTP/1.1\r\nContent-Type: application/pkixcmp\r\n'
+                b'Content-Length: 5000\r\n\r\n', b'x' * 4999)
+EOF
+}
+
+# begin_company SCRIPT: says `here` when it is complete, and goes when the leash is let go
+begin_company() {
+  mkfifo leash here
+  python3 "$1" "$address" <leash >here 3>&- &
+  company=$!
+  exec 4>leash
+  read -r word <here
+  [[ $word == here ]]
+}
+end_company() {
+  exec 4>&-
+  wait "$company"
+}
+
+@test "1,000 idle connections, slow clients in every stage, garbage: a server with its defaults serves the stations" {
+  make_factory DEV-1 DEV-2 DEV-3 DEV-4
+  make_token DEV-1 DEV-2 DEV-3 DEV-4
+  begin_serving --est
+  front=$(child front)
+  make_clients
+  cat >company.py <<'EOF'
+import random, resource, sys, threading
+from clients import *
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+address = sys.argv[1]
+idle = [shake_hands(address) for _ in range(1050)]
+slow = [make(address) for make in (slow_in_hello, slow_in_headers, slow_in_body) for _ in range(30)]
 garbage = random.Random(7)
 stop = threading.Event()
-def be_bad():
-    while not stop.is_set():
-        for client in slow:  # one byte of a hello at a time
+refused = 0
+def be_slow():
+    while not stop.wait(0.1):
+        for client in list(slow):
             try:
-                client.send(b'\x16')
-            except OSError:
-                pass
+                client.drip()
+            except OSError:  # its time was over
+                slow.remove(client)
+def throw_garbage():
+    global refused
+    while not stop.is_set():
         try:
-            client = connect()
-            client.sendall(garbage.randbytes(3000))
-            client.close()
+            with connect(address) as client:
+                client.settimeout(1)  # it may look like the beginning of something
+                client.sendall(garbage.randbytes(3000))
+                while client.recv(1000):
+                    pass
         except OSError:
             pass
-bad = [threading.Thread(target=be_bad) for _ in range(2)]
+        refused += 1
+bad = [threading.Thread(target=be_slow), threading.Thread(target=throw_garbage)]
 for thread in bad:
     thread.start()
 print('here', flush=True)
@@ -104,17 +160,81 @@ sys.stdin.read()
 stop.set()
 for thread in bad:
     thread.join()
+def is_open(client):
+    client.setblocking(False)
+    try:
+        return client.recv(1) != b''
+    except ssl.SSLWantReadError:
+        return True
+still_here = sum(is_open(client) for client in idle)
+assert still_here >= 1000, still_here
+assert refused >= 10, refused
 EOF
-  mkfifo leash here
-  python3 company.py "$address" <leash >here 3>&- &
-  company=$!
-  exec 4>leash
-  read -r word <here
-  [[ $word == here ]]
+  begin_company company.py
+  (($(connections_to_server) >= 1000 + 3 * 30))
   provision DEV-1 DEV-1 --ca "$url" 4>&-
-  provision DEV-2 DEV-2 --ca "$url" 4>&-
-  exec 4>&-
-  wait "$company"
+  provision DEV-2 DEV-2 --ca "est+$url" 4>&-
+  provision DEV-3 DEV-3 --ca "$url" 4>&-
+  (($(connections_to_server) >= 1000))
+  end_company
+  for device in DEV-1 DEV-2 DEV-3; do
+    on_token "$device" fleetroot-station verify --home st --device-id "$device" --token "$(token_uri "$device")"
+  done
+  all_have_gone() { (($(connections_to_server) == 0)); }
+  wait_until all_have_gone
+  provision DEV-4 DEV-4 --ca "$url"
+  [[ $(child front) == "$front" && $(certificates_in_ledger) == 4 ]]
+  end_serving
+}
+
+@test "who is slow is sent away at the limit of its stage, however busy it looks" {
+  make_factory DEV-1
+  make_token DEV-1
+  echo +0d >clock
+  under=(env FAKETIME_TIMESTAMP_FILE="$PWD/clock" FAKETIME_NO_CACHE=1
+    LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1)
+  begin_serving --est
+  make_clients
+  cat >patience.py <<'EOF'
+import os, select, sys, time
+from clients import *
+address = sys.argv[1]
+clients = {'silent': Slow(connect(address), b'', b''), 'hello': slow_in_hello(address),
+           'headers': slow_in_headers(address), 'body': slow_in_body(address),
+           'idle': Slow(shake_hands(address), b'', b'')}
+def has_gone(slow):
+    if not select.select([slow.client], [], [], 0)[0]:
+        return False
+    try:
+        return slow.client.recv(1000) == b''
+    except OSError:
+        return True
+def drip():
+    for slow in clients.values():
+        try:
+            slow.drip()
+        except OSError:
+            pass
+    for name in [name for name, slow in clients.items() if has_gone(slow)]:
+        del clients[name]
+# Seconds that have passed for the server, and who is still there after these.
+for seconds, left in (0, 'silent hello headers body idle'), (11, 'body idle'), (31, 'idle'), (61, ''):
+    with open('clock.new', 'w') as clock:
+        clock.write(f'+{seconds}s\n')
+    os.rename('clock.new', 'clock')
+    enough = time.monotonic() + 9
+    while len(clients) > len(left.split()) and time.monotonic() < enough:
+        select.select([slow.client for slow in clients.values()], [], [], 0.1)
+        drip()
+    drip()
+    assert ' '.join(clients) == left, (seconds, clients)
+print('here', flush=True)
+sys.stdin.read()
+EOF
+  begin_company patience.py
+  end_company
+  echo +0d >clock
+  provision DEV-1 DEV-1 --ca "$url"
   end_serving
 }
 

@@ -130,6 +130,12 @@ class HttpServer : public testing::Test {
   std::string get(const std::string& path) const {
     return body_of(client().exchange({.path = path}, soon()));
   }
+  // False if somebody is still there after a while.
+  static bool all_have_gone(const Server& server) {
+    auto deadline = soon();
+    while (server.connection_count() > 0 && steady_clock::now() < deadline) std::this_thread::yield();
+    return server.connection_count() == 0;
+  }
   std::string ask(std::string_view text) const {
     RawClient raw(address());
     raw.send(text);
@@ -219,6 +225,54 @@ TEST_F(HttpServer, CutsOffWhoIsSlow) {
   RawClient slow(address());
   slow.send("GET / HT");
   EXPECT_EQ(slow.read_all(), "");
+}
+
+TEST_F(HttpServer, CutsOffWhoNeverEndsItsBodyHoweverBusyItLooks) {
+  start({.headers = std::chrono::hours(1), .request_body = std::chrono::milliseconds(100)});
+  RawClient raw(address());
+  raw.send("POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n");
+  std::future<void> dripping = std::async(std::launch::async, [&] {
+    while (raw.send("x")) std::this_thread::yield();
+  });
+  EXPECT_EQ(troubles_.pop(), Trouble::slow_request);
+  dripping.get();
+  EXPECT_EQ(raw.read_all(), "");
+  EXPECT_EQ(get("/still"), "GET /still?  ");
+}
+
+TEST_F(HttpServer, CutsOffWhoNeverEndsItsHeadersHoweverBusyItLooks) {
+  start({.head = 1 << 20, .headers = std::chrono::milliseconds(100)});
+  RawClient raw(address());
+  raw.send("GET / HTTP/1.1\r\nX: ");
+  std::future<void> dripping = std::async(std::launch::async, [&] {
+    while (raw.send("x")) std::this_thread::yield();
+  });
+  EXPECT_EQ(troubles_.pop(), Trouble::slow_request);
+  dripping.get();
+  EXPECT_EQ(raw.read_all(), "");
+}
+
+TEST_F(HttpServer, DoesNotWaitForAnAnswerForEver) {
+  std::promise<Reply> promise;
+  Server& server = start({.answer = std::chrono::milliseconds(1)},
+                         [&](const Request&, Reply reply) { promise.set_value(std::move(reply)); });
+  RawClient raw(address());
+  raw.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  Reply reply = promise.get_future().get();
+  EXPECT_TRUE(all_have_gone(server));
+  EXPECT_EQ(raw.read_all(), "");
+  reply(Response::text(200, "too late"));
+}
+
+TEST_F(HttpServer, CutsOffWhoDoesNotTakeItsAnswer) {
+  const std::string large(32 << 20, 'x');  // more than the system keeps for either side
+  Server& server = start({.writing = std::chrono::milliseconds(100)},
+                         [&](const Request&, Reply reply) { reply(Response::text(200, large)); });
+  RawClient raw(address());
+  raw.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(raw.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+  EXPECT_TRUE(all_have_gone(server));
+  EXPECT_LT(raw.read_all().size(), large.size());
 }
 
 TEST_F(HttpServer, WhoOnlyWaitsGivesWay) {
