@@ -33,12 +33,16 @@ gnutls_sees_the_same() {
     grep 'CKA_PRIVATE' | grep 'CKA_NEVER_EXTRACTABLE' | grep -q 'CKA_SENSITIVE'
 }
 
-# signature_is_good MECHANISM OPENSSL-OPTION…: OpenSC signs with the token, OpenSSL verifies with the certificate
+# signature_is_good MECHANISM OPENSSL-OPTION…: OpenSC signs with the token's key, OpenSSL verifies with the certificate
+# that lies beside it
 signature_is_good() {
   head -c 32 /dev/urandom >message
+  head -c 32 /dev/urandom >another
+  stranger dev-1 --read-object --type cert --id 01 | openssl x509 -inform DER -out on-token.pem
   stranger dev-1 --sign --id 01 --mechanism "$1" --signature-format openssl --input-file message \
     --output-file signature
-  openssl pkeyutl -verify -certin -inkey device.pem -in message -sigfile signature "${@:2}"
+  openssl pkeyutl -verify -certin -inkey on-token.pem -in message -sigfile signature "${@:2}"
+  run ! openssl pkeyutl -verify -certin -inkey on-token.pem -in another -sigfile signature "${@:2}"
 }
 
 certificate_is_good() {
@@ -91,11 +95,17 @@ strangers_agree() {
 
 # p11tool signs and verifies by itself; it knows no Ed25519 key in a token.
 gnutls_signs() {
-  p11tool_on dev-1 --login --test-sign 'pkcs11:token=dev-1;object=fleetroot;type=private'
+  run -0 p11tool_on dev-1 --login --test-sign 'pkcs11:token=dev-1;object=fleetroot;type=private'
+  [[ $(grep -c '\.\.\. ok$' <<<"$output") == 3 ]]
 }
 
+# opensc_tests_the_token LINE…: its exit code is 0 whatever it finds, and keys of some kinds it passes over
 opensc_tests_the_token() {
-  stranger dev-1 --test
+  local line
+  stranger dev-1 --test >tested 2>&1
+  [[ $(tail -n 1 tested) == "No errors" ]]
+  run ! grep 'ERR' tested
+  for line in "$@"; do grep -Fqx "    $line" tested; done
 }
 
 @test "p256" {
@@ -119,7 +129,7 @@ opensc_tests_the_token() {
   strangers_agree rsa2048
   signature_is_good SHA256-RSA-PKCS -rawin -digest sha256
   gnutls_signs
-  opensc_tests_the_token
+  opensc_tests_the_token 'RSA-X-509: OK' 'RSA-PKCS: OK'
 }
 
 @test "rsa3072" {
@@ -127,7 +137,7 @@ opensc_tests_the_token() {
   strangers_agree rsa3072
   signature_is_good SHA256-RSA-PKCS -rawin -digest sha256
   gnutls_signs
-  opensc_tests_the_token
+  opensc_tests_the_token 'RSA-X-509: OK' 'RSA-PKCS: OK'
 }
 
 @test "ed25519" {
