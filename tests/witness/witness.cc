@@ -3,7 +3,9 @@
 // first touched its token.
 //
 // WITNESS_MODULE names the module behind it; WITNESS_LOG the file that gets a line "FUNCTION
-// CLOCK_MONOTONIC-SECONDS" a call, for the functions below.
+// CLOCK_MONOTONIC-SECONDS" a call, for the functions below. WITNESS_MODULE_ARGS, where it is set, is what NSS
+// wants to be told as it is initialised: programs that have no option for that can read an NSS token through
+// this.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
@@ -28,6 +30,12 @@ void note(const char* function) {
 
 CK_RV initialize(void* arguments) {
   note("C_Initialize");
+  CK_C_INITIALIZE_ARGS with_ours{};
+  if (char* text = std::getenv("WITNESS_MODULE_ARGS")) {
+    if (arguments != nullptr) with_ours = *static_cast<CK_C_INITIALIZE_ARGS*>(arguments);
+    with_ours.pReserved = text;
+    arguments = &with_ours;
+  }
   return real->C_Initialize(arguments);
 }
 
