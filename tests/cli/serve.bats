@@ -114,6 +114,62 @@ make_request() {
   provision DEV-1 DEV-1 --ca "$url"
 }
 
+# A CA behind a server that is not up to it yet: overloaded twice, then it hangs up; after that it hands everything on.
+begin_troubled_server() {
+  cat >troubled.py <<'EOF'
+import http.server, json, subprocess, time
+ca = subprocess.Popen(['fleetroot-ca', 'respond', '--home', 'ca'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def ask(message):
+    ca.stdin.write(message)
+    ca.stdin.flush()
+    head = ca.stdout.read(4)  # of a DER sequence
+    assert head[0] == 0x30 and head[1] in (0x81, 0x82), head
+    size = head[2] + 3 if head[1] == 0x81 else int.from_bytes(head[2:4], 'big') + 4
+    return head + ca.stdout.read(size - 4)
+requests = []
+class Troubled(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        requests.append({'at': time.monotonic(), 'path': self.path, 'body': body.hex()})
+        with open('requests.json', 'w') as file:
+            json.dump(requests, file)
+        if len(requests) == 3:
+            self.close_connection = True
+            return
+        status = {1: 503, 2: 429}.get(len(requests), 200)
+        answer = b'not now\n'
+        if status == 200:
+            answer = ask(body)
+        self.send_response(status)
+        if status == 429:
+            self.send_header('Retry-After', '1')
+        self.send_header('Content-Type', 'application/pkixcmp' if status == 200 else 'text/plain')
+        self.send_header('Content-Length', str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Troubled)
+print(server.server_port, flush=True)
+server.serve_forever()
+EOF
+  python3 troubled.py >serve.out 2>serve.err 3>&- &
+  server=$!
+  wait_for_line serve.out
+}
+
+@test "a server that is overloaded, or hangs up, is asked again: the same bytes, after pauses that grow" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_troubled_server
+  provision DEV-1 DEV-1 --ca "cmp+http://127.0.0.1:$(<serve.out)/pkix/"
+  # four times the request, and once the confirmation
+  jq -e '[.[].body] | length == 5 and (.[0:4] | unique | length) == 1 and .[4] != .[0]' requests.json
+  jq -e '[.[].at] | .[1] - .[0] >= 0.1 and .[2] - .[1] >= 0.2 and .[3] - .[2] >= 0.4' requests.json
+  [[ $(certificates_in_ledger) == 1 ]]
+  [[ $(fleetroot-ca cert show --home ca --device-id DEV-1 --json | jq -r .confirmation) == accepted ]]
+  on_token DEV-1 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri DEV-1)"
+}
+
 @test "several addresses are tried in turn; none is 69" {
   make_factory DEV-1
   make_token DEV-1
