@@ -240,27 +240,35 @@ EOF
 
 # Somebody else's CA: OpenSSL's own server for tests, which answers every request with the one certificate it was given.
 @test "our station gets its certificate from OpenSSL's own CMP server" {
-  make_factory DEV-1
   make_token DEV-1
-  sed -i '1i ca_timeout_seconds = 1' st/station.toml
-  sed -i '2,${/^ca_timeout_seconds/d}' st/station.toml
-  refused 69 'cannot be reached' provision DEV-1 DEV-1 --ca cmp+http://127.0.0.1:1/pkix/
-  sed -i 's/^ca_timeout_seconds.*/ca_timeout_seconds = 60/' st/station.toml
-
-  # their root, their CA, and their certificate for the key that waits in the token
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout their.key -subj '/CN=Their CA' -days 30 \
     -addext 'keyUsage=critical,keyCertSign,digitalSignature' -out their.pem 2>/dev/null
+  fleetroot-station init --home st --name st-77
+  openssl x509 -req -in st/station.csr -CA their.pem -CAkey their.key -days 20 -out st-77.pem 2>/dev/null
+  fleetroot-station enroll --home st --certificate st-77.pem --ca-certificate their.pem --fleet-root their.pem \
+    --ca cmp+http://127.0.0.1:1/pkix/
+  sed -i 's/^ca_timeout_seconds.*/ca_timeout_seconds = 1/' st/station.toml
+  refused 69 'cannot be reached' provision DEV-1 DEV-1
+  sed -i 's/^ca_timeout_seconds.*/ca_timeout_seconds = 60/' st/station.toml
+
+  # their certificate for the key that waits in the token
   stranger DEV-1 --read-object --type pubkey --id 01 --output-file key.der
   openssl req -new -key their.key -subj /CN=DEV-1 -out any.csr
   printf '%s\n' 'basicConstraints=critical,CA:FALSE' 'keyUsage=critical,digitalSignature' 'extendedKeyUsage=clientAuth' \
     'subjectKeyIdentifier=hash' 'authorityKeyIdentifier=keyid' >extensions
   openssl x509 -req -in any.csr -force_pubkey key.der -keyform DER -CA their.pem -CAkey their.key -days 20 \
     -set_serial 0x1234567890abcdef1234 -extfile extensions -out their-device.pem
-  cp their.pem st/issuing-ca.pem
-  cp their.pem st/fleet-root.pem
-  openssl cmp -port 0 -srv_cert their.pem -srv_key their.key -srv_trusted ca/fleet-root.pem -srv_untrusted ca/issuing-ca.pem \
-    -rsp_cert their-device.pem >mock.out 2>mock.err 3>&- &
+  openssl cmp -port 0 -srv_cert their.pem -srv_key their.key -srv_trusted their.pem -rsp_cert their-device.pem >mock.out \
+    2>mock.err 3>&- &
   server=$!
   wait_for_line mock.out ACCEPT
   provision DEV-1 DEV-1 --ca "cmp+http://127.0.0.1:$(sed -n 's/^ACCEPT .*:\([0-9]*\).*/\1/p' mock.out)/pkix/"
+
+  stranger DEV-1 --read-object --type cert --id 01 --output-file certificate.der
+  openssl x509 -inform DER -in certificate.der -out certificate.pem
+  cmp <(openssl x509 -in certificate.pem) <(openssl x509 -in their-device.pem)
+  openssl verify -x509_strict -purpose sslclient -CAfile their.pem certificate.pem
+  [[ $(openssl x509 -in certificate.pem -noout -pubkey) == "$(openssl pkey -pubin -in key.der -inform DER -pubout)" ]]
+  [[ $(objects_on DEV-1) == 3 ]]
+  on_token DEV-1 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri DEV-1)"
 }
