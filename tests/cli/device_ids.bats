@@ -46,6 +46,53 @@ write_id() {
   nothing_changed
 }
 
+# from_file FILE [OPTION…]: provision by that scan
+from_file() {
+  on_token dev-1 fleetroot-station provision --home st --order PO-1 --device-id-file "$1" --token "$(token_uri dev-1)" "${@:2}"
+}
+from_stdin() {
+  from_file - <"$1"
+}
+
+@test "in a file and on stdin: the same, a NUL too, and before anything is touched" {
+  make_factory DEV-1
+  make_token dev-1
+  remember dev-1
+
+  { bad_ids; printf '%s\n' "nul b'DEV-1\x00'" "nul-within b'DEV-1\x00evil'" "nul-first b'\x00DEV-1'" "two-lines b'DEV-1\n\n'" \
+    "nul-line b'DEV-1\x00\n'"; } >rows
+  while read -r name literal; do
+    echo "# $name"
+    write_id "$literal" >scan
+    refused 65 'device ID' from_file scan
+    run -1 grep -P '[^\x20-\x7e\n]' <<<"$stderr"
+    refused 65 'device ID' from_stdin scan
+    run -1 grep -P '[^\x20-\x7e\n]' <<<"$stderr"
+  done <rows
+  refused 74 '.' from_file nowhere
+
+  nothing_changed
+}
+
+@test "a scan from a file, and from stdin, with one line end or none" {
+  make_factory DEV-1
+  make_token dev-1
+  printf 'DEV-1' >none
+  printf 'DEV-1\n' >unix
+  printf 'DEV-1\r\n' >dos
+
+  run -0 from_stdin unix
+  fleetroot-ca cert show --home ca --device-id DEV-1
+  remember dev-1
+  for scan in none unix dos; do
+    run -0 from_file "$scan"
+    [[ $output == *"already provisioned"* ]]
+    run -0 from_stdin "$scan"
+    [[ $output == *"already provisioned"* ]]
+  done
+  nothing_changed
+}
+
 @test "in a work order: 65, and there is no order" {
   make_ca
   # a NUL cannot be in argv, but it can be in a file
