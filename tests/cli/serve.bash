@@ -37,11 +37,15 @@ end_serving() {
   wait "$server"
 }
 
-teardown() {
+# For teardown(), bats' own hook, where a file has one of its own.
+end_what_is_left() {
   if [[ -n ${server:-} ]] && kill -0 "$server" 2>/dev/null; then
     kill -TERM "$server"
     wait "$server" || true
   fi
+}
+teardown() {
+  end_what_is_left
 }
 
 # child front|signer: its process ID
