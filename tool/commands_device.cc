@@ -46,17 +46,21 @@ struct ProvisionOptions {
   bool json = false, placeholder = false, retry_pin = false, rework = false;
 };
 
+constexpr std::size_t kMaximumScan = 4096;
+
 // A scan as a file or a pipe gives it: without the one line end that scanners append.
 std::string read_scan(const ProvisionOptions& options) {
   if (options.device_id_file.empty()) return options.device_id;
   std::string text;
   if (options.device_id_file == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    text.resize(kMaximumScan + 1);
+    std::cin.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(std::cin.gcount()));  // one that is too long is no ID
   } else {
-    text = read_file(options.device_id_file, 4096);
+    text = read_file(options.device_id_file, kMaximumScan);
   }
+  if (text.ends_with("\r\n")) return text.substr(0, text.size() - 2);
   if (text.ends_with('\n')) text.pop_back();
-  if (text.ends_with('\r')) text.pop_back();
   return text;
 }
 
@@ -80,6 +84,8 @@ int provision(const ProvisionOptions& options) {
                      .preset = options.preset.empty() ? settings.device_preset : options.preset,
                      .algorithm = options.algorithm.empty() ? settings.device_algorithm
                                                             : parse_key_algorithm(options.algorithm),
+                     .wants_preset = !options.preset.empty(),
+                     .wants_algorithm = !options.algorithm.empty(),
                      .placeholder = options.placeholder || settings.placeholder,
                      .retry_pin = options.retry_pin,
                      .rework = options.rework,

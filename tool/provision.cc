@@ -202,6 +202,7 @@ Provisioning::Finding Provisioning::inspect() {
   }
   if (holder) {
     record_ = *std::move(holder);
+    refuse_another_policy();
     policy_ = pkcs11::KeyPolicy::preset(record_.preset, parse_key_algorithm(record_.algorithm));
     policy_.self_signed_placeholder = job_.placeholder;
     resumes_ = record_.state == DeviceState::planned;
@@ -232,6 +233,18 @@ Provisioning::Finding Provisioning::inspect() {
   }
   refuse_foreign_objects(objects, "this station did not make");
   return Finding::fresh;
+}
+
+// A device keeps the policy that it was begun with; who asks for another must not hear that all is well.
+void Provisioning::refuse_another_policy() const {
+  bool fits = (!job_.wants_preset || record_.preset == job_.preset) &&
+              (!job_.wants_algorithm || record_.algorithm == name_of(job_.algorithm));
+  if (fits) return;
+  throw Error(ErrorCode::usage,
+              fmt::format("device {} was {} with the preset {} and a {} key", record_.device_id,
+                          record_.state == DeviceState::provisioned ? "provisioned" : "begun",
+                          record_.preset, record_.algorithm),
+              "leave --preset and --algorithm out to go on with these; another policy needs an empty token");
 }
 
 // The journal is another station's, or lost: a token that passes every check for this device is done all the

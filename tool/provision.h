@@ -35,6 +35,8 @@ struct ProvisionJob {
   pkcs11::Pin pin;
   std::string preset;
   KeyAlgorithm algorithm;
+  // Asked for, and not only what the station's settings say for new devices.
+  bool wants_preset = false, wants_algorithm = false;
   bool placeholder = false;
   // Try the PIN even if it has been wrong before.
   bool retry_pin = false;
@@ -78,6 +80,7 @@ class Provisioning {
   auto step(int number, std::string_view name, const Step& body);
   std::optional<FileDescriptor> turn_with_other_bays() const;
   bool is_provisioned_by_somebody(const std::vector<pkcs11::TokenObject>& objects) const;
+  void refuse_another_policy() const;
   void refuse_older_identity(const std::optional<DeviceRecord>& known) const;
   void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects, std::string_view why) const;
   void confirm_provisioned() const;

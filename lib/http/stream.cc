@@ -116,7 +116,12 @@ asio::awaitable<void> Stream::shake_hands(SslPtr ssl) {
 
 asio::awaitable<void> Stream::wait_readable() {
   if (ssl_ && SSL_has_pending(ssl_.get()) == 1) co_return;
-  co_await wait(Socket::wait_read);
+  // asio wakes up now and then where nothing is there; who waits idly must not be taken for who sends slowly.
+  char octet = 0;
+  do {
+    co_await wait(Socket::wait_read);
+  } while (recv(socket_.native_handle(), &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EINTR));
 }
 
 asio::awaitable<std::size_t> Stream::read_some(std::span<std::uint8_t> buffer) {

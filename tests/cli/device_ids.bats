@@ -90,6 +90,13 @@ from_stdin() {
     run -0 from_stdin "$scan"
     [[ $output == *"already provisioned"* ]]
   done
+  printf 'DEV-1\r' >mac
+  head -c 5000 /dev/zero | tr '\0' D >long
+  for scan in mac long; do
+    refused 65 'device ID' from_stdin "$scan"
+  done
+  refused 65 'device ID' from_file mac
+  refused 74 'larger' from_file long
   nothing_changed
 }
 

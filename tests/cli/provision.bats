@@ -129,3 +129,22 @@ load factory
 
   [[ $(certificates_in_ledger) == 2 ]]
 }
+
+@test "a device that was begun or done with one key policy is not passed with another" {
+  make_factory DEV-1 DEV-2
+  make_token DEV-1 DEV-2
+  provision DEV-1 DEV-1
+  remember DEV-1
+  refused 64 'DEV-1 was provisioned with the preset fleetroot and a p256 key' provision DEV-1 DEV-1 --preset aktualizr
+  refused 64 'p256' provision DEV-1 DEV-1 --algorithm rsa3072
+  nothing_changed
+  provision DEV-1 DEV-1 --preset fleetroot --algorithm p256
+  # what new devices get from now on is nothing to the old ones
+  sed -i 's/^preset = .*/preset = "lmp"/' st/station.toml
+  provision DEV-1 DEV-1
+  sed -i 's/^preset = .*/preset = "fleetroot"/' st/station.toml
+
+  provision DEV-2 DEV-2 --ca media:queue
+  refused 64 'DEV-2 was begun with the preset fleetroot' provision DEV-2 DEV-2 --preset lmp
+  provision DEV-2 DEV-2
+}
