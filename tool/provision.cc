@@ -242,8 +242,8 @@ void Provisioning::refuse_another_policy() const {
   if (fits) return;
   throw Error(ErrorCode::usage,
               fmt::format("device {} was {} with the preset {} and a {} key", record_.device_id,
-                          record_.state == DeviceState::provisioned ? "provisioned" : "begun",
-                          record_.preset, record_.algorithm),
+                          record_.state == DeviceState::provisioned ? "provisioned" : "begun", record_.preset,
+                          record_.algorithm),
               "leave --preset and --algorithm out to go on with these; another policy needs an empty token");
 }
 

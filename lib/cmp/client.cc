@@ -1,6 +1,7 @@
 #include "lib/cmp/client.h"
 
 #include <algorithm>
+#include <array>
 
 #include "lib/cmp/refusal.h"
 
@@ -27,6 +28,13 @@ std::string joined(const std::vector<std::string>& texts) {
   return all;
 }
 
+// What is wrong there, and not with the station or the device.
+bool is_about_the_ca(ErrorCode code) {
+  static constexpr std::array kCodes{ErrorCode::clock, ErrorCode::io, ErrorCode::cannot_create,
+                                     ErrorCode::configuration, ErrorCode::module_unusable};
+  return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
+}
+
 // Why no certificate came.
 Error refusal_in(const StatusInfo& status) {
   if (status.status == Status::waiting) {
@@ -34,6 +42,10 @@ Error refusal_in(const StatusInfo& status) {
             "run the same command again later"};
   }
   Error refusal = decode_refusal(joined(status.texts));
+  if (is_about_the_ca(refusal.code())) {
+    return {refusal.code(), "the CA cannot issue: " + refusal.message(),
+            "on the CA's machine: " + refusal.hint()};
+  }
   if (refusal.code() == ErrorCode::refused_by_ca && status.failure == Failure::bad_proof) {
     return {ErrorCode::bad_request, "the CA finds that the request's signature does not verify",
             "run the same command again; if it stays, the token's key is not what it says",

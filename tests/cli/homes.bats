@@ -150,6 +150,15 @@ load factory
   [[ ! -e other.pem ]]
 }
 
+@test "what is wrong at the CA is said to be wrong there" {
+  make_factory DEV-1 DEV-2
+  make_token DEV-1 DEV-2
+  on_token DEV-1 days_later 1 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri DEV-1)"
+  refused 78 "the CA cannot issue: this machine's clock says" provision DEV-2 DEV-2
+  [[ $stderr == *"hint: on the CA's machine: set the clock right"* && -n $(stranger DEV-2 --list-objects) ]]
+}
+
 @test "a report that cannot be written whole is an error: 74" {
   make_ca
 
