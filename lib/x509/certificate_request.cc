@@ -257,8 +257,8 @@ std::optional<std::string> CertificateRequest::statement_json() const {
   if (position < 0) return std::nullopt;
   X509_ATTRIBUTE* attribute = X509_REQ_get_attr(x509_req(), position);
   const ASN1_TYPE* value = X509_ATTRIBUTE_get0_type(attribute, 0);
-  bool single =
-      X509_ATTRIBUTE_count(attribute) == 1 && X509_REQ_get_attr_by_OBJ(x509_req(), statement_oid(), position) < 0;
+  bool single = X509_ATTRIBUTE_count(attribute) == 1 &&
+                X509_REQ_get_attr_by_OBJ(x509_req(), statement_oid(), position) < 0;
   if (!single || ASN1_TYPE_get(value) != V_ASN1_UTF8STRING) {
     refuse("carries a provisioning statement that is not one UTF8String",
            "make the request with a Fleetroot station");

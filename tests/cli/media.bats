@@ -360,7 +360,7 @@ refused_whole() {
 # import_refused CODE PATTERN: what is on the stick, by that name; the station is as it was
 import_refused() {
   refused "$1" "$2" import_from stick
-  [[ $(station_state) == "$before" ]]
+  [[ $(station_state) == "$untouched" ]]
 }
 station_state() {
   sqlite3 st/journal.db .dump
@@ -372,7 +372,7 @@ station_state() {
   process stick
   answer=stick/st-01.000001.response
   mv $answer good
-  before=$(station_state)
+  untouched=$(station_state)
 
   size=$(stat -c %s good)
   head -c $((size / 2)) good >$answer
@@ -387,7 +387,7 @@ answer = bytearray(open("good", "rb").read())
 answer[int(sys.argv[1]) // 8] ^= 1 << int(sys.argv[1]) % 8
 open(sys.argv[2], "wb").write(answer)' "$bit" "$answer"
     run import_from stick
-    [[ ($status == 65 || $status == 77) && $(station_state) == "$before" ]]
+    [[ ($status == 65 || $status == 77) && $(station_state) == "$untouched" ]]
   done
   truncate -s 2G $answer
   import_refused 74 'larger than'
@@ -415,7 +415,7 @@ open(sys.argv[2], "wb").write(answer)' "$bit" "$answer"
   process stick
   mv stick stick-copy
   export_to stick
-  before=$(station_state)
+  untouched=$(station_state)
   cp stick-copy/st-01.000001.response stick
   import_refused 65 'answers another bundle than the one that this station sent as its number 1'
 }
