@@ -153,8 +153,8 @@ Enrolled Client::certificates_in(const Answer& answer) const {
   }
 }
 
-// Tells the CA what became of the certificate, and hears that it knows.
-void Client::confirm(const Answer& answer, const StatusInfo& outcome) const {
+// Tells the CA what became of the certificate, and hears that it knows; or what it says instead.
+std::optional<Error> Client::confirm(const Answer& answer, const StatusInfo& outcome) const {
   CertificateConfirmation confirmation{.request_id = answer.response.request_id,
                                        .hash = certificate_hash(answer.response.certificate),
                                        .status = outcome};
@@ -170,17 +170,17 @@ void Client::confirm(const Answer& answer, const StatusInfo& outcome) const {
   Bytes bytes = transfer_(pending.message);
   std::string why = "it sent something else";
   try {
-    if (read_answer(pending, bytes).message.type == BodyType::pki_conf) return;
+    if (read_answer(pending, bytes).message.type == BodyType::pki_conf) return std::nullopt;
   } catch (const Error& error) {
     why = error.what();
   }
-  throw not_confirmed(std::move(why));
+  return not_confirmed(std::move(why));
 }
 
 // What made the station reject it is what its caller has to hear, whether or not the CA has heard.
 void Client::reject(const Answer& answer, std::string why) const {
   try {
-    confirm(answer, rejection(std::move(why), Failure::incorrect_data));
+    (void)confirm(answer, rejection(std::move(why), Failure::incorrect_data));
   } catch (const std::exception&) {
     return;
   }
@@ -223,8 +223,20 @@ Enrolled Client::finish(const PendingRequest& pending, BodyType answer_type, con
     reject(answer, "the station failed");
     throw;
   }
-  confirm(answer, {});
+  if (std::optional<Error> reason = confirm(answer, {})) confirm_anew(pending, answer, *reason);
   return enrolled;
+}
+
+// A CA that was started again meanwhile has forgotten the transaction. To the same message it gives the same
+// certificate, in a transaction that it knows.
+void Client::confirm_anew(const PendingRequest& pending, const Answer& first, const Error& reason) const {
+  std::optional<Error> still = reason;
+  try {
+    Answer again = read_answer(pending, transfer_(pending.message));
+    if (again.response.certificate == first.response.certificate) still = confirm(again, {});
+  } catch (const Error&) {
+  }
+  if (still) throw Error(reason);
 }
 
 Bytes request_message(const Identity& station, const Certificate& ca, const CertificateRequest& request) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "lib/base/bytes.h"
@@ -70,7 +71,8 @@ class Client {
   Enrolled finish(const PendingRequest& pending, BodyType answer_type, const Accept& accept);
   Answer read_answer(const PendingRequest& pending, BytesView bytes) const;
   Enrolled certificates_in(const Answer& answer) const;
-  void confirm(const Answer& answer, const StatusInfo& outcome) const;
+  std::optional<Error> confirm(const Answer& answer, const StatusInfo& outcome) const;
+  void confirm_anew(const PendingRequest& pending, const Answer& first, const Error& reason) const;
   void reject(const Answer& answer, std::string why) const;
 
   Identity station_;

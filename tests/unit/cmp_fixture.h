@@ -101,6 +101,7 @@ class FakeAuthority : public Authority {
                      std::string_view label) override {
     issuing(sender, request);
     labels.emplace_back(label);
+    if (remembers && !issued.empty()) co_return Issued{issued.front().der(), {ca_.certificate}};
     const PublicKey& requested = request.public_key();
     EVP_PKEY* key = certified_key != nullptr ? certified_key : requested.evp();
     issued.push_back(make_certificate(request.common_name(), key, &ca_, ca_.key.get()));
@@ -128,6 +129,7 @@ class FakeAuthority : public Authority {
   std::vector<std::pair<std::string, std::optional<CertificateName>>> renewed;
   std::vector<Sender> enrolled;
   std::vector<Certificate> issued;
+  bool remembers = false;  // and gives the same again, as Authority wants it
   std::vector<std::string> labels;
   std::vector<Outcome> outcomes;
   // Called first; what they throw is what the authority throws.

@@ -78,6 +78,21 @@ TEST_F(CmpTest, CarriesARefusalWordForWordWhateverItsCode) {
   EXPECT_TRUE(authority.outcomes.empty());
 }
 
+TEST_F(CmpTest, ConfirmsToACaThatWasStartedAgainAfterItsAnswer) {
+  std::optional<Responder> other;
+  int messages = 0;
+  Client client = make_client(station, [&](BytesView message) {
+    if (++messages == 2) other.emplace(Responder::Signer{ca.certificate, ca.key.get()}, authority);
+    return (other ? *other : responder).respond(message);
+  });
+  authority.remembers = true;
+  Enrolled enrolled = client.enroll(request, [](const Enrolled&) {});
+  EXPECT_EQ(messages, 4);
+  ASSERT_EQ(authority.outcomes.size(), 1U);
+  EXPECT_TRUE(authority.outcomes[0].accepted);
+  EXPECT_EQ(authority.outcomes[0].certificate, enrolled.certificate);
+}
+
 TEST_F(CmpTest, CallsAnUnknownExceptionOfTheAuthorityItsOwnBug) {
   authority.issuing = [](auto&, auto&) { throw std::runtime_error("SELECT secret FROM ledger"); };
   Error heard = refusal_of([&] { enroll(station); });
