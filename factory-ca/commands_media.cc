@@ -5,6 +5,7 @@
 #include "factory-ca/bundle_answer.h"
 #include "factory-ca/ca_key.h"
 #include "factory-ca/commands_cli.h"
+#include "lib/cli/files_in_turn.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::ca {
@@ -80,18 +81,6 @@ void report(const fs::path& file, const AnsweredBundle& bundle, bool json) {
   }
 }
 
-void report(const fs::path& file, const Error& error, bool json) {
-  if (json) {
-    print_json(
-        {{"event", "bundle"},
-         {"file", file.string()},
-         {"result", "refused"},
-         {"error", {{"code", name_of(error.code())}, {"message", error.what()}, {"hint", error.hint()}}}});
-  } else {
-    fmt::print("{}: refused: {}\n", file.string(), error.what());
-  }
-}
-
 void process_file(const fs::path& file, BundleAnswers& answers, bool json) {
   std::string document = read_document(file);
   ProgressBar bar;
@@ -111,17 +100,9 @@ int process(const MediaOptions& options) {
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock);
   BundleAnswers answers(home, ledger, key.signer(), key.certificate(), issuer, clock, options.accept_expired);
-  std::optional<Error> first;
-  for (const fs::path& file : files) {
-    try {
-      process_file(file, answers, options.json);
-    } catch (const Error& error) {
-      report(file, error, options.json);
-      if (!first) first = error;
-    }
-    std::fflush(stdout);
-  }
-  if (first) throw *std::move(first);
+  cli::FilesInTurn turns(options.json);
+  for (const fs::path& file : files) turns.take(file, [&] { process_file(file, answers, options.json); });
+  turns.finish();
   return 0;
 }
 
@@ -208,21 +189,27 @@ void show_response(const fs::path& file, const media::ResponseBundle& bundle, bo
   }
 }
 
+void inspect_file(const fs::path& file, Ledger& ledger, const Certificate& issuing, bool json) {
+  std::string document = read_document(file);
+  if (file.extension() == media::kResponseSuffix) {
+    show_response(file, media::ResponseBundle::parse(media::verify_document(as_bytes(document), {issuing})),
+                  json);
+    return;
+  }
+  Time now = SystemClock().now();
+  ReceivedBundle bundle = receive_bundle(as_bytes(document), ledger, issuing, now);
+  show_request(file, bundle, standing_of(bundle, ledger, now), json);
+}
+
 int inspect(const MediaOptions& options) {
   Home home(options.home);
   Certificate issuing = home.issuing_certificate();
+  std::vector<fs::path> files = bundles_at(options.path, {media::kRequestSuffix, media::kResponseSuffix});
   Ledger ledger(home.ledger());
-  Time now = SystemClock().now();
-  for (const fs::path& file : bundles_at(options.path, {media::kRequestSuffix, media::kResponseSuffix})) {
-    std::string document = read_document(file);
-    if (file.extension() == media::kResponseSuffix) {
-      show_response(file, media::ResponseBundle::parse(media::verify_document(as_bytes(document), {issuing})),
-                    options.json);
-      continue;
-    }
-    ReceivedBundle bundle = receive_bundle(as_bytes(document), ledger, issuing, now);
-    show_request(file, bundle, standing_of(bundle, ledger, now), options.json);
-  }
+  cli::FilesInTurn turns(options.json);
+  for (const fs::path& file : files)
+    turns.take(file, [&] { inspect_file(file, ledger, issuing, options.json); });
+  turns.finish();
   return 0;
 }
 

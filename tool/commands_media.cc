@@ -1,6 +1,7 @@
 // media export, media import
 #include <fmt/format.h>
 
+#include "lib/cli/files_in_turn.h"
 #include "lib/cli/json_line.h"
 #include "tool/commands_cli.h"
 #include "tool/journal.h"
@@ -61,23 +62,28 @@ int export_bundles(const MediaOptions& options) {
   return 0;
 }
 
+void report(const ImportedBundle& bundle, bool json) {
+  if (json) {
+    print_line({{"file", bundle.file.string()},
+                {"result", "imported"},
+                {"sequence", bundle.sequence},
+                {"order", bundle.order},
+                {"certificates", bundle.certificates},
+                {"refused", bundle.refusals}});
+  } else {
+    fmt::print("{}: the answer to bundle {}, order {}: {} certificates, {} refused\n", bundle.file.string(),
+               bundle.sequence, bundle.order, bundle.certificates, bundle.refusals);
+  }
+}
+
 int import_bundles(const MediaOptions& options) {
   OpenStation station(options);
-  std::vector<ImportedBundle> bundles = station.exchange.import_from(options.medium);
-  for (const ImportedBundle& bundle : bundles) {
-    if (options.json) {
-      print_line({{"file", bundle.file.string()},
-                  {"result", "imported"},
-                  {"sequence", bundle.sequence},
-                  {"order", bundle.order},
-                  {"certificates", bundle.certificates},
-                  {"refused", bundle.refusals}});
-    } else {
-      fmt::print("{}: the answer to bundle {}, order {}: {} certificates, {} refused\n", bundle.file.string(),
-                 bundle.sequence, bundle.order, bundle.certificates, bundle.refusals);
-    }
-  }
-  if (bundles.empty() && !options.json) fmt::print("no answer for this station that it does not have yet\n");
+  std::vector<FoundAnswer> answers = station.exchange.answers_on(options.medium);
+  cli::FilesInTurn turns(options.json);
+  for (const FoundAnswer& answer : answers)
+    turns.take(answer.file, [&] { report(station.exchange.take(answer), options.json); });
+  turns.finish();
+  if (answers.empty() && !options.json) fmt::print("no answer for this station that it does not have yet\n");
   return 0;
 }
 
@@ -112,7 +118,8 @@ void add_media_commands(CLI::App& program, Action& action) {
       add_command(*media, "import", "take the CA's answers from a medium",
                   "  fleetroot-station media import --home st --queue queue /media/stick\n"
                   "  fleetroot-station media import --home st --queue queue /media/stick --json\n"
-                  "Then provision each device again: its certificate is written back.\n");
+                  "Then provision each device again: its certificate is written back.\n"
+                  "A damaged answer does not hold up the others.\n");
   auto import_options = add_options(*import_command);
   import_command->add_option("medium", import_options->medium, "the medium's directory")->required();
   import_command->callback(

@@ -119,22 +119,25 @@ media::RequestBundle MediaExchange::read_bundle(const SentBundle& bundle, std::s
   return media::RequestBundle::parse(media::verify_document(as_bytes(document), {station_}));
 }
 
-std::vector<ImportedBundle> MediaExchange::import_from(const fs::path& medium) {
+std::vector<FoundAnswer> MediaExchange::answers_on(const fs::path& medium) {
   std::error_code error;
   if (!fs::is_directory(medium, error)) {
+    if (!error) error = std::make_error_code(std::errc::not_a_directory);
     throw Error(ErrorCode::io, fmt::format("cannot read the directory {}", medium.string()),
                 "check that the medium is there and mounted", error.message());
   }
-  std::vector<ImportedBundle> imported;
+  std::vector<FoundAnswer> found;
   for (const SentBundle& bundle : journal_.open_bundles()) {
     fs::path file = on_medium(medium, bundle.sequence, media::kResponseSuffix);
-    if (!fs::exists(fs::symlink_status(file))) continue;
-    imported.push_back(take_answer(file, bundle));
+    // What cannot be looked at is not absent: whoever reads it says why.
+    bool is_absent = fs::symlink_status(file, error).type() == fs::file_type::not_found;
+    if (!is_absent) found.push_back({.file = file, .bundle = bundle});
   }
-  return imported;
+  return found;
 }
 
-ImportedBundle MediaExchange::take_answer(const fs::path& file, const SentBundle& bundle) {
+ImportedBundle MediaExchange::take(const FoundAnswer& answer) {
+  const auto& [file, bundle] = answer;
   std::string document = read_foreign_file(file, media::kMaximumDocumentSize);
   media::ResponseBundle response =
       media::ResponseBundle::parse(media::verify_document(as_bytes(document), {ca_}));
@@ -153,9 +156,9 @@ ImportedBundle MediaExchange::take_answer(const fs::path& file, const SentBundle
   write_file(kept(bundle.sequence, media::kResponseSuffix), document);
   journal_.take(response, clock_.now());
   ImportedBundle imported{.file = file, .sequence = bundle.sequence, .order = response.order.text()};
-  for (const media::Answer& answer : response.answers) {
-    ++(answer.certificate ? imported.certificates : imported.refusals);
-    queue_.remove(answer.device_id, response.order);
+  for (const media::Answer& item : response.answers) {
+    ++(item.certificate ? imported.certificates : imported.refusals);
+    queue_.remove(item.device_id, response.order);
   }
   return imported;
 }

@@ -26,6 +26,12 @@ struct ExportedBundle {
   bool is_old = false;
 };
 
+// The file of an answer to a bundle that has none yet; nobody has looked into it.
+struct FoundAnswer {
+  std::filesystem::path file;
+  SentBundle bundle;
+};
+
 struct ImportedBundle {
   std::filesystem::path file;
   long long sequence = 0;
@@ -44,9 +50,11 @@ class MediaExchange {
   // have no answer yet are written to the medium. A crash at any moment, or a lost medium: the same again.
   std::vector<ExportedBundle> export_to(const std::filesystem::path& medium, int days);
 
-  // Takes the answers that are for this station's open bundles. Error(bundle_damaged, bundle_foreign,
-  // bundle_forked, io) for one that is not what it should be; what was taken before it stays taken.
-  std::vector<ImportedBundle> import_from(const std::filesystem::path& medium);
+  // The answers to this station's open bundles that a medium has, by their names.
+  std::vector<FoundAnswer> answers_on(const std::filesystem::path& medium);
+  // Takes one in. Error(bundle_damaged, bundle_foreign, bundle_forked, io) for one that is not what it should
+  // be; then nothing has changed, and any other may still be taken.
+  ImportedBundle take(const FoundAnswer& answer);
 
  private:
   void write_new_bundles(int days);
@@ -55,7 +63,6 @@ class MediaExchange {
   std::filesystem::path kept(long long sequence, const char* suffix) const;
   std::filesystem::path on_medium(const std::filesystem::path& medium, long long sequence,
                                   const char* suffix) const;
-  ImportedBundle take_answer(const std::filesystem::path& file, const SentBundle& bundle);
 
   const Home& home_;
   const Settings& settings_;

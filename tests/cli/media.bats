@@ -403,6 +403,72 @@ open(sys.argv[2], "wb").write(answer)' "$bit" "$answer"
   import_from stick
 }
 
+# two_answers: D-1 on PO-1 and E-1 on PO-2 are queued, and both bundles are answered on the stick
+two_answers() {
+  make_factory D-1
+  make_order PO-2 E-1
+  make_token D-1 E-1
+  queue D-1 D-1
+  on_token E-1 fleetroot-station provision --home st --order PO-2 --device-id E-1 --token "$(token_uri E-1)" \
+    --ca media:queue
+  export_to stick
+  process stick
+}
+
+@test "a damaged answer is refused by its file's name, and those behind it are imported all the same" {
+  two_answers
+  cp stick/st-01.000001.response good
+  : >stick/st-01.000001.response
+  cp -r st st-before
+  cp -r queue queue-before
+
+  refused 65 'stick/st-01.000001.response: it is empty' import_from stick
+  [[ ${#lines[@]} == 2 && ${lines[0]} == 'stick/st-01.000001.response: refused: it is empty' ]]
+  [[ ${lines[1]} == 'stick/st-01.000002.response: the answer to bundle 2, order PO-2: 1 certificates, 0 refused' ]]
+  [[ $(find queue -type f) == queue/PO-1/D-1.p10cr ]]
+
+  # only the damaged one is open still
+  refused 65 'empty' import_from stick
+  [[ ${#lines[@]} == 1 ]]
+  cp good stick/st-01.000001.response
+  run -0 import_from stick
+  [[ $output == *"the answer to bundle 1, order PO-1: 1 certificates, 0 refused" ]]
+
+  rm -r st queue && mv st-before st && mv queue-before queue
+  : >stick/st-01.000001.response
+  run --separate-stderr -65 fleetroot-station media import --home st --queue queue stick --json
+  [[ $(jq -c '[.event, .file, .result, .error.code, .certificates]' <<<"$output") == \
+    '["bundle","stick/st-01.000001.response","refused","bundle_damaged",null]
+["bundle","stick/st-01.000002.response","imported",null,1]' ]]
+}
+
+@test "a medium that is a file is no directory" {
+  one_device
+  refused 74 'cannot read the directory stick/st-01.000001.request \(Not a directory\)' \
+    import_from stick/st-01.000001.request
+  refused 73 'cannot create the directory stick/st-01.000001.request \([^S]' export_to stick/st-01.000001.request
+}
+
+@test "inspect shows the sound bundles beside a damaged one, which it names" {
+  two_answers
+  echo junk >stick/st-01.000001.request
+  echo junk >stick/st-01.000001.response
+  remember
+
+  refused 65 'stick/st-01.000001.request: it is no signed document' fleetroot-ca media inspect --home ca stick
+  grep --quiet '^stick/st-01.000001.request: refused: it is no signed document' <<<"$output"
+  grep --quiet '^stick/st-01.000001.response: refused: it is no signed document' <<<"$output"
+  grep --quiet '^stick/st-01.000002.request: bundle 2 of station st-01 for order PO-2' <<<"$output"
+  grep --quiet '^stick/st-01.000002.response: the answer to bundle 2' <<<"$output"
+  run --separate-stderr -65 fleetroot-ca media inspect --home ca stick --json
+  [[ $(jq -c '[.event, .file, .error.code]' <<<"$output") == \
+    '["bundle","stick/st-01.000001.request","bundle_damaged"]
+["request_bundle","stick/st-01.000002.request",null]
+["bundle","stick/st-01.000001.response","bundle_damaged"]
+["response_bundle","stick/st-01.000002.response",null]' ]]
+  nothing_changed
+}
+
 @test "an answer to another bundle of the same number: somebody else signs as this station" {
   make_factory D-1 D-2
   make_token D-1 D-2
