@@ -5,6 +5,7 @@
 #include "factory-ca/bundle_answer.h"
 #include "factory-ca/ca_key.h"
 #include "factory-ca/commands_cli.h"
+#include "lib/base/printable.h"
 #include "lib/cli/files_in_turn.h"
 #include "lib/media/signed_document.h"
 
@@ -74,9 +75,9 @@ void report(const fs::path& file, const AnsweredBundle& bundle, bool json) {
                 {"receipts", content.receipts.size()},
                 {"reply", reply_beside(file).string()}});
   } else {
-    fmt::print("{}: bundle {} of {}, order {}: {} certificates, {} refused, {} receipts{}\n", file.string(),
-               content.sequence, content.station.text(), content.order.text(), bundle.certificates,
-               bundle.refusals, content.receipts.size(),
+    fmt::print("{}: bundle {} of {}, order {}: {} certificates, {} refused, {} receipts{}\n",
+               printable(file.string()), content.sequence, content.station.text(), content.order.text(),
+               bundle.certificates, bundle.refusals, content.receipts.size(),
                bundle.is_replay ? " (answered before: the same answer again)" : "");
   }
 }
@@ -147,8 +148,8 @@ void show_request(const fs::path& file, const ReceivedBundle& bundle, const std:
     return;
   }
   fmt::print("{}: bundle {} of station {} for order {}, {}\n  created {}, good until {}\n  sha256 {}\n",
-             file.string(), content.sequence, content.station.text(), content.order.text(), standing,
-             format_time(content.created), format_time(content.expires), bundle.digest);
+             printable(file.string()), content.sequence, content.station.text(), content.order.text(),
+             printable(standing), format_time(content.created), format_time(content.expires), bundle.digest);
   for (const media::CarriedRequest& request : content.requests)
     fmt::print("  request  {}\n", request.device_id.text());
   for (const media::Receipt& receipt : content.receipts) {
@@ -181,11 +182,11 @@ void show_response(const fs::path& file, const media::ResponseBundle& bundle, bo
                 {"checkpoint", {{"entries", bundle.log_entries}, {"digest", bundle.log_digest}}}});
     return;
   }
-  fmt::print("{}: the answer to bundle {} of station {} for order {}, created {}\n", file.string(),
+  fmt::print("{}: the answer to bundle {} of station {} for order {}, created {}\n", printable(file.string()),
              bundle.sequence, bundle.station.text(), bundle.order.text(), format_time(bundle.created));
   for (const media::Answer& answer : bundle.answers) {
     fmt::print("  answer   {}  {}\n", answer.device_id.text(),
-               answer.certificate ? serial_in(*answer.certificate) : answer.refusal->message());
+               answer.certificate ? serial_in(*answer.certificate) : printable(answer.refusal->message()));
   }
 }
 

@@ -8,6 +8,7 @@
 #include "factory-ca/est.h"
 #include "factory-ca/front_identity.h"
 #include "factory-ca/work_queue.h"
+#include "lib/base/printable.h"
 #include "lib/cmp/message.h"
 #include "lib/x509/certs_only.h"
 #include "lib/x509/chain.h"
@@ -149,7 +150,7 @@ class Front {
       link_.ask({.question = Question::station, .certificate = certificate.der()},
                 steady_clock::now() + kSignerPatience);
     } catch (const Error& error) {
-      fmt::print(stderr, "fleetroot-ca: refused {}: {}\n", peer.address, error.what());
+      fmt::print(stderr, "fleetroot-ca: refused {}: {}\n", peer.address, printable(error.what()));
       throw;
     }
   }

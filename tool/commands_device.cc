@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "lib/base/files.h"
+#include "lib/base/printable.h"
 #include "lib/cli/json_line.h"
 #include "tool/commands_cli.h"
 #include "tool/device_check.h"
@@ -263,10 +264,11 @@ int verify(const VerifyOptions& options) {
                      {"checks", checks}});
   } else {
     for (const Finding& finding : findings) {
-      fmt::print("{}  {:<16} {}\n", finding.passed ? "ok  " : "FAIL", finding.check, finding.detail);
+      fmt::print("{}  {:<16} {}\n", finding.passed ? "ok  " : "FAIL", finding.check,
+                 printable(finding.detail));
     }
     fmt::print("{} {}\n", passed ? "PASS" : "FAIL",
-               options.device_id.empty() ? token.info().describe() : options.device_id);
+               printable(options.device_id.empty() ? token.info().describe() : options.device_id));
   }
   std::fflush(stdout);
   if (!passed) {
@@ -337,11 +339,13 @@ int inspect(const InspectOptions& options) {
                      {"objects", list}});
     return 0;
   }
-  fmt::print("token {}\n  manufacturer {}, model {}, firmware {}, module profile {}\n", info.describe(),
-             info.manufacturer, info.model, info.firmware, token.profile().name);
+  fmt::print("token {}\n  manufacturer {}, model {}, firmware {}, module profile {}\n",
+             printable(info.describe()), printable(info.manufacturer), printable(info.model), info.firmware,
+             token.profile().name);
   for (const pkcs11::TokenObject& object : objects) {
     fmt::print("  {:<12} ID {:<8} label {:<24} {}\n", name_of(object.identity.object_class),
-               object.identity.id_hex, object.identity.label, object.identity.digest.substr(0, 16));
+               object.identity.id_hex, printable(object.identity.label),
+               object.identity.digest.substr(0, 16));
   }
   fmt::print("{} objects\n", objects.size());
   return 0;

@@ -1,6 +1,7 @@
 // media export, media import
 #include <fmt/format.h>
 
+#include "lib/base/printable.h"
 #include "lib/cli/files_in_turn.h"
 #include "lib/cli/json_line.h"
 #include "tool/commands_cli.h"
@@ -53,7 +54,7 @@ int export_bundles(const MediaOptions& options) {
                   {"requests", bundle.requests},
                   {"receipts", bundle.receipts}});
     } else {
-      fmt::print("{}: bundle {}, order {}: {} requests, {} receipts{}\n", bundle.file.string(),
+      fmt::print("{}: bundle {}, order {}: {} requests, {} receipts{}\n", printable(bundle.file.string()),
                  bundle.sequence, bundle.order, bundle.requests, bundle.receipts,
                  bundle.is_old ? " (the same as before: no answer has come yet)" : "");
     }
@@ -71,8 +72,9 @@ void report(const ImportedBundle& bundle, bool json) {
                 {"certificates", bundle.certificates},
                 {"refused", bundle.refusals}});
   } else {
-    fmt::print("{}: the answer to bundle {}, order {}: {} certificates, {} refused\n", bundle.file.string(),
-               bundle.sequence, bundle.order, bundle.certificates, bundle.refusals);
+    fmt::print("{}: the answer to bundle {}, order {}: {} certificates, {} refused\n",
+               printable(bundle.file.string()), bundle.sequence, bundle.order, bundle.certificates,
+               bundle.refusals);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "lib/base/printable.h"
 #include "lib/base/process.h"
 #include "lib/cli/json_line.h"
 
@@ -27,14 +28,6 @@ constexpr std::array kWords{Word{Result::pass, "pass", "PASS", ""},
 
 const Word& word_for(Result result) {
   return kWords.at(static_cast<std::size_t>(result));
-}
-
-// One line stays one line, and a terminal is not told what to do, whatever a token says of itself.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
 }
 
 std::string in_seconds(double milliseconds) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "lib/base/files.h"
+#include "lib/base/printable.h"
 #include "tool/companions.h"
 #include "tool/enroll.h"
 #include "tool/journal.h"
@@ -74,7 +75,7 @@ bool renew_if_due(const Home& home, const Settings& settings, Companions& compan
   } catch (const Error& error) {
     fmt::print(stderr,
                "fleetroot-station: the station's certificate ends at {}, and is not renewed yet: {}. {}\n",
-               format_time(certificate->not_after()), error.message(), error.hint());
+               format_time(certificate->not_after()), printable(error.message()), printable(error.hint()));
   }
   return true;
 }

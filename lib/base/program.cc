@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <system_error>
 
+#include "lib/base/printable.h"
 #include "lib/base/process.h"
 
 namespace fleetroot {
@@ -48,8 +49,8 @@ int exit_code_of(std::string_view program, const std::function<int()>& body) {
 
 void print_error(std::string_view program, const Error& error) {
   // Not fmt::print, which throws when stderr cannot be written: the exit code must still get out.
-  std::string text = fmt::format("{}: error: {}\n", program, error.what());
-  if (!error.hint().empty()) text += fmt::format("{}: hint: {}\n", program, error.hint());
+  std::string text = fmt::format("{}: error: {}\n", program, printable(error.what()));
+  if (!error.hint().empty()) text += fmt::format("{}: hint: {}\n", program, printable(error.hint()));
   std::fputs(text.c_str(), stderr);
 }
 

@@ -3,7 +3,8 @@
 //   fleetroot-ca: error: the order PO-4711 is closed
 //   fleetroot-ca: hint: open another order, or ask who closed it
 //
-// One error, one hint, lower-case, on stderr; the exit code comes from the table in error.h.
+// One error, one hint, lower-case, on stderr, in one line each whatever they quote (printable.h); the exit
+// code comes from the table in error.h.
 #pragma once
 
 #include <functional>

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/printable.h"
 #include "lib/cli/json_line.h"
 
 namespace fleetroot::cli {
@@ -14,7 +15,7 @@ void report(const fs::path& file, const Error& error, bool json) {
     print_json(
         {{"event", "bundle"}, {"file", file.string()}, {"result", "refused"}, {"error", error_json(error)}});
   } else {
-    fmt::print("{}: refused: {}\n", file.string(), error.what());
+    fmt::print("{}: refused: {}\n", printable(file.string()), printable(error.what()));
   }
 }
 

@@ -469,6 +469,34 @@ two_answers() {
   nothing_changed
 }
 
+# What ends a line, and what a terminal obeys, must not be in what is printed.
+prints_plain() {
+  ! LC_ALL=C grep --quiet $'[\x01-\x09\x0b-\x1f\x7f]' "$@"
+}
+
+@test "names on a foreign stick forge no lines" {
+  one_device
+  forged=$'x\e[2K\rst-01.000001\nst-01.request: bundle 1 of st-01, order PO-1: 1 certificates.request'
+  echo junk >"stick/$forged"
+  plain='stick/x\x1b[2K\x0dst-01.000001\x0ast-01.request: bundle 1 of st-01, order PO-1: 1 certificates.request'
+  cp stick/st-01.000001.request stick/ünd.request
+
+  for what in process inspect; do
+    fleetroot-ca media "$what" --home ca stick >out 2>err || [[ $? == 65 ]]
+    prints_plain out err
+    grep --quiet --fixed-strings "$plain: refused: it is no signed document" out
+    grep --quiet --fixed-strings "error: $plain: it is no signed document" err
+    grep --quiet '^stick/ünd.request: bundle 1' out
+    [[ $(wc -l <err) == 2 ]]
+  done
+
+  mv stick $'st\eick'
+  printf x >$'st\eick/st-01.000001.response'
+  import_from $'st\eick' >out 2>err || [[ $? == 65 ]]
+  prints_plain out err
+  grep --quiet --fixed-strings 'st\x1bick/st-01.000001.response: refused' out
+}
+
 @test "an answer to another bundle of the same number: somebody else signs as this station" {
   make_factory D-1 D-2
   make_token D-1 D-2

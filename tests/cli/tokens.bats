@@ -22,6 +22,16 @@ with_uri() {
   nothing_changed
 }
 
+@test "what lies on a token forges no lines of inspect" {
+  make_token dev-1
+  stranger dev-1 --keypairgen --key-type EC:prime256v1 --id 42 --label $'x\e[2J\r  public key   ID 01'
+
+  on_token dev-1 fleetroot-station inspect --token "$(token_uri dev-1)" >out
+
+  run ! env LC_ALL=C grep --quiet $'[\x01-\x09\x0b-\x1f\x7f]' out
+  grep --quiet --fixed-strings 'label x\x1b[2J\x0d  public key   ID 01' out
+}
+
 @test "a foreign key under our label is not touched" {
   make_token dev-1
   stranger dev-1 --keypairgen --key-type RSA:2048 --id 77 --label fleetroot

@@ -10,6 +10,7 @@
 #include "lib/base/error.h"
 #include "lib/base/memo.h"
 #include "lib/base/names.h"
+#include "lib/base/printable.h"
 #include "lib/base/secret.h"
 #include "tests/expect_error.h"
 #include "tests/scratch_directory.h"
@@ -24,6 +25,28 @@ std::vector<ErrorCode> every_code() {
   std::vector<ErrorCode> codes;
   for (int i = 0; i <= static_cast<int>(ErrorCode::clock); ++i) codes.push_back(static_cast<ErrorCode>(i));
   return codes;
+}
+
+TEST(Printable, TextStaysAsItIs) {
+  for (std::string text :
+       {"", "stick/st-01.000001.request", "a\\b \"c\"", "Größe Łódź 東京 🙂", "\u00a0\ud7ff\ue000"})
+    EXPECT_EQ(printable(text), text);
+}
+
+TEST(Printable, WhatATerminalObeysDoesNotReachIt) {
+  EXPECT_EQ(printable("\x1b[2Ja\nb\rc\td\x7f"), "\\x1b[2Ja\\x0ab\\x0dc\\x09d\\x7f");
+  EXPECT_EQ(printable(std::string_view("\0.", 2)), "\\x00.");
+  EXPECT_EQ(printable("\u009b31m \u0080 \u009f"), "\\xc2\\x9b31m \\xc2\\x80 \\xc2\\x9f");
+}
+
+TEST(Printable, WhatIsNoUtf8IsShownByteByByte) {
+  EXPECT_EQ(printable("\x9b\xff"), "\\x9b\\xff");                             // alone
+  EXPECT_EQ(printable("\xc3(\xc3"), "\\xc3(\\xc3");                           // cut short
+  EXPECT_EQ(printable("\xc0\x8a"), "\\xc0\\x8a");                             // a line end, written too long
+  EXPECT_EQ(printable("\xe0\x82\x9b"), "\\xe0\\x82\\x9b");                    // C1, written too long
+  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");                    // half a surrogate pair
+  EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");           // above U+10FFFF
+  EXPECT_EQ(printable("\xf8\x88\x80\x80\x80"), "\\xf8\\x88\\x80\\x80\\x80");  // five bytes
 }
 
 TEST(ErrorTable, EveryCodeHasANameOfItsOwnThatLeadsBackToIt) {
