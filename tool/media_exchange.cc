@@ -61,6 +61,7 @@ MediaExchange::MediaExchange(const Home& home, const Settings& settings, MediaJo
 }
 
 std::vector<ExportedBundle> MediaExchange::export_to(const fs::path& medium, int days) {
+  queue_.refuse_unless_there();
   std::optional<SentBundle> last_before = journal_.last_bundle();
   write_new_bundles(days);
   std::vector<ExportedBundle> exported;

@@ -48,6 +48,7 @@ class MediaExchange {
 
   // Everything that waits goes into new bundles, one or more an order, good for `days`; these and all that
   // have no answer yet are written to the medium. A crash at any moment, or a lost medium: the same again.
+  // Error(usage) if requests wait and the queue is not there.
   std::vector<ExportedBundle> export_to(const std::filesystem::path& medium, int days);
 
   // The answers to this station's open bundles that a medium has, by their names.

@@ -1,5 +1,7 @@
 #include "tool/media_queue.h"
 
+#include <fmt/format.h>
+
 #include "lib/base/files.h"
 #include "lib/x509/openssl.h"
 
@@ -70,6 +72,16 @@ void MediaQueue::put(const DeviceId& device_id, const OrderId& order, const std:
                   .refusal = {}},
                  now);
   write_file(path, as_text(message));
+}
+
+void MediaQueue::refuse_unless_there() const {
+  std::error_code ignored;
+  if (fs::is_directory(directory_, ignored)) return;
+  std::size_t waiting = journal_.requests_to_send().size();
+  if (waiting == 0) return;
+  throw Error(ErrorCode::usage,
+              fmt::format("there is no queue {}, and {} requests wait in one", directory_.string(), waiting),
+              "name the directory DIR of --ca media:DIR; if it is lost, provision the devices again");
 }
 
 std::optional<Bytes> MediaQueue::message(const QueuedRequest& request) const {

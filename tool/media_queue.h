@@ -32,6 +32,9 @@ class MediaQueue {
   void leave_receipt(const DeviceId& device_id, const OrderId& order, const SerialNumber& serial,
                      bool accepted);
 
+  // Error(usage) if there is no such directory and the journal knows of requests that must lie in one: then
+  // it is another's name.
+  void refuse_unless_there() const;
   // The message of a request, if it lies here, unchanged.
   std::optional<Bytes> message(const QueuedRequest& request) const;
   // After it has been answered.

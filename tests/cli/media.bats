@@ -497,6 +497,23 @@ prints_plain() {
   grep --quiet --fixed-strings 'st\x1bick/st-01.000001.response: refused' out
 }
 
+@test "a queue that is not there, while requests wait, is no empty one" {
+  make_factory D-1 D-2
+  make_token D-1 D-2
+  fleetroot-station media export --home st --queue typo --out stick # nothing waits in any
+  queue D-1 D-1
+  before=$(station_state)
+
+  refused 64 'there is no queue typo, and 1 requests wait' \
+    fleetroot-station media export --home st --queue typo --out stick
+  [[ ! -e stick && ! -e typo && $(station_state) == "$before" ]]
+
+  export_to stick
+  # what is on its way needs no queue: the same bundle again
+  run -0 fleetroot-station media export --home st --queue typo --out stick
+  [[ $output == *'bundle 1, order PO-1: 1 requests'* ]]
+}
+
 @test "an answer to another bundle of the same number: somebody else signs as this station" {
   make_factory D-1 D-2
   make_token D-1 D-2
