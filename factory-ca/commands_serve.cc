@@ -1,6 +1,7 @@
 // serve
 #include <fmt/format.h>
 
+#include "factory-ca/certificate_plan.h"
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/serve.h"
 
@@ -13,8 +14,19 @@ struct Options {
   bool without_client_certificate = false;
 };
 
+// They go into the front's certificate, as they are.
+void refuse_bad_names(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (address_octets(name) || is_dns_name(name)) continue;
+    throw Error(
+        ErrorCode::usage, fmt::format("\"{}\" is no host name or address", name),
+        "write it like ca.factory.example or 192.0.2.1, without a port; a name beyond ASCII as xn--…");
+  }
+}
+
 int run_serve(const Options& options) {
   ServeOptions wanted = options.serve;
+  refuse_bad_names(wanted.names);
   wanted.front.wants_station_certificate = !options.without_client_certificate;
   if (!options.order.empty()) wanted.order = OrderId::parse(options.order);
   return serve(Home(options.home), wanted, [](const std::string& address) {
@@ -46,11 +58,16 @@ void add_serve_commands(CLI::App& program, Action& action) {
   command->add_flag(
       "--est", options->serve.front.speaks_est,
       "speak EST too, at /.well-known/est/ORDER/simpleenroll; anybody may ask for the CA certificates");
-  command->add_option("--max-connections", limits.connections, "at once")->capture_default_str();
-  command->add_option("--max-connections-per-address", limits.connections_per_address, "at once")
+  command->add_option("--max-connections", limits.connections, "at once")
+      ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
-  command->add_option("--max-requests-per-second", limits.requests_per_second_per_address,
-                      "from one address (default: no limit)");
+  command->add_option("--max-connections-per-address", limits.connections_per_address, "at once")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command
+      ->add_option("--max-requests-per-second", limits.requests_per_second_per_address,
+                   "from one address (default: no limit)")
+      ->check(CLI::Range(1, 1'000'000));
   command->callback([options, &action] { action = [options] { return run_serve(*options); }; });
 }
 

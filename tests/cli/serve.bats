@@ -182,6 +182,29 @@ EOF
   refused 69 'cannot be reached' provision DEV-2 DEV-2 --ca "$url"
 }
 
+@test "a name that no certificate may hold, and bounds that let nobody in, are refused before anything is made" {
+  make_ca
+  label=$(printf '%064d' 0 | tr 0 a)
+  find ca | sort >before
+  serve_with() {
+    timeout 10 fleetroot-ca serve --home ca --listen 127.0.0.1:0 "$@"
+  }
+  for name in 'a b' $'a\nb' 'x,DNS:evil' ä.example "$label.example" "$(printf 'a.%.0s' {1..127})" . .a a. a..b \
+    -a a-.b a_b '*.example' 192.0.2.256 1.2 host:8443 a/b; do
+    refused 64 'is no host name or address' serve_with "--name=$name"
+  done
+  refused 64 'is no host name or address' serve_with --name ca.factory.example --name 'a b'
+  for bound in connections connections-per-address requests-per-second; do
+    refused 64 "max-$bound" serve_with "--max-$bound" 0
+    refused 64 "max-$bound" serve_with "--max-$bound" -1
+  done
+  diff before <(find ca | sort)
+
+  begin_serving --name ca.factory.example --name 192.0.2.1 --name 2001:db8::1 --name CA-1 --name "${label:1}.1a"
+  run -0 openssl x509 -in ca/front/front.pem -noout -ext subjectAltName
+  [[ $output == *"DNS:ca.factory.example, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1, DNS:CA-1, "* ]]
+}
+
 @test "a server that is not the pinned root's is not believed" {
   make_factory DEV-1
   make_token DEV-1
