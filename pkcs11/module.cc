@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <libp11.h>
+#include <openssl/err.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 
 #include "lib/x509/openssl.h"
 #include "pkcs11/cryptoki.h"
+#include "pkcs11/softhsm.h"
 
 namespace fleetroot::pkcs11 {
 namespace {
@@ -20,6 +22,23 @@ struct CloseLibrary {
 };
 
 using ContextPtr = std::unique_ptr<PKCS11_CTX, FreeWith<PKCS11_CTX_free>>;
+
+[[noreturn]] void does_not_initialise(const std::string& path, CK_RV rv) {
+  // SoftHSM says no more than CKR_GENERAL_ERROR when it finds no configuration or no token directory.
+  throw Error(ErrorCode::module_unusable, fmt::format("the PKCS#11 module {} does not initialise", path),
+              is_softhsm(path)
+                  ? "check the file that SOFTHSM2_CONF names, and the token directory that it names"
+                  : "check the module's own configuration, and what its manual wants of the system",
+              ckr_name(rv));
+}
+
+// libp11 puts what the module answered into OpenSSL's queue, behind whatever the module itself has left
+// there.
+std::optional<CK_RV> last_answer() {
+  unsigned long last = ERR_peek_last_error();
+  if (last == 0 || ERR_GET_LIB(last) != ERR_get_CKR_code()) return std::nullopt;
+  return static_cast<CK_RV>(ERR_GET_REASON(last));
+}
 
 [[noreturn]] void unusable(const std::string& path, std::string_view why, std::string cause = {}) {
   throw Error(ErrorCode::module_unusable, fmt::format("the PKCS#11 module {} {}", path, why),
@@ -105,8 +124,12 @@ Module::Module(const std::string& path, const std::string& init_args) : state_(s
   if (access(path.c_str(), R_OK) != 0) unusable(path, "is not there or cannot be read");
   state_->context.reset(PKCS11_CTX_new());
   if (!init_args.empty()) PKCS11_CTX_init_args(state_->context.get(), state_->init_args.c_str());
+  ERR_clear_error();
   if (PKCS11_CTX_load(state_->context.get(), path.c_str()) != 0) {
-    unusable(path, "is no PKCS#11 module, or does not initialise", take_openssl_errors());
+    std::optional<CK_RV> answer = last_answer();
+    std::string cause = take_openssl_errors();
+    if (answer) does_not_initialise(path, *answer);
+    unusable(path, "is no PKCS#11 module", std::move(cause));
   }
   state_->is_loaded = true;
 
@@ -124,8 +147,7 @@ Module::Module(const std::string& path, const std::string& init_args) : state_(s
   arguments.flags = CKF_OS_LOCKING_OK;
   arguments.pReserved = init_args.empty() ? nullptr : state_->init_args.data();
   CK_RV rv = state_->functions->C_Initialize(&arguments);
-  if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
-    unusable(path, "does not initialise", ckr_name(rv));
+  if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) does_not_initialise(path, rv);
   state_->must_finalise = rv == CKR_OK;
 
   CK_INFO info{};

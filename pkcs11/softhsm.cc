@@ -30,9 +30,24 @@ std::string find_softhsm() {
               "install the package softhsm2, or name a token with its PKCS#11 URI");
 }
 
+fs::path token_directory(const fs::path& directory) {
+  return fs::absolute(directory) / "tokens";
+}
+
+// SoftHSM reads a line of 1023 bytes, ends it at a comment sign and the value at a second equals sign: beyond
+// that it would take another directory for this one.
+void refuse_unless_configurable(const fs::path& tokens) {
+  constexpr std::size_t kMaximum = 990;
+  std::string text = tokens.string();
+  if (text.size() <= kMaximum && text.find_first_of("#=\r\n") == std::string::npos) return;
+  throw Error(ErrorCode::configuration, fmt::format("SoftHSM cannot keep tokens in {}", text),
+              fmt::format("choose a path without \"#\", \"=\" and line ends, of {} bytes at most", kMaximum));
+}
+
 // The configuration names the token directory by its absolute path, so it is made anew when a home has moved.
 void write_configuration(const fs::path& directory) {
-  fs::path tokens = fs::absolute(directory) / "tokens";
+  fs::path tokens = token_directory(directory);
+  refuse_unless_configurable(tokens);
   std::string content = fmt::format(
       "# Made by Fleetroot.\ndirectories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n"
       "slots.removable = false\n",
@@ -131,6 +146,7 @@ void sync_softhsm_directory(const fs::path& directory) {
 
 TokenSettings create_softhsm_token(const fs::path& home, const fs::path& directory, const std::string& label,
                                    const fs::path& pin_file) {
+  refuse_unless_configurable(token_directory(directory));
   std::string module_path = find_softhsm();
   if (!fs::exists(directory)) {
     make_private_directory(directory);

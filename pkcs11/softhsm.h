@@ -10,7 +10,7 @@
 namespace fleetroot::pkcs11 {
 
 // Points this process (SOFTHSM2_CONF) at the directory. A SoftHSM in this process must not be initialised
-// yet.
+// yet. Error(configuration) for a path that SoftHSM's configuration cannot hold.
 void select_softhsm_directory(const std::filesystem::path& directory);
 
 // SoftHSM rewrites a token's token.object in place at every login: a process beside it may find the file

@@ -2,6 +2,24 @@
 # Home directories: what is in them, who may read it, and how mistakes in them are found.
 load factory
 
+@test "a path that SoftHSM's configuration cannot hold is refused, and nothing is made" {
+  for home in 'a#b' a=b $'a\nb' $'a\rb'; do
+    refused 78 'SoftHSM cannot keep tokens in /.*/tokens' fleetroot-ca init --home "$home" --name Test
+    grep --quiet 'hint: .*"#"' <<<"$stderr"
+    [[ ! -e $home ]]
+    refused 78 'SoftHSM cannot keep tokens in /.*/tokens' fleetroot-station init --home "$home" --name st-01
+    [[ ! -e $home ]]
+  done
+  long=$(printf 'd%.0s' {1..200})
+  mkdir -p "$long/$long/$long/$long"
+  refused 78 'SoftHSM cannot keep tokens in' fleetroot-station init --home "$long/$long/$long/$long/$long" --name st-01
+  fleetroot-station init --home 'a b; ü' --name st-01
+
+  # a home that was moved to such a place
+  mv 'a b; ü' 'a#b'
+  refused 78 'SoftHSM cannot keep tokens in /.*/a#b/softhsm/tokens' fleetroot-station config check --home 'a#b'
+}
+
 @test "secrets are for their owner alone, whatever the umask" {
   umask 000
   make_factory DEV-1

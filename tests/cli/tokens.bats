@@ -102,6 +102,18 @@ with_uri() {
   done
 }
 
+@test "a module that does not initialise: 78, with its own answer and not with what OpenSSL had left over" {
+  make_token dev-1 dev-2
+  rm -r dev-1/tokens
+  rm dev-2/softhsm2.conf
+  for token in dev-1 dev-2; do
+    uri="pkcs11:token=$token?module-path=$softhsm&pin-source=file:$token/pin"
+    refused 78 "the PKCS#11 module $softhsm does not initialise \\(CKR_GENERAL_ERROR\\)$" with_uri "$token" "$uri"
+    grep --quiet 'hint: .*SOFTHSM2_CONF.*token directory' <<<"$stderr"
+    [[ $(error_code with_uri "$token" "$uri") == module_unusable ]]
+  done
+}
+
 @test "an uninitialised token: 78, and no hang" {
   make_token_directory dev-1
   (umask 077 && echo "$default_pin" >dev-1/pin)
