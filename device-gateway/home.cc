@@ -120,7 +120,7 @@ Certificate Home::certificate(const EnvironmentName& environment, const char* na
     throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()),
                 "put back what fleetroot-gateway init made");
   }
-  return Certificate::from_pem(*pem);
+  return read_as_configuration(path, [&] { return Certificate::from_pem(*pem); });
 }
 
 std::string settings_text(const Settings& settings) {

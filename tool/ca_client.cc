@@ -1,6 +1,7 @@
 #include "tool/ca_client.h"
 
 #include "tool/est_client.h"
+#include "tool/home.h"
 #include "tool/media_queue.h"
 #include "tool/transport.h"
 
@@ -45,6 +46,22 @@ void refuse_unless_ca_url(const std::string& url) {
   } else {
     refuse_unless_transport_url(url);
   }
+}
+
+std::string configured_ca(const Home& home, const Settings& settings) {
+  std::string place = home.file("station.toml").string();
+  if (settings.ca.empty()) {
+    (void)home.station_certificate();  // says "not enrolled", which explains it
+    throw Error(ErrorCode::configuration, place + ": ca is missing or empty",
+                "write where requests go, as in ca = \"https://ca.factory.example:8443\", or enroll the "
+                "station anew");
+  }
+  try {
+    refuse_unless_ca_url(settings.ca);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::configuration, place + ": ca is not valid: " + error.message(), error.hint());
+  }
+  return settings.ca;
 }
 
 std::unique_ptr<CaClient> open_ca(const std::string& url, int timeout_seconds,

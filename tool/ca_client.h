@@ -14,6 +14,9 @@
 
 namespace fleetroot::station {
 
+class Home;
+struct Settings;
+
 // What the station shows to the CA, and what it believes of it.
 struct Caller {
   cmp::Identity station;
@@ -39,6 +42,10 @@ class CaClient {
 
 // Checks the URL only. Error(usage) names the ways that there are.
 void refuse_unless_ca_url(const std::string& url);
+
+// Where station.toml says that requests go. Error(configuration) with file and key if that is no such URL, or
+// with the hint to enroll.
+std::string configured_ca(const Home& home, const Settings& settings);
 
 // Opens the way; an exec: child starts at once, and gets ready while other things happen. `caller` is asked
 // once, before the first request.

@@ -12,10 +12,9 @@ void add_home_option(CLI::App& command, std::string& home) {
 }
 
 std::string choose_ca(const Home& home, const Settings& settings, const std::string& option) {
-  std::string ca = option.empty() ? settings.ca : option;
-  if (ca.empty()) (void)home.station_certificate();  // says "not enrolled", where no URL would only puzzle
-  refuse_unless_ca_url(ca);
-  return ca;
+  if (option.empty()) return configured_ca(home, settings);
+  refuse_unless_ca_url(option);
+  return option;
 }
 
 int run_command_line(int argc, char** argv) {

@@ -15,7 +15,8 @@ using cli::add_group;
 // --home, or FLEETROOT_STATION_HOME.
 void add_home_option(CLI::App& command, std::string& home);
 
-// Where requests go: `option`, or else what station.toml says. Error(usage), or the hint to enroll.
+// Where requests go: `option`, or else what station.toml says. Error(usage) for the one, Error(configuration)
+// for the other.
 std::string choose_ca(const Home& home, const Settings& settings, const std::string& option);
 
 void add_setup_commands(CLI::App& program, Action& action);

@@ -55,8 +55,7 @@ std::vector<std::string> check_configuration(const Home& home, Time now) {
   lines.push_back(fmt::format("its certificate chains to {} and is valid until {}",
                               enrollment.fleet_roots.front().subject(),
                               format_time(enrollment.certificate.not_after())));
-  refuse_unless_ca_url(settings.ca);
-  lines.push_back(fmt::format("requests go to {}", settings.ca));
+  lines.push_back(fmt::format("requests go to {}", configured_ca(home, settings)));
   for (const Bay& bay : settings.bays)
     lines.push_back(fmt::format("bay {} can be used by line", bay.name.text()));
   return lines;

@@ -57,7 +57,7 @@ auto read_enrolled(const fs::path& path, Read read) {
                 fmt::format("this station is not enrolled: there is no {}", path.string()),
                 "send station.csr to the factory CA and run fleetroot-station enroll with what comes back");
   }
-  return read(*pem);
+  return read_as_configuration(path, [&] { return read(*pem); });
 }
 
 int bounded(ConfigFile& config, const char* key, int fallback, int maximum) {

@@ -56,7 +56,7 @@ class Home {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const char* name) const { return path_ / name; }
 
-  // Error(configuration) with the hint to enroll, while it is not there.
+  // Error(configuration) with the hint to enroll, while it is not there, and with its name if it is damaged.
   Certificate station_certificate() const;
   std::vector<Certificate> issuing_certificates() const;
   std::vector<Certificate> fleet_roots() const;

@@ -53,7 +53,7 @@ Renewal renew_by(Companions& companions, const Home& home, const Settings& setti
 Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   Settings settings = home.settings();
   (void)home.station_certificate();
-  const std::string& url = ca.empty() ? settings.ca : ca;
+  std::string url = ca.empty() ? configured_ca(home, settings) : ca;
   if (media_queue_of(url)) {
     throw Error(ErrorCode::usage, "a station is not renewed by removable media",
                 "name another way to the CA with --ca, or enroll the station anew");

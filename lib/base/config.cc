@@ -162,6 +162,11 @@ void ConfigFile::refuse(std::string_view key, std::string_view why, std::string_
               std::string(hint));
 }
 
+Error about_file(const std::filesystem::path& path, const Error& error) {
+  return {ErrorCode::configuration, fmt::format("{} cannot be used: {}", path.string(), error.message()),
+          error.hint(), error.cause()};
+}
+
 std::string toml_string(std::string_view text) {
   std::string quoted = "\"";
   for (char c : text) {

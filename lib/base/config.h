@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/error.h"
+
 namespace fleetroot {
 
 class ConfigFile {
@@ -41,6 +43,21 @@ class ConfigFile {
   explicit ConfigFile(std::unique_ptr<Document> document);
   std::unique_ptr<Document> document_;
 };
+
+// `error`, which is about what a file of a home holds, as an Error(configuration) that names the file:
+// whoever runs the command has not brought the file along, and the same words about something of his would be
+// wrong.
+Error about_file(const std::filesystem::path& path, const Error& error);
+
+// What `read` makes of such a file.
+template <typename Read>
+auto read_as_configuration(const std::filesystem::path& path, const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    throw about_file(path, error);
+  }
+}
 
 // "text" as TOML writes a string.
 std::string toml_string(std::string_view text);

@@ -109,6 +109,46 @@ load factory
   [[ $(objects_on dev-1) == 0 ]]
 }
 
+@test "a station.toml without a way to the CA, or with none that exists: 78, file and key" {
+  make_factory DEV-1
+  make_token dev-1
+  cp st/station.toml good.toml
+  for line in 'ca = "foo:bar"' 'ca = ""' 'ca = "media:"' \
+    'ca = "https://"' 'ca = "est+https://h:x"' "ca = 'exec:\"open'" ''; do
+    sed "s|^ca = .*|$line|" good.toml >st/station.toml
+    refused 78 'st/station.toml: ca is ' fleetroot-station config check --home st
+    refused 78 'st/station.toml: ca is ' provision dev-1 DEV-1
+    refused 78 'st/station.toml: ca is ' fleetroot-station renew --home st
+    refused 78 'st/station.toml: ca is ' \
+      fleetroot-station line --home st --order PO-1 --bay "1=$(token_uri dev-1)" </dev/null
+  done
+  [[ $(objects_on dev-1) == 0 ]]
+  # the same on the command line is the command line's fault
+  refused 64 'foo:bar' provision dev-1 DEV-1 --ca foo:bar
+  refused 64 'foo:bar' fleetroot-station renew --home st --ca foo:bar
+  # and where the command line is right, or mends it, the file is not asked
+  provision dev-1 DEV-1 --ca 'exec:fleetroot-ca respond --home ca'
+  fleetroot-station enroll --home st --certificate st-01.pem --ca-certificate ca/issuing-ca.pem \
+    --fleet-root ca/fleet-root.pem --ca 'exec:fleetroot-ca respond --home ca'
+  fleetroot-station config check --home st
+}
+
+@test "a damaged certificate in a station's home: 78, and which" {
+  make_factory DEV-1
+  make_token dev-1
+  for name in station issuing-ca fleet-root; do
+    cp "st/$name.pem" good.pem
+    for content in '' 'no certificate'; do
+      printf '%s' "$content" >"st/$name.pem"
+      refused 78 "st/$name.pem cannot be used: this is not a certificate" fleetroot-station config check --home st
+      refused 78 "st/$name.pem cannot be used" provision dev-1 DEV-1
+    done
+    mv good.pem "st/$name.pem"
+  done
+  [[ $(objects_on dev-1) == 0 ]]
+  fleetroot-station config check --home st
+}
+
 @test "enroll refuses a certificate that is not this station's, and a CA that is not under the root" {
   make_ca
   fleetroot-station init --home st --name st-01
