@@ -95,6 +95,12 @@ std::string reason_against(NameAttributeType type, std::string_view value) {
   return {};
 }
 
+std::string reason_against_ca_name(std::string_view name) {
+  constexpr std::size_t kMaximum = 48;  // leaves room for " Fleet Root" and the like, within the 64 of a CN
+  if (name.size() > kMaximum) return fmt::format("it has more than {} characters", kMaximum);
+  return reason_against(NameAttributeType::common_name, name);
+}
+
 Bytes encode_name(const DistinguishedName& name) {
   Bytes content;
   for (const NameAttribute& attribute : name) {

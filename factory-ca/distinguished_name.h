@@ -24,6 +24,9 @@ int nid_of(NameAttributeType type);
 // outside of its string type. Empty if it can.
 std::string reason_against(NameAttributeType type, std::string_view value);
 
+// The same for a CA's name, which is a common name with room for the words that are added to it.
+std::string reason_against_ca_name(std::string_view name);
+
 // UTF-8 without control characters.
 bool is_plain_text(std::string_view text);
 

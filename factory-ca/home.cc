@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "factory-ca/distinguished_name.h"
 #include "lib/base/config.h"
 #include "lib/base/files.h"
 #include "pkcs11/uri.h"
@@ -59,7 +60,7 @@ std::string key_text(const char* section, const KeyLocation& key) {
 Certificate read_certificate(const fs::path& path, const char* hint) {
   std::optional<std::string> pem = read_file_if_present(path);
   if (!pem) throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()), hint);
-  return Certificate::from_pem(*pem);
+  return read_as_configuration(path, [&] { return Certificate::from_pem(*pem); });
 }
 
 const KeyLocation& present(const std::optional<KeyLocation>& key, const char* message, const char* hint) {
@@ -78,6 +79,8 @@ Settings Home::settings() const {
                     .list_validity = read_validity(config, "crl.validity", "30 days"),
                     .delta_list_validity = read_validity(config, "crl.delta_validity", "7 days")};
   config.refuse_unknown_keys();
+  if (std::string reason = reason_against_ca_name(settings.name); !reason.empty())
+    config.refuse("name", "cannot be used: " + reason, "put back the name that the CA was made with");
   return settings;
 }
 

@@ -4,6 +4,7 @@
 
 #include "factory-ca/ca_key.h"
 #include "factory-ca/shipped_profiles.h"
+#include "lib/base/config.h"
 #include "lib/base/files.h"
 #include "lib/x509/certificate_request.h"
 
@@ -65,9 +66,7 @@ class NewHome {
 };
 
 void refuse_bad_name(const std::string& name) {
-  constexpr std::size_t kMaximum = 48;  // leaves room for the words that are added, within the 64 of a CN
-  std::string reason = reason_against(NameAttributeType::common_name, name);
-  if (name.size() > kMaximum) reason = fmt::format("it has more than {} characters", kMaximum);
+  std::string reason = reason_against_ca_name(name);
   if (!reason.empty()) {
     throw Error(ErrorCode::usage, "the CA's name cannot be used: " + reason,
                 "choose a plain name, as in \"Acme Factory 1\"");
@@ -199,7 +198,9 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
   if (settings.issuing) {
     for (const fs::directory_entry& entry : fs::directory_iterator(home.profiles())) {
       if (entry.path().extension() != ".toml") continue;
-      Profile profile = Profile::read(home.profiles(), ProfileName::parse(entry.path().stem().string()));
+      ProfileName name = read_as_configuration(
+          entry.path(), [&] { return ProfileName::parse(entry.path().stem().string()); });
+      Profile profile = Profile::read(home.profiles(), name);
       lines.push_back(fmt::format("the profile {} is well formed", profile.name().text()));
     }
     Certificate issuing = home.issuing_certificate();

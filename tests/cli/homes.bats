@@ -149,6 +149,27 @@ load factory
   fleetroot-station config check --home st
 }
 
+@test "what is wrong in a CA's home: 78, and which file" {
+  make_ca
+  cp -r ca good
+  wrong() { # wrong PATTERN
+    refused 78 "$1" fleetroot-ca config check --home ca
+    rm -r ca && cp -r good ca
+  }
+  for name in issuing-ca fleet-root; do
+    : >"ca/$name.pem"
+    wrong "ca/$name.pem cannot be used: this is not a certificate"
+  done
+  cp ca/profiles/device.toml 'ca/profiles/a b.toml'
+  wrong 'ca/profiles/a b.toml cannot be used: the profile name is not valid'
+  for name in '' "$(printf 'n%.0s' {1..49})" 'a\\u0007b'; do
+    sed -i "s|^name = .*|name = \"$name\"|" ca/ca.toml
+    wrong 'ca/ca.toml: name cannot be used'
+  done
+  sed -i "s|^name = .*|name = \"$(printf 'n%.0s' {1..48})\"|" ca/ca.toml
+  fleetroot-ca config check --home ca
+}
+
 @test "enroll refuses a certificate that is not this station's, and a CA that is not under the root" {
   make_ca
   fleetroot-station init --home st --name st-01
