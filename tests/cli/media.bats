@@ -233,6 +233,19 @@ refused_whole() {
   [[ -z $(find stick -name '*.response') ]]
 }
 
+# in_place_of_a_file FILE REFUSED: what may lie there instead; REFUSED CODE PATTERN judges
+in_place_of_a_file() {
+  truncate -s 2G "$1"
+  "$2" 74 'larger than'
+  rm "$1" && ln -s ../good "$1"
+  "$2" 74 'symbolic link'
+  rm "$1" && mkdir "$1"
+  "$2" 74 'regular file'
+  rmdir "$1" && mkfifo "$1"
+  "$2" 74 'regular file'
+  rm "$1"
+}
+
 @test "what is no bundle is refused whole, each by its name" {
   one_device
   good=stick/st-01.000001.request
@@ -248,15 +261,7 @@ refused_whole() {
   refused_whole 65 'does not verify|not as|no signed'
   { cat good; printf x; } >$good
   refused_whole 65 'not cover'
-  truncate -s 2G $good
-  refused_whole 74 'larger than'
-  rm $good && ln -s ../good $good
-  refused_whole 74 'symbolic link'
-  rm $good && mkdir $good
-  refused_whole 74 'regular file'
-  rmdir $good && mkfifo $good
-  refused_whole 74 'regular file'
-  rm $good
+  in_place_of_a_file $good refused_whole
   refused_whole 74 'no bundle'
   refused 74 'directory|bundle|open' process nowhere
 
@@ -389,15 +394,7 @@ open(sys.argv[2], "wb").write(answer)' "$bit" "$answer"
     run import_from stick
     [[ ($status == 65 || $status == 77) && $(station_state) == "$untouched" ]]
   done
-  truncate -s 2G $answer
-  import_refused 74 'larger than'
-  rm $answer && ln -s ../good $answer
-  import_refused 74 'symbolic link'
-  rm $answer && mkdir $answer
-  import_refused 74 'regular file'
-  rmdir $answer && mkfifo $answer
-  import_refused 74 'regular file'
-  rm $answer
+  in_place_of_a_file $answer import_refused
 
   mv good $answer
   import_from stick
