@@ -24,7 +24,10 @@ class NewHome {
   NewHome& operator=(const NewHome&) = delete;
   ~NewHome() {
     if (finished_) return;
-    for (const auto& [token, name] : keys_) take_back(token, name);
+    for (const auto& [token, name] : keys_) {
+      if (pkcs11::SigningKey::take_back(token, name)) continue;
+      fmt::print(stderr, "fleetroot-ca: the new key {} is still in its token: delete it there\n", name.label);
+    }
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
@@ -51,15 +54,6 @@ class NewHome {
   }
 
  private:
-  static void take_back(const pkcs11::TokenSettings& token, const pkcs11::KeyName& name) {
-    try {
-      pkcs11::SigningKey::destroy(token, name);
-    } catch (const Error& error) {
-      fmt::print(stderr, "fleetroot-ca: the new key {} is still in its token: {}\n", name.label,
-                 error.what());
-    }
-  }
-
   fs::path path_;
   std::vector<std::pair<pkcs11::TokenSettings, pkcs11::KeyName>> keys_;
   bool finished_ = false;

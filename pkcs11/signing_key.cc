@@ -24,8 +24,13 @@ SigningKey SigningKey::generate(const TokenSettings& settings, KeyAlgorithm algo
   return SigningKey(std::make_unique<State>(std::move(token), name.id));
 }
 
-void SigningKey::destroy(const TokenSettings& settings, const KeyName& name) {
-  SigningToken(settings).destroy(name);
+bool SigningKey::take_back(const TokenSettings& settings, const KeyName& name) noexcept {
+  try {
+    SigningToken(settings).destroy(name);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 SigningKey SigningKey::open(const TokenSettings& settings, const KeyId& id) {

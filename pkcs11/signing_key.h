@@ -19,8 +19,8 @@ class SigningKey {
   // Error(token_foreign_object) if an object with the same ID or label is there already. When it throws, the
   // token is as it was.
   static SigningKey generate(const TokenSettings& settings, KeyAlgorithm algorithm, const KeyName& name);
-  // Takes back what generate() made, while nobody has a certificate for it. Throws as open() does.
-  static void destroy(const TokenSettings& settings, const KeyName& name);
+  // What generate() made, while nobody has a certificate for it. False if it is still there.
+  static bool take_back(const TokenSettings& settings, const KeyName& name) noexcept;
   // Finds the one private key with this ID. Error(token_absent, pin_*, configuration, token_untrusted).
   static SigningKey open(const TokenSettings& settings, const KeyId& id);
   SigningKey(SigningKey&&) noexcept;

@@ -30,8 +30,9 @@ class SigningToken {
   SigningToken& operator=(SigningToken&&) noexcept;
   ~SigningToken();
 
-  // As SigningKey::generate, and SigningKey::destroy.
+  // As SigningKey::generate.
   PublicKey generate(KeyAlgorithm algorithm, const KeyName& name);
+  // Both halves of a pair that generate() made.
   void destroy(const KeyName& name);
   // Error(configuration) if there is no key with this ID, Error(token_untrusted) if it is not one sound pair.
   TokenKey key(const KeyId& id) const;

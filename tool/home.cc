@@ -115,7 +115,10 @@ void Home::create(const fs::path& path, const StationName& name, const std::stri
     write_file(path / "station.toml", settings_text(name, token), 0644);
   } catch (...) {
     // A token of somebody else's does not go with the directory.
-    if (has_key && !token_uri.empty()) pkcs11::SigningKey::destroy(token, key_name);
+    if (has_key && !token_uri.empty() && !pkcs11::SigningKey::take_back(token, key_name)) {
+      fmt::print(stderr, "fleetroot-station: the new key {} is still in its token: delete it there\n",
+                 key_name.label);
+    }
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored))
       fs::remove_all(entry, ignored);
