@@ -158,13 +158,13 @@ PublicKey SigningToken::generate(KeyAlgorithm algorithm, const KeyName& name) {
   try {
     refuse_unless_sound(session, pair);
     prove_pair(session, pair);
-  } catch (const Error& error) {
-    Error refusal = error;  // is what has to be heard, whether or not the pair can be removed
+  } catch (const Error&) {
+    // Is what has to be heard, whether or not the pair can be removed.
     try {
       destroy_pair(session, name);
     } catch (const Error&) {
     }
-    throw Error(refusal);
+    throw;
   }
   if (state_->settings.softhsm_directory) sync_softhsm_directory(*state_->settings.softhsm_directory);
   return pair.public_key;
