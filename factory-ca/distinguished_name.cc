@@ -7,6 +7,7 @@
 #include <array>
 
 #include "lib/base/error.h"
+#include "lib/base/printable.h"
 #include "lib/x509/der.h"
 
 namespace fleetroot::ca {
@@ -45,28 +46,6 @@ bool is_printable(std::string_view text) {
          std::string_view::npos;
 }
 
-// The length of the UTF-8 sequence that this octet begins; 0 if it begins none (RFC 3629 section 3).
-std::size_t sequence_length(unsigned char first) {
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return 2;
-  if (first >= 0xe0 && first <= 0xef) return 3;
-  if (first >= 0xf0 && first <= 0xf4) return 4;
-  return 0;
-}
-
-bool is_good_sequence(std::string_view sequence) {
-  auto octet = [&](std::size_t i) { return static_cast<unsigned char>(sequence[i]); };
-  for (std::size_t i = 1; i < sequence.size(); ++i) {
-    if ((octet(i) & 0xc0) != 0x80) return false;
-  }
-  if (octet(0) == 0xe0 && octet(1) < 0xa0) return false;  // overlong
-  if (octet(0) == 0xed && octet(1) > 0x9f) return false;  // surrogates
-  if (octet(0) == 0xf0 && octet(1) < 0x90) return false;  // overlong
-  if (octet(0) == 0xf4 && octet(1) > 0x8f) return false;  // beyond U+10FFFF
-  if (octet(0) == 0xc2 && octet(1) < 0xa0) return false;  // C1 control characters
-  return sequence.size() > 1 || (octet(0) >= 0x20 && octet(0) != 0x7f);
-}
-
 }  // namespace
 
 int nid_of(NameAttributeType type) {
@@ -74,12 +53,7 @@ int nid_of(NameAttributeType type) {
 }
 
 bool is_plain_text(std::string_view text) {
-  while (!text.empty()) {
-    std::size_t length = sequence_length(static_cast<unsigned char>(text.front()));
-    if (length == 0 || length > text.size() || !is_good_sequence(text.substr(0, length))) return false;
-    text.remove_prefix(length);
-  }
-  return true;
+  return printable(text) == text;
 }
 
 std::string reason_against(NameAttributeType type, std::string_view value) {
