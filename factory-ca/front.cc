@@ -102,9 +102,9 @@ std::optional<http::Response> reason_against(const http::Peer& peer) {
 
 class Front {
  public:
-  Front(const Home& home, const FrontSettings& settings, TokenFailure when_token_fails)
+  Front(const Home& home, const FrontSettings& settings, pkcs11::SigningFailure when_signing_fails)
       : settings_(settings),
-        identity_(home, std::move(when_token_fails)),
+        identity_(home, std::move(when_signing_fails)),
         fleet_root_(home.fleet_root()),
         issuing_(home.issuing_certificate()),
         link_(home.file("signer.sock")) {}
@@ -209,8 +209,9 @@ void wait_for_end(int lifeline) {
 }  // namespace
 
 void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
-               int lifeline, const TokenFailure& when_token_fails, const std::function<void()>& ready) {
-  Front front(home, settings, when_token_fails);
+               int lifeline, const pkcs11::SigningFailure& when_signing_fails,
+               const std::function<void()>& ready) {
+  Front front(home, settings, when_signing_fails);
   http::Server server({.listeners = std::move(listeners), .tls = front.tls(), .limits = settings.limits},
                       [&front](http::Request request, http::Reply reply) {
                         front.take(std::move(request), std::move(reply));

@@ -6,6 +6,7 @@
 #include "factory-ca/signer_link.h"
 #include "lib/base/clock.h"
 #include "lib/http/server.h"
+#include "pkcs11/token_settings.h"
 
 namespace fleetroot::ca {
 
@@ -18,12 +19,10 @@ struct FrontSettings {
   http::Limits limits{};
 };
 
-// As pkcs11::TokenSettings has it, for the token with the front's own key.
-using TokenFailure = std::function<void(const Error&)>;
-
 // Serves on the listeners until `lifeline` ends; then finishes what was accepted. Calls `ready` when it
-// serves.
+// serves, and `when_signing_fails` where its own key does not.
 void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
-               int lifeline, const TokenFailure& when_token_fails, const std::function<void()>& ready);
+               int lifeline, const pkcs11::SigningFailure& when_signing_fails,
+               const std::function<void()>& ready);
 
 }  // namespace fleetroot::ca

@@ -80,7 +80,7 @@ pkcs11::TokenSettings token_settings(const Place& place) {
 }
 
 pkcs11::SigningToken open_token(const Home& home, const Certificate& certificate,
-                                std::function<void(const Error&)> when_signing_fails) {
+                                pkcs11::SigningFailure when_signing_fails) {
   if (std::optional<int> place = place_of(home, certificate)) {
     pkcs11::TokenSettings settings = token_settings(Place(home, *place));
     settings.when_signing_fails = std::move(when_signing_fails);
@@ -138,7 +138,7 @@ Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger
                  server_plan(subject, names, request.public_key(), now, not_after), now);
 }
 
-FrontIdentity::FrontIdentity(const Home& home, std::function<void(const Error&)> when_signing_fails)
+FrontIdentity::FrontIdentity(const Home& home, pkcs11::SigningFailure when_signing_fails)
     : chain_{Certificate::from_pem(read_file(certificate_file(home)))},
       token_(open_token(home, chain_.front(), std::move(when_signing_fails))),
       key_(token_.key(kFrontKey.id).evp()) {

@@ -32,8 +32,7 @@ Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger
 // In the front's process.
 class FrontIdentity {
  public:
-  // `when_signing_fails`: as in pkcs11::TokenSettings.
-  FrontIdentity(const Home& home, std::function<void(const Error&)> when_signing_fails);
+  FrontIdentity(const Home& home, pkcs11::SigningFailure when_signing_fails);
   // Its own certificate first.
   const std::vector<Certificate>& chain() const { return chain_; }
   EVP_PKEY* key() const { return key_.get(); }

@@ -10,6 +10,9 @@
 
 namespace fleetroot::pkcs11 {
 
+// Told why a key of the token did not sign, before that is thrown: the token may be gone, or its session.
+using SigningFailure = std::function<void(const Error&)>;
+
 // Which token holds the key, as a home's configuration says it.
 struct TokenSettings {
   std::string uri;
@@ -20,8 +23,7 @@ struct TokenSettings {
   std::optional<std::filesystem::path> softhsm_directory;
   // Module-specific initialisation string (NSS softokn wants one); usually empty.
   std::string init_args;
-  // Told when a key of the token did not sign, before that is thrown: the token may be gone, or its session.
-  std::function<void(const Error&)> when_signing_fails{};
+  SigningFailure when_signing_fails{};
 };
 
 // Makes (or adds to) a directory of SoftHSM tokens: initialises a token called `label` with a random PIN,
