@@ -83,8 +83,12 @@ days_later() {
 
 # stranger NAME OPTION…: pkcs11-tool, logged in, the PIN not in argv
 stranger() {
-  USER_PIN=$(<"$1/pin") on_token "$1" pkcs11-tool --module "$softhsm" --token-label "$1" --login --pin env:USER_PIN \
-    "${@:2}"
+  stranger_in "$1" "$1" "${@:2}"
+}
+# stranger_in NAME LABEL OPTION…: the same, where a directory has several tokens
+stranger_in() {
+  USER_PIN=$(<"$1/pin") on_token "$1" pkcs11-tool --module "$softhsm" --token-label "$2" --login --pin env:USER_PIN \
+    "${@:3}"
 }
 
 token_uri() {

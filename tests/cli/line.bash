@@ -29,8 +29,7 @@ fixed_bays=(fleetroot-station line --home st --order PO-1 --bay "1=$(fixed D-1)"
 judged() {
   local device subject
   for device in "$@"; do
-    USER_PIN=$(<tokens/pin) pkcs11-tool --module "$softhsm" --token-label "$device" --login \
-      --pin env:USER_PIN --read-object --type cert --id 01 --output-file "$device.der"
+    stranger_in tokens "$device" --read-object --type cert --id 01 --output-file "$device.der"
     openssl x509 -inform DER -in "$device.der" -out "$device.pem"
     subject=$(openssl x509 -in "$device.pem" -noout -subject -nameopt RFC2253)
     [[ ${subject//\\/} == "subject=CN=$device" ]]

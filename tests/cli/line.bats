@@ -149,8 +149,7 @@ load line
   run -0 "${fixed_bays[@]}" < <(jq -c -n --arg token "$(fixed other)" '{device_id: "E-1", order: "PO-2", token: $token}')
 
   [[ $(fleetroot-ca order show --home ca --id PO-2 --json | jq .used) == 1 ]]
-  USER_PIN=$(<tokens/pin) pkcs11-tool --module "$softhsm" --token-label other --login --pin env:USER_PIN \
-    --read-object --type cert --id 01 --output-file other.der
+  stranger_in tokens other --read-object --type cert --id 01 --output-file other.der
   [[ $(openssl x509 -inform DER -in other.der -noout -subject -nameopt RFC2253) == "subject=CN=E-1" ]]
   [[ $(fleetroot-ca cert show --home ca --device-id E-1 --json | jq -r '.claim | (fromjson? // .) | .order') == PO-2 ]]
 }

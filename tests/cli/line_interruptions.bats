@@ -91,8 +91,7 @@ os.execvp(sys.argv[1], sys.argv[1:])' "${one_bay[@]}" --json --ca "exec:$PWD/slo
   judged D-1 D-2 D-3
   [[ $(certificates_in_ledger) == 3 ]]
   for device in D-1 D-2 D-3; do
-    [[ $(USER_PIN=$(<tokens/pin) pkcs11-tool --module "$softhsm" --token-label "$device" --login \
-      --pin env:USER_PIN --list-objects 2>/dev/null | grep -c ' Object;\|Certificate Object') == 3 ]]
+    [[ $(stranger_in tokens "$device" --list-objects 2>/dev/null | grep -c ' Object;\|Certificate Object') == 3 ]]
   done
 }
 

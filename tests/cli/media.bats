@@ -211,13 +211,18 @@ bundle_of() {
   [[ $(fleetroot-ca order show --home ca --id PO-1 --json | jq -c '[.used, .issued, .confirmed]') == "[3,3,3]" ]]
 }
 
-@test "two orders are two bundles" {
+# two_orders: D-1 on PO-1 and E-1 on PO-2 are queued
+two_orders() {
   make_factory D-1
   make_order PO-2 E-1
   make_token D-1 E-1
   queue D-1 D-1
   on_token E-1 fleetroot-station provision --home st --order PO-2 --device-id E-1 --token "$(token_uri E-1)" \
     --ca media:queue
+}
+
+@test "two orders are two bundles" {
+  two_orders
 
   run -0 export_to stick
 
@@ -400,14 +405,9 @@ open(sys.argv[2], "wb").write(answer)' "$bit" "$answer"
   import_from stick
 }
 
-# two_answers: D-1 on PO-1 and E-1 on PO-2 are queued, and both bundles are answered on the stick
+# two_answers: and both bundles are answered on the stick
 two_answers() {
-  make_factory D-1
-  make_order PO-2 E-1
-  make_token D-1 E-1
-  queue D-1 D-1
-  on_token E-1 fleetroot-station provision --home st --order PO-2 --device-id E-1 --token "$(token_uri E-1)" \
-    --ca media:queue
+  two_orders
   export_to stick
   process stick
 }

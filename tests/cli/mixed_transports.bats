@@ -5,7 +5,7 @@ load line
 load serve
 
 teardown() {
-  [[ -z ${signer:-} ]] || kill -CONT "$signer" || true
+  [[ -z ${signer:-} ]] || kill -CONT "$signer" || true # where the server has ended, it has too
   jobs -p | xargs --no-run-if-empty kill
   wait
 }
@@ -74,8 +74,7 @@ is_full() {
   tail -n 1 "$2" | jq -e --arg code "$code" '.error.code == $code and (.error.message | test("order PO-1 is full"))'
 }
 is_empty() {
-  [[ -z $(USER_PIN=$(<tokens/pin) pkcs11-tool --module "$softhsm" --token-label "$1" --login --pin env:USER_PIN \
-    --list-objects) ]]
+  [[ -z $(stranger_in tokens "$1" --list-objects) ]]
 }
 
 # carry STATION-HOME: its bundle there and back

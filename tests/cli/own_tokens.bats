@@ -15,7 +15,7 @@ in_hsm() {
   echo "pkcs11:token=$1?module-path=$softhsm&pin-source=file:$PWD/hsm/pin"
 }
 objects_on() {
-  USER_PIN=$(<hsm/pin) pkcs11-tool --module "$softhsm" --token-label "$1" --login --pin env:USER_PIN --list-objects 2>/dev/null
+  stranger_in hsm "$1" --list-objects 2>/dev/null
 }
 # works: one device gets its identity, and a stranger believes it under root.pem
 works() {
@@ -55,10 +55,8 @@ works() {
 their_ca() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -subj '/CN=Their Root' -days 20000 \
     -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out root.pem
-  USER_PIN=$(<hsm/pin) pkcs11-tool --module "$softhsm" --token-label ca-issuing --login --pin env:USER_PIN \
-    --keypairgen --key-type EC:prime256v1 --id 07 --label their-issuing --usage-sign
-  USER_PIN=$(<hsm/pin) pkcs11-tool --module "$softhsm" --token-label ca-issuing --login --pin env:USER_PIN \
-    --read-object --type pubkey --id 07 --output-file issuing.pub
+  stranger_in hsm ca-issuing --keypairgen --key-type EC:prime256v1 --id 07 --label their-issuing --usage-sign
+  stranger_in hsm ca-issuing --read-object --type pubkey --id 07 --output-file issuing.pub
 }
 # their_certificate EXTENSION…: for the key in the token, in issuing.pem
 their_certificate() {
