@@ -43,7 +43,6 @@ struct KeySpec {
 // The first spec has a certificate; the others have none.
 struct KeyPolicy {
   std::vector<KeySpec> specs;
-  bool self_signed_placeholder = false;
 
   const KeySpec& identity() const { return specs.front(); }
 

@@ -93,9 +93,8 @@ Provisioning::Provisioning(const Home& home, const Settings& settings, Provision
         print_error("fleetroot-station", error);
         _exit(exit_code(error.code()));
       }) {
-  policy_.self_signed_placeholder = job_.placeholder;
   if (std::optional<std::filesystem::path> queue = media_queue_of(job_.ca))
-    media_.emplace(*queue, journal_.media);
+    media_.emplace(*queue, journal_.media, job_.order, [this] { return companions_.caller(); });
 }
 
 Provisioning::~Provisioning() = default;
@@ -125,17 +124,13 @@ Outcome Provisioning::run() {
     std::optional<FileDescriptor> turn = turn_with_other_bays();
     step(2, "open token", [&] { open_token(); });
   }
-  Finding finding = step(3, "inspect", [&] { return inspect(); });
-  if (finding == Finding::provisioned) return Outcome::already_provisioned;
+  TokenState state = step(3, "inspect", [&] { return inspect(); });
+  if (state == TokenState::provisioned) return Outcome::already_provisioned;
   try {
     step(4, "plan", [&] { plan(); });
     step(5, "generate", [&] { generate(); });
     CertificateRequest certificate_request = step(6, "request", [&] { return request(); });
-    if (!media_) {
-      submit(certificate_request);
-    } else if (!exchange(certificate_request)) {
-      return Outcome::queued;
-    }
+    if (!submit(certificate_request)) return Outcome::queued;
   } catch (const Error& error) {
     if (is_final_refusal(error.code())) undo();
     throw;
@@ -181,133 +176,15 @@ void Provisioning::open_token() {
     pkcs11::refuse_unless_supported(token_->session(), spec.algorithm);
 }
 
-// 3. What the journal knows against what lies on the token. Whether a device may have a new key on another
-// token is the CA's to say.
-Provisioning::Finding Provisioning::inspect() {
-  std::string identity = token_identity(token_->info());
-  std::optional<DeviceRecord> holder = journal_.device_on_token(identity);
-  if (holder && (job_.rework || holder->state == DeviceState::replaced)) {
-    // Nothing of it may be left: a rework needs a new key.
-    refuse_foreign_objects(pkcs11::inventory(token_->session()),
-                           fmt::format("is of device {} before its rework", holder->device_id));
-    holder.reset();
-  }
-  if (holder && holder->device_id != device_id_->text()) {
-    throw Error(
-        ErrorCode::token_foreign_object,
-        fmt::format("the token {} belongs to device {}, which is {}", token_->info().describe(),
-                    holder->device_id,
-                    holder->state == DeviceState::provisioned ? "provisioned" : "begun and not finished"),
-        "scan the label of the device that this token is in");
-  }
-  if (holder) {
-    record_ = *std::move(holder);
-    refuse_another_policy();
-    policy_ = pkcs11::KeyPolicy::preset(record_.preset, parse_key_algorithm(record_.algorithm));
-    policy_.self_signed_placeholder = job_.placeholder;
-    resumes_ = record_.state == DeviceState::planned;
-    if (resumes_) return Finding::resumable;
-    confirm_provisioned();
-    return Finding::provisioned;
-  }
-
-  std::optional<DeviceRecord> known = journal_.device(*device_id_);
-  std::vector<TokenObject> objects = pkcs11::inventory(token_->session());
-  record_ = {.device_id = device_id_->text(),
-             .token = identity,
-             .order = job_.order.text(),
-             .state = DeviceState::planned,
-             .preset = job_.preset,
-             .algorithm = std::string(name_of(job_.algorithm)),
-             .inventory = {},
-             .certificate = {},
-             .chain = {}};
-  for (const TokenObject& object : objects) record_.inventory.push_back(object.identity);
-  if (is_provisioned_by_somebody(objects)) {
-    record_.state = DeviceState::provisioned;
-    record_.certificate =
-        pkcs11::read_certificates(token_->session(), policy_.identity().certificate->id).front();
-    refuse_older_identity(known);
-    journal_.finish(record_, clock_.now());
-    return Finding::provisioned;
-  }
-  refuse_foreign_objects(objects, "this station did not make");
-  return Finding::fresh;
-}
-
-// A device keeps the policy that it was begun with; who asks for another must not hear that all is well.
-void Provisioning::refuse_another_policy() const {
-  bool fits = (!job_.wants_preset || record_.preset == job_.preset) &&
-              (!job_.wants_algorithm || record_.algorithm == name_of(job_.algorithm));
-  if (fits) return;
-  throw Error(ErrorCode::usage,
-              fmt::format("device {} was {} with the preset {} and a {} key", record_.device_id,
-                          record_.state == DeviceState::provisioned ? "provisioned" : "begun", record_.preset,
-                          record_.algorithm),
-              "leave --preset and --algorithm out to go on with these; another policy needs an empty token");
-}
-
-// The journal is another station's, or lost: a token that passes every check for this device is done all the
-// same.
-bool Provisioning::is_provisioned_by_somebody(const std::vector<TokenObject>& objects) const {
-  auto is_our_key = [&](const TokenObject& object) {
-    return object.identity.object_class == ObjectClass::private_key &&
-           object.identity.id_hex == policy_.identity().key.id.hex();
-  };
-  if (std::none_of(objects.begin(), objects.end(), is_our_key)) return false;
-  std::vector<station::Finding> findings =
-      verify_device(token_->session(), policy_.identity(), device_id_, trust_, clock_.now());
-  return std::all_of(findings.begin(), findings.end(),
-                     [](const station::Finding& finding) { return finding.passed; });
-}
-
-// Of two tokens that both pass for this device, the one with the older certificate was replaced.
-void Provisioning::refuse_older_identity(const std::optional<DeviceRecord>& known) const {
-  if (!known || known->state != DeviceState::provisioned) return;
-  if (Certificate::from_der(known->certificate).not_before() <
-      Certificate::from_der(record_.certificate).not_before()) {
-    return;
-  }
-  throw Error(
-      ErrorCode::device_has_certificate,
-      fmt::format("device {} has its identity on another token ({})", device_id_->text(), known->token),
-      "scan the label again; if this token was replaced, it is out of use: hold it");
-}
-
-void Provisioning::refuse_foreign_objects(const std::vector<TokenObject>& objects,
-                                          std::string_view why) const {
-  auto collides = [](const TokenObject& object, const pkcs11::KeyName& name) {
-    return object.identity.id_hex == name.id.hex() || object.identity.label == name.label;
-  };
-  for (const TokenObject& object : objects) {
-    for (const KeySpec& spec : policy_.specs) {
-      if (!collides(object, spec.key) && !(spec.certificate && collides(object, *spec.certificate))) continue;
-      throw Error(
-          ErrorCode::token_foreign_object,
-          fmt::format("the token {} already holds a {} with the ID \"{}\" and the label \"{}\" that {}",
-                      token_->info().describe(), name_of(object.identity.object_class),
-                      object.identity.id_hex, object.identity.label, why),
-          "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
-          "(--preset)");
-    }
-  }
-}
-
-void Provisioning::confirm_provisioned() const {
-  std::optional<KeyPair> pair = token_->usable_pair(policy_.identity());
-  if (!pair) {
-    throw Error(ErrorCode::token_untrusted,
-                fmt::format("device {} was provisioned, but its key is no longer whole on the token",
-                            device_id_->text()),
-                "hold this device, and run verify to see what is wrong");
-  }
-  Certificate certificate = Certificate::from_der(record_.certificate);
-  token_->refuse_unless_stored(certificate, *policy_.identity().certificate);
-  if (!(certificate.public_key() == pair->public_key)) {
-    throw Error(ErrorCode::token_untrusted,
-                fmt::format("device {} has another key than it was provisioned with", device_id_->text()),
-                "hold this device: its token was changed after it was provisioned");
-  }
+// 3. What the journal knows against what lies on the token. What was begun is finished by the policy that it
+// was begun with.
+TokenState Provisioning::inspect() {
+  Inspected device = Inspection(job_, *device_id_, trust_, *token_, journal_, clock_.now()).run();
+  record_ = std::move(device.record);
+  policy_ = std::move(device.policy);
+  resumes_ = device.state == TokenState::resumable;
+  may_be_certified_ = resumes_;
+  return device.state;
 }
 
 // 4. Durable before the token is touched: whatever is on it from now on and was not before is ours to finish
@@ -337,7 +214,7 @@ void Provisioning::generate() {
     pkcs11::refuse_unless_sound(token_->session(), pairs_.back());
     pkcs11::prove_pair(token_->session(), pairs_.back());
   }
-  if (policy_.self_signed_placeholder) {
+  if (job_.placeholder) {
     EvpPkeyPtr signer = pkcs11::make_signing_evp(token_->session(), identity_pair());
     token_->put_certificate(
         make_placeholder(*device_id_, identity_pair().public_key, signer.get(), clock_.now()),
@@ -371,60 +248,35 @@ CertificateRequest Provisioning::request() {
 }
 
 // 7. To the CA and back. What comes back is checked (8) and written (9) before it is confirmed, so the CA
-// hears of success only when the certificate sits in the hardware.
-void Provisioning::submit(const CertificateRequest& certificate_request) {
-  reporter_.step_begins(7, "submit");
-  // What another way brings from now on, a medium's answer from before must not undo.
-  if (journal_.media.request(*device_id_)) journal_.media.forget(*device_id_);
-  companions_.ca().enroll(certificate_request, [&](const cmp::Enrolled& answer) {
-    has_answer_ = true;
+// hears of success only when the certificate sits in the hardware. False: the request waits for somebody who
+// carries it.
+bool Provisioning::submit(const CertificateRequest& certificate_request) {
+  auto accept = [&](const cmp::Enrolled& answer) {
+    may_be_certified_ = true;
     reporter_.step_ends();
     step(8, "check", [&] { check(answer); });
     step(9, "write back", [&] { write_back(answer); });
     reporter_.step_begins(10, "confirm and record");
-  });
-}
-
-// 7, where somebody carries requests and answers; 8 and 9 once the answer is here, and the confirmation as a
-// receipt, before the journal says that the device is done, so that none is ever forgotten.
-bool Provisioning::exchange(const CertificateRequest& certificate_request) {
-  reporter_.step_begins(7, "submit");
-  std::optional<cmp::Enrolled> answer = carried_answer(certificate_request);
-  reporter_.step_ends();
-  if (!answer) {
-    companions_.finish();
-    return false;
-  }
-  has_answer_ = true;
-  auto leave_receipt = [&](bool accepted) {
-    media_->leave_receipt(*device_id_, job_.order, answer->certificate.serial(), accepted);
   };
-  try {
-    step(8, "check", [&] { check(*answer); });
-  } catch (const Error&) {
-    leave_receipt(false);
-    throw;
-  }
-  step(9, "write back", [&] { write_back(*answer); });
-  reporter_.step_begins(10, "confirm and record");
-  leave_receipt(true);
+  reporter_.step_begins(7, "submit");
+  if (media_) return submit_by_media(certificate_request, accept);
+  // What another way brings from now on, a medium's answer from before must not undo.
+  if (journal_.media.request(*device_id_)) journal_.media.forget(*device_id_);
+  companions_.ca().enroll(certificate_request, accept);
   return true;
 }
 
-std::optional<cmp::Enrolled> Provisioning::carried_answer(const CertificateRequest& certificate_request) {
-  auto message = [&] {
-    return cmp::request_message(companions_.caller().station, trust_.issuing.front(), certificate_request);
-  };
+bool Provisioning::submit_by_media(const CertificateRequest& certificate_request, const cmp::Accept& accept) {
   try {
-    std::optional<Bytes> certificate =
-        media_->ask(*device_id_, job_.order, identity_pair().public_key.fingerprint(), message, clock_.now());
-    if (!certificate) return std::nullopt;
-    return cmp::Enrolled{.certificate = Certificate::from_der(*certificate), .chain = {}};
+    if (media_->enroll(certificate_request, accept, clock_.now())) return true;
   } catch (const Error& error) {
-    // The device leaves as it came, as it would have if the refusal had come at once.
-    if (says_that_key_has_no_certificate(error.code())) resumes_ = false;
+    // It is the word on what an earlier run asked: the device leaves as it came, as it would have at once.
+    if (says_that_key_has_no_certificate(error.code())) may_be_certified_ = false;
     throw;
   }
+  reporter_.step_ends();
+  companions_.finish();
+  return false;
 }
 
 // 8. Before it touches the token.
@@ -466,10 +318,9 @@ void Provisioning::record() {
   reporter_.step_ends();
 }
 
-// A refused device leaves as it came. Only for a key that this run made: one from an earlier run may be
-// certified.
+// A refused device leaves as it came, unless its key may be certified: then a later run needs it.
 void Provisioning::undo() noexcept {
-  if (resumes_ || has_answer_ || !token_) return;
+  if (may_be_certified_ || !token_) return;
   try {
     token_->renew_session();
     pairs_.clear();

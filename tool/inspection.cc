@@ -1,0 +1,162 @@
+#include "tool/inspection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace fleetroot::station {
+
+using pkcs11::KeyPair;
+using pkcs11::KeyPolicy;
+using pkcs11::KeySpec;
+using pkcs11::ObjectClass;
+using pkcs11::TokenObject;
+
+Inspection::Inspection(const ProvisionJob& job, const DeviceId& device_id, const Trust& trust,
+                       DeviceToken& token, Journal& journal, Time now)
+    : job_(job),
+      device_id_(device_id),
+      trust_(trust),
+      token_(token),
+      journal_(journal),
+      now_(now),
+      policy_(KeyPolicy::preset(job.preset, job.algorithm)) {}
+
+Inspected Inspection::run() {
+  std::optional<DeviceRecord> holder = journal_.device_on_token(token_identity(token_.info()));
+  if (!holder) return unknown();
+  if (job_.rework || holder->state == DeviceState::replaced) {
+    // Nothing of it may be left: a rework needs a new key.
+    refuse_foreign_objects(pkcs11::inventory(token_.session()),
+                           fmt::format("is of device {} before its rework", holder->device_id));
+    return unknown();
+  }
+  return known(*std::move(holder));
+}
+
+// A token that this station began or finished.
+Inspected Inspection::known(DeviceRecord record) {
+  refuse_another_device(record);
+  refuse_another_policy(record);
+  KeyPolicy policy = KeyPolicy::preset(record.preset, parse_key_algorithm(record.algorithm));
+  bool is_begun = record.state == DeviceState::planned;
+  Inspected device{.state = is_begun ? TokenState::resumable : TokenState::provisioned,
+                   .record = std::move(record),
+                   .policy = std::move(policy)};
+  if (!is_begun) confirm_provisioned(device);
+  return device;
+}
+
+// A token that this station has not met, or whose life begins anew.
+Inspected Inspection::unknown() {
+  std::vector<TokenObject> objects = pkcs11::inventory(token_.session());
+  Inspected device{.state = TokenState::fresh,
+                   .record = {.device_id = device_id_.text(),
+                              .token = token_identity(token_.info()),
+                              .order = job_.order.text(),
+                              .state = DeviceState::planned,
+                              .preset = job_.preset,
+                              .algorithm = std::string(name_of(job_.algorithm)),
+                              .inventory = {},
+                              .certificate = {},
+                              .chain = {}},
+                   .policy = policy_};
+  for (const TokenObject& object : objects) device.record.inventory.push_back(object.identity);
+  if (!is_provisioned_by_somebody(objects)) {
+    refuse_foreign_objects(objects, "this station did not make");
+    return device;
+  }
+  device.state = TokenState::provisioned;
+  device.record.state = DeviceState::provisioned;
+  device.record.certificate =
+      pkcs11::read_certificates(token_.session(), policy_.identity().certificate->id).front();
+  refuse_older_identity(device.record);
+  journal_.finish(device.record, now_);
+  return device;
+}
+
+void Inspection::refuse_another_device(const DeviceRecord& holder) const {
+  if (holder.device_id == device_id_.text()) return;
+  throw Error(
+      ErrorCode::token_foreign_object,
+      fmt::format("the token {} belongs to device {}, which is {}", token_.info().describe(),
+                  holder.device_id,
+                  holder.state == DeviceState::provisioned ? "provisioned" : "begun and not finished"),
+      "scan the label of the device that this token is in");
+}
+
+// A device keeps the policy that it was begun with; who asks for another must not hear that all is well.
+void Inspection::refuse_another_policy(const DeviceRecord& record) const {
+  bool fits = (!job_.wants_preset || record.preset == job_.preset) &&
+              (!job_.wants_algorithm || record.algorithm == name_of(job_.algorithm));
+  if (fits) return;
+  throw Error(ErrorCode::usage,
+              fmt::format("device {} was {} with the preset {} and a {} key", record.device_id,
+                          record.state == DeviceState::provisioned ? "provisioned" : "begun", record.preset,
+                          record.algorithm),
+              "leave --preset and --algorithm out to go on with these; another policy needs an empty token");
+}
+
+// The journal is another station's, or lost: a token that passes every check for this device is done all the
+// same.
+bool Inspection::is_provisioned_by_somebody(const std::vector<TokenObject>& objects) const {
+  auto is_our_key = [&](const TokenObject& object) {
+    return object.identity.object_class == ObjectClass::private_key &&
+           object.identity.id_hex == policy_.identity().key.id.hex();
+  };
+  if (std::none_of(objects.begin(), objects.end(), is_our_key)) return false;
+  std::vector<Finding> findings =
+      verify_device(token_.session(), policy_.identity(), device_id_, trust_, now_);
+  return std::all_of(findings.begin(), findings.end(), [](const Finding& finding) { return finding.passed; });
+}
+
+// Of two tokens that both pass for this device, the one with the older certificate was replaced.
+void Inspection::refuse_older_identity(const DeviceRecord& record) const {
+  std::optional<DeviceRecord> known = journal_.device(device_id_);
+  if (!known || known->state != DeviceState::provisioned) return;
+  if (Certificate::from_der(known->certificate).not_before() <
+      Certificate::from_der(record.certificate).not_before()) {
+    return;
+  }
+  throw Error(
+      ErrorCode::device_has_certificate,
+      fmt::format("device {} has its identity on another token ({})", device_id_.text(), known->token),
+      "scan the label again; if this token was replaced, it is out of use: hold it");
+}
+
+void Inspection::refuse_foreign_objects(const std::vector<TokenObject>& objects, std::string_view why) const {
+  auto collides = [](const TokenObject& object, const pkcs11::KeyName& name) {
+    return object.identity.id_hex == name.id.hex() || object.identity.label == name.label;
+  };
+  for (const TokenObject& object : objects) {
+    for (const KeySpec& spec : policy_.specs) {
+      if (!collides(object, spec.key) && !(spec.certificate && collides(object, *spec.certificate))) continue;
+      throw Error(
+          ErrorCode::token_foreign_object,
+          fmt::format("the token {} already holds a {} with the ID \"{}\" and the label \"{}\" that {}",
+                      token_.info().describe(), name_of(object.identity.object_class), object.identity.id_hex,
+                      object.identity.label, why),
+          "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
+          "(--preset)");
+    }
+  }
+}
+
+void Inspection::confirm_provisioned(const Inspected& device) const {
+  std::optional<KeyPair> pair = token_.usable_pair(device.policy.identity());
+  if (!pair) {
+    throw Error(ErrorCode::token_untrusted,
+                fmt::format("device {} was provisioned, but its key is no longer whole on the token",
+                            device_id_.text()),
+                "hold this device, and run verify to see what is wrong");
+  }
+  Certificate certificate = Certificate::from_der(device.record.certificate);
+  token_.refuse_unless_stored(certificate, *device.policy.identity().certificate);
+  if (!(certificate.public_key() == pair->public_key)) {
+    throw Error(ErrorCode::token_untrusted,
+                fmt::format("device {} has another key than it was provisioned with", device_id_.text()),
+                "hold this device: its token was changed after it was provisioned");
+  }
+}
+
+}  // namespace fleetroot::station
