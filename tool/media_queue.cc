@@ -53,10 +53,23 @@ void MediaQueue::leave_receipt(const DeviceId& device_id, const OrderId& order, 
 std::optional<QueuedRequest> MediaQueue::find(const DeviceId& device_id, const OrderId& order,
                                               const std::string& public_key) const {
   std::optional<QueuedRequest> request = journal_.request(device_id);
-  if (!request || request->order != order || request->public_key != public_key) return std::nullopt;
+  if (!request || request->public_key != public_key) return std::nullopt;
+  if (request->order != order) {
+    refuse_if_sent(*request);
+    return std::nullopt;
+  }
   // The journal says so before the file is there.
   bool is_somewhere = request->is_answered() || request->bundle > 0 || message(*request);
   return is_somewhere ? request : std::nullopt;
+}
+
+// A request for another order would take its place, and its answer, a certificate perhaps, would be lost.
+void MediaQueue::refuse_if_sent(const QueuedRequest& request) const {
+  if (request.bundle == 0 || request.refusal) return;
+  throw Error(ErrorCode::usage,
+              fmt::format("the request of device {} went to the CA for order {}", request.device_id.text(),
+                          request.order.text()),
+              "run the same command for that order");
 }
 
 void MediaQueue::put(const DeviceId& device_id, const OrderId& order, const std::string& public_key,

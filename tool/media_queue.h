@@ -25,7 +25,7 @@ class MediaQueue {
   // Asks the CA for the device's certificate on this order and this key, and returns the answer, in DER, once
   // it has come back. Nothing while it has not: then the request lies here, durably, made by `message` unless
   // it was before; the answer is for that very message. Throws what the CA refused it with, once; the next
-  // call asks again.
+  // call asks again. Error(usage) if this key's request went to the CA for another order.
   std::optional<Bytes> ask(const DeviceId& device_id, const OrderId& order, const std::string& public_key,
                            const std::function<Bytes()>& message, Time now);
   // What became of the answer: the last word, which the CA hears by the next bundle.
@@ -43,6 +43,7 @@ class MediaQueue {
  private:
   std::optional<QueuedRequest> find(const DeviceId& device_id, const OrderId& order,
                                     const std::string& public_key) const;
+  void refuse_if_sent(const QueuedRequest& request) const;
   void put(const DeviceId& device_id, const OrderId& order, const std::string& public_key, BytesView message,
            Time now);
   std::filesystem::path file(const DeviceId& device_id, const OrderId& order) const;

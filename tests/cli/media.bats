@@ -192,6 +192,26 @@ bundle_of() {
   provision wrong D-1
 }
 
+@test "a device whose request went to the CA for one order asks for no other, and keeps its key" {
+  one_device
+  make_order PO-2 D-7
+  key=$(objects_on D-1)
+  on_order() {
+    on_token D-1 fleetroot-station provision --home st --order "$1" --device-id D-1 --token "$(token_uri D-1)" \
+      --ca media:queue
+  }
+
+  refused 64 'D-1 went to the CA for order PO-1' on_order PO-2
+  [[ -z $(find queue -path '*PO-2*' -type f) ]]
+  process stick
+  import_from stick
+  refused 64 'D-1 went to the CA for order PO-1' on_order PO-2
+
+  [[ $(objects_on D-1) == "$key" ]]
+  run -0 on_order PO-1
+  [[ $output == *"PASS D-1"* ]]
+}
+
 @test "a mix of ways in one order stays exact; a station that was offline finishes by media" {
   make_factory D-1 D-2 D-3
   make_token D-1 D-2 D-3
