@@ -10,6 +10,10 @@ void add_home_option(CLI::App& command, std::string& home) {
   command.add_option("--home", home, "the CA's home directory")->envname("FLEETROOT_CA_HOME")->required();
 }
 
+void add_dry_run(CLI::App& command, bool& dry_run) {
+  command.add_flag("--dry-run", dry_run, "say what would happen, and change nothing");
+}
+
 int run_command_line(int argc, char** argv) {
   return cli::run(
       "fleetroot-ca", "fleetroot-ca: the factory CA; signs what the work orders allow, and remembers it.",

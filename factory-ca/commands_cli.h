@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "factory-ca/later_life.h"
 #include "lib/cli/command_line.h"
 #include "lib/cli/json_line.h"
 
@@ -15,6 +16,15 @@ using cli::print_json;
 
 // --home, or FLEETROOT_CA_HOME.
 void add_home_option(CLI::App& command, std::string& home);
+
+// For what cannot be taken back: --dry-run, and how the line begins that says what has happened, or would.
+void add_dry_run(CLI::App& command, bool& dry_run);
+inline Commitment commitment(bool dry_run) {
+  return dry_run ? Commitment::dry_run : Commitment::for_real;
+}
+inline const char* would(bool dry_run) {
+  return dry_run ? "dry run, nothing has changed: " : "";
+}
 
 void add_setup_commands(CLI::App& program, Action& action);
 void add_station_commands(CLI::App& program, Action& action);

@@ -11,9 +11,6 @@ namespace {
 struct LifeOptions {
   std::string home, device_id, reason, cause, serial;
   bool dry_run = false, json = false;
-
-  Commitment commitment() const { return dry_run ? Commitment::dry_run : Commitment::for_real; }
-  const char* would() const { return dry_run ? "dry run, nothing has changed: " : ""; }
 };
 
 int authorise(const LifeOptions& options) {
@@ -24,9 +21,11 @@ int authorise(const LifeOptions& options) {
                 fmt::format("say it in {} bytes", kMaximumReason));
   }
   Ledger ledger(Home(options.home).ledger());
-  Rework rework = authorise_rework(ledger, device, options.reason, SystemClock(), options.commitment());
-  fmt::print("{}device {} may get one certificate for a new key, on its own order{}\n", options.would(),
-             device.text(), rework.authorised_at.empty() ? "" : ", since " + rework.authorised_at);
+  Rework rework =
+      authorise_rework(ledger, device, options.reason, SystemClock(), commitment(options.dry_run));
+  fmt::print("{}device {} may get one certificate for a new key, on its own order{}\n",
+             would(options.dry_run), device.text(),
+             rework.authorised_at.empty() ? "" : ", since " + rework.authorised_at);
   return 0;
 }
 
@@ -64,13 +63,13 @@ int scrap_device(const LifeOptions& options) {
   DeviceId device = DeviceId::parse(options.device_id);
   ScrapCause cause = ScrapCause::parse(options.cause);
   Ledger ledger(Home(options.home).ledger());
-  Scrapped scrapped = scrap(ledger, device, cause, SystemClock(), options.commitment());
+  Scrapped scrapped = scrap(ledger, device, cause, SystemClock(), commitment(options.dry_run));
   if (!scrapped.is_new) {
     fmt::print("device {} was scrapped at {} ({})\n", device.text(), scrapped.device.scrapped_at,
                scrapped.device.cause);
     return 0;
   }
-  fmt::print("{}device {} is scrapped ({}); {}\n", options.would(), device.text(), cause.code(),
+  fmt::print("{}device {} is scrapped ({}); {}\n", would(options.dry_run), device.text(), cause.code(),
              scrapped.revoked ? fmt::format("its certificate {} is revoked ({})", scrapped.revoked->serial,
                                             name_of(cause.reason()))
                               : "it had no certificate, and gets none");
@@ -91,11 +90,12 @@ int run_revoke(const LifeOptions& options) {
     serial = SerialNumber::from_hex(options.serial);
   }
   Ledger ledger(Home(options.home).ledger());
-  Revoked revoked = device ? revoke_certificate(ledger, *device, reason, SystemClock(), options.commitment())
-                           : revoke_certificate(ledger, *serial, reason, SystemClock(), options.commitment());
+  Revoked revoked =
+      device ? revoke_certificate(ledger, *device, reason, SystemClock(), commitment(options.dry_run))
+             : revoke_certificate(ledger, *serial, reason, SystemClock(), commitment(options.dry_run));
   const CertificateRecord& certificate = revoked.certificate;
   if (revoked.is_new) {
-    fmt::print("{}the certificate {} of {} {} is revoked ({})\n", options.would(), certificate.serial,
+    fmt::print("{}the certificate {} of {} {} is revoked ({})\n", would(options.dry_run), certificate.serial,
                name_of(certificate.kind), certificate.subject, name_of(reason));
   } else {
     fmt::print("the certificate {} of {} {} was revoked at {} ({})\n", certificate.serial,
@@ -115,10 +115,6 @@ void add_device_option(CLI::App* command, LifeOptions& options) {
   command->add_option("--device-id", options.device_id, "the device")->required();
 }
 
-void add_dry_run(CLI::App* command, LifeOptions& options) {
-  command->add_flag("--dry-run", options.dry_run, "say what would happen, and change nothing");
-}
-
 void add_rework(CLI::App& program, Action& action) {
   CLI::App* rework = add_group(
       program, "rework", "a new key for a device whose token was replaced",
@@ -133,7 +129,7 @@ void add_rework(CLI::App& program, Action& action) {
   auto options = add_home(command);
   add_device_option(command, *options);
   command->add_option("--reason", options->reason, "free text, for the log");
-  add_dry_run(command, *options);
+  add_dry_run(*command, options->dry_run);
   command->callback([options, &action] { action = [options] { return authorise(*options); }; });
 
   command = add_command(*rework, "withdraw", "take an authorisation back that was not used yet",
@@ -159,7 +155,7 @@ void add_scrap(CLI::App& program, Action& action) {
   add_device_option(command, *options);
   command->add_option("--cause", options->cause, "failed-test, damaged, end-of-life, lost, stolen or cloned")
       ->required();
-  add_dry_run(command, *options);
+  add_dry_run(*command, options->dry_run);
   command->callback([options, &action] { action = [options] { return scrap_device(*options); }; });
 }
 
@@ -183,7 +179,7 @@ void add_revoke_command(CLI::App& certificates, Action& action) {
                    "keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, "
                    "privilegeWithdrawn or unspecified (RFC 5280)")
       ->required();
-  add_dry_run(command, *options);
+  add_dry_run(*command, options->dry_run);
   command->callback([options, &action] { action = [options] { return run_revoke(*options); }; });
 }
 

@@ -15,7 +15,7 @@ namespace {
 struct OrderOptions {
   std::string home, id, profile = "device", devices, pattern;
   long long quantity = 0;
-  bool json = false;
+  bool json = false, dry_run = false;
 };
 
 WorkOrder read_order(const OrderOptions& options, std::vector<DeviceRecord>& devices) {
@@ -163,11 +163,14 @@ int close(const OrderOptions& options) {
     fmt::print("order {} was closed at {}\n", id.text(), order.closed_at);
     return 0;
   }
-  Time now = SystemClock().now();
-  ledger.orders.close(id, now);
-  ledger.log.append("order.closed", now, {{"order", id.text()}, {"used", order.used}});
-  transaction.commit();
-  fmt::print("order {} is closed: {} of {} used\n", id.text(), order.used, order.quantity);
+  if (!options.dry_run) {
+    Time now = SystemClock().now();
+    ledger.orders.close(id, now);
+    ledger.log.append("order.closed", now, {{"order", id.text()}, {"used", order.used}});
+    transaction.commit();
+  }
+  fmt::print("{}order {} is closed: {} of {} used\n", would(options.dry_run), id.text(), order.used,
+             order.quantity);
   return 0;
 }
 
@@ -224,8 +227,10 @@ void add_order_commands(CLI::App& program, Action& action) {
       [list_options, &action] { action = [list_options] { return list(*list_options); }; });
 
   CLI::App* close_command = add_command(*orders, "close", "take no more devices on an order",
+                                        "  fleetroot-ca order close --home ca --id PO-4711 --dry-run\n"
                                         "  fleetroot-ca order close --home ca --id PO-4711\n");
   auto close_options = add_id_and_json(close_command, false);
+  add_dry_run(*close_command, close_options->dry_run);
   close_command->callback(
       [close_options, &action] { action = [close_options] { return close(*close_options); }; });
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "factory-ca/commands_cli.h"
+#include "factory-ca/later_life.h"
 #include "factory-ca/stations.h"
 #include "lib/base/files.h"
 
@@ -11,7 +12,7 @@ namespace {
 struct StationOptions {
   std::string home, name, request, out, reason = "unspecified";
   std::vector<std::string> orders;
-  bool any = false, json = false;
+  bool any = false, json = false, dry_run = false;
 
   std::vector<OrderId> order_ids() const {
     std::vector<OrderId> ids;
@@ -109,17 +110,25 @@ void add_revoke(CLI::App& station, Action& action) {
   CLI::App* command =
       add_command(station, "revoke", "answer a station's requests no more",
                   "  fleetroot-ca station revoke --home ca --name st-01\n"
-                  "  fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise\n");
+                  "  fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise --dry-run\n");
   add_home_option(*command, options->home);
   command->add_option("--name", options->name, "the station's name")->required();
   command->add_option("--reason", options->reason, "as the revocation list shall say it (RFC 5280)")
       ->capture_default_str();
+  add_dry_run(*command, options->dry_run);
   command->callback([options, &action] {
     action = [options] {
       Ledger ledger(Home(options->home).ledger());
-      revoke_station(ledger, StationName::parse(options->name), parse_revocation_reason(options->reason),
-                     SystemClock());
-      fmt::print("station {} is revoked; it takes a new key to enroll it again\n", options->name);
+      Revoked revoked =
+          revoke_station(ledger, StationName::parse(options->name), parse_revocation_reason(options->reason),
+                         SystemClock(), commitment(options->dry_run));
+      if (revoked.is_new) {
+        fmt::print("{}station {} is revoked; it takes a new key to enroll it again\n",
+                   would(options->dry_run), options->name);
+      } else {
+        fmt::print("station {} was revoked at {} ({})\n", options->name, revoked.certificate.revoked_at,
+                   name_of(revoked.certificate.revocation_reason));
+      }
       return 0;
     };
   });

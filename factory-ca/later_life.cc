@@ -25,9 +25,10 @@ bool is_on_an_order(Ledger& ledger, const DeviceId& device) {
                      [&](const WorkOrder& order) { return ledger.orders.device(order, device).has_value(); });
 }
 
-Error nothing_issued(const std::string& whom) {
+Error nothing_issued(const std::string& whom, SubjectKind kind = SubjectKind::device) {
   return {ErrorCode::not_on_order, fmt::format("no certificate has been issued for {}", whom),
-          "fleetroot-ca cert list shows what was issued"};
+          kind == SubjectKind::station ? "fleetroot-ca station list shows the stations"
+                                       : "fleetroot-ca cert list shows what was issued"};
 }
 
 Revoked revoke_record(Ledger& ledger, CertificateRecord record, RevocationReason reason, Time now,
@@ -39,6 +40,16 @@ Revoked revoke_record(Ledger& ledger, CertificateRecord record, RevocationReason
     record = ledger.certificates.with_serial(record.serial).value();
   }
   return {.certificate = std::move(record), .is_new = true};
+}
+
+Revoked revoke_newest(Ledger& ledger, SubjectKind kind, const std::string& subject, RevocationReason reason,
+                      const Clock& clock, Commitment commitment) {
+  refuse_unless_permanent(reason);
+  Time now = clock.now();
+  WriteTransaction transaction = ledger.write();
+  std::optional<CertificateRecord> newest = ledger.certificates.standing(kind, subject).predecessor();
+  if (!newest) throw nothing_issued(fmt::format("{} {}", name_of(kind), subject), kind);
+  return revoke_record(ledger, *std::move(newest), reason, now, transaction, commitment);
 }
 
 }  // namespace
@@ -128,12 +139,12 @@ Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, 
 
 Revoked revoke_certificate(Ledger& ledger, const DeviceId& device, RevocationReason reason,
                            const Clock& clock, Commitment commitment) {
-  refuse_unless_permanent(reason);
-  Time now = clock.now();
-  WriteTransaction transaction = ledger.write();
-  Standing standing = ledger.certificates.standing(SubjectKind::device, device.text());
-  if (!standing.predecessor()) throw nothing_issued("device " + device.text());
-  return revoke_record(ledger, *standing.predecessor(), reason, now, transaction, commitment);
+  return revoke_newest(ledger, SubjectKind::device, device.text(), reason, clock, commitment);
+}
+
+Revoked revoke_station(Ledger& ledger, const StationName& station, RevocationReason reason,
+                       const Clock& clock, Commitment commitment) {
+  return revoke_newest(ledger, SubjectKind::station, station.text(), reason, clock, commitment);
 }
 
 Revoked revoke_certificate(Ledger& ledger, const SerialNumber& serial, RevocationReason reason,

@@ -1,5 +1,5 @@
-// What becomes of a device after the line: reworked, revoked, scrapped. Each call is one transaction with its
-// log entry; said twice, it changes nothing the second time.
+// What becomes of a device after the line, and of a station: reworked, revoked, scrapped. Each call is one
+// transaction with its log entry; said twice, it changes nothing the second time.
 #pragma once
 
 #include <optional>
@@ -35,11 +35,15 @@ struct Revoked {
   CertificateRecord certificate;  // as it is now; as it was after a dry run
   bool is_new = false;
 };
-// A device's or a station's. Error(not_on_order) if nothing was issued so.
+// By its subject, the newest one; or by its number. Error(not_on_order) if nothing was issued so,
+// Error(usage) for a reason that is not for ever.
 Revoked revoke_certificate(Ledger& ledger, const DeviceId& device, RevocationReason reason,
                            const Clock& clock, Commitment commitment);
 Revoked revoke_certificate(Ledger& ledger, const SerialNumber& serial, RevocationReason reason,
                            const Clock& clock, Commitment commitment);
+// From the next message on, nothing that this station signs is answered with a certificate.
+Revoked revoke_station(Ledger& ledger, const StationName& station, RevocationReason reason,
+                       const Clock& clock, Commitment commitment);
 
 // Error(device_scrapped)
 void refuse_if_scrapped(Ledger& ledger, const DeviceId& device);

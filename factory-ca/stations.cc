@@ -3,20 +3,15 @@
 #include <fmt/format.h>
 
 #include "factory-ca/ca_key.h"
-#include "factory-ca/later_life.h"
 
 namespace fleetroot::ca {
 
 namespace {
 
-CertificateRecord enrolled(Ledger& ledger, const StationName& name) {
-  std::optional<CertificateRecord> station =
-      ledger.certificates.standing(SubjectKind::station, name.text()).issued;
-  if (!station) {
-    throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
-                "fleetroot-ca station list shows the stations");
-  }
-  return *std::move(station);
+void refuse_unless_enrolled(Ledger& ledger, const StationName& name) {
+  if (ledger.certificates.standing(SubjectKind::station, name.text()).issued) return;
+  throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
+              "fleetroot-ca station list shows the stations");
 }
 
 // Inside a WriteTransaction.
@@ -74,19 +69,11 @@ StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
   return *std::move(station);
 }
 
-void revoke_station(Ledger& ledger, const StationName& name, RevocationReason reason, const Clock& clock) {
-  Time now = clock.now();
-  WriteTransaction transaction = ledger.write();
-  CertificateRecord station = enrolled(ledger, name);
-  revoke_and_log(ledger, station, reason, now);
-  transaction.commit();
-}
-
 void bind_station(Ledger& ledger, const StationName& name, const std::vector<OrderId>& orders,
                   const Clock& clock) {
   Time now = clock.now();
   WriteTransaction transaction = ledger.write();
-  (void)enrolled(ledger, name);
+  refuse_unless_enrolled(ledger, name);
   bind_and_log(ledger, name, orders, now);
   transaction.commit();
 }

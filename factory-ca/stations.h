@@ -23,8 +23,4 @@ void bind_station(Ledger& ledger, const StationName& name, const std::vector<Ord
 // revoked, or not valid now.
 StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now);
 
-// From the next message on, nothing that this station signs is answered with a certificate.
-// Error(configuration) if no such station is enrolled.
-void revoke_station(Ledger& ledger, const StationName& name, RevocationReason reason, const Clock& clock);
-
 }  // namespace fleetroot::ca

@@ -46,6 +46,9 @@ load factory
   make_factory DEV-1 DEV-2
   make_token dev-1 dev-2
   provision dev-1 DEV-1
+  run -0 fleetroot-ca order close --home ca --id PO-1 --dry-run
+  [[ $output == "dry run, nothing has changed: order PO-1 is closed"* ]]
+  [[ $(fleetroot-ca order show --home ca --id PO-1 --json | jq -r .state) == open ]]
   fleetroot-ca order close --home ca --id PO-1
   remember dev-1 dev-2
 

@@ -76,6 +76,22 @@ serial_of() {
   refused 77 'revoked' provision dev-1 DEV-1
 }
 
+@test "a station is revoked for ever: a dry run changes nothing, and said twice it is done once" {
+  revoke() { fleetroot-ca station revoke --home ca --name "$@"; }
+
+  run -0 revoke st-01 --reason superseded --dry-run
+  [[ $output == "dry run, nothing has changed: station st-01 is revoked"* ]]
+  refused 64 'nothing is revoked here for the reason certificateHold' revoke st-01 --reason certificateHold
+  refused 65 'no certificate has been issued for station st-09' revoke st-09
+  provision dev-1 DEV-1
+
+  revoke st-01 --reason superseded
+  log=$(fleetroot-ca ledger verify --home ca)
+  run -0 revoke st-01 --reason keyCompromise
+  [[ $output == "station st-01 was revoked at "*" (superseded)" ]]
+  [[ $(fleetroot-ca ledger verify --home ca) == "$log" ]]
+}
+
 @test "a station is renewed by the way, when two thirds of its life are over" {
   first=$(serial_of st/station.pem)
   make_token dev-2
