@@ -142,16 +142,19 @@ CertificatePlan server_plan(const std::string& common_name, const std::vector<st
 }
 
 Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
-                    const CertificatePlan& plan, Time now) {
+                    const CertificatePlan& plan, Time now, const std::function<void()>& once_allowed) {
   LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
   std::string serial = linted.serial().hex();
   {
     WriteTransaction transaction = ledger.write();
     std::optional<Certificate> before = issued_before(ledger, kind, subject, plan.public_key);
-    if (before) return *before;
-    Standing standing = ledger.certificates.standing(kind, subject);
-    ledger.certificates.reserve(record_of(linted, signer, kind, subject, plan, standing.revoked));
+    if (!before) {
+      Standing standing = ledger.certificates.standing(kind, subject);
+      ledger.certificates.reserve(record_of(linted, signer, kind, subject, plan, standing.revoked));
+    }
+    if (once_allowed) once_allowed();
     transaction.commit();
+    if (before) return *before;
   }
   Certificate certificate = Certificate::from_der(sign(std::move(linted), signer.key, signer.public_key));
   WriteTransaction transaction = ledger.write();

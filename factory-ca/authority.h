@@ -2,6 +2,7 @@
 // and how one is issued with a durable record before and after the signature.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "factory-ca/certificate_plan.h"
@@ -34,9 +35,10 @@ CertificatePlan server_plan(const std::string& common_name, const std::vector<st
 
 // Reserve, sign, commit (docs/issuance-cycle.md, steps 6 to 9) for a subject that is no device. The same
 // subject with the same key gets the same certificate again. Error(device_has_certificate) if it has one for
-// another key, Error(key_reused) if the key belongs to another subject.
+// another key, Error(key_reused) if the key belongs to another subject. What `once_allowed` changes becomes
+// durable with the reservation, before there is a certificate.
 Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
-                    const CertificatePlan& plan, Time now);
+                    const CertificatePlan& plan, Time now, const std::function<void()>& once_allowed = {});
 
 // A station's next certificate, for the key that it has, once half of the current one's life is over; before
 // that, and said twice, the current one. The old one is superseded in the transaction that commits the new.

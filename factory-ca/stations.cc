@@ -5,7 +5,6 @@
 #include "factory-ca/ca_key.h"
 
 namespace fleetroot::ca {
-
 namespace {
 
 void refuse_unless_enrolled(Ledger& ledger, const StationName& name) {
@@ -37,15 +36,13 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
   Ledger ledger(home.ledger());
   CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
   Time now = ledger.time_of_issue(clock);
-  if (!orders.empty()) {
-    // Before it has a certificate: there is no moment at which it may do more.
-    WriteTransaction transaction = ledger.write();
-    bind_and_log(ledger, name, orders, now);
-    transaction.commit();
-  }
+  // Before it has a certificate: there is no moment at which it may do more.
+  auto bind = [&] {
+    if (!orders.empty()) bind_and_log(ledger, name, orders, now);
+  };
   Time not_after = std::min(settings.station_validity.end(now), issuing.certificate().not_after());
   return certify(ledger, issuing.signer(), SubjectKind::station, name.text(),
-                 station_plan(name.text(), request.public_key(), now, not_after), now);
+                 station_plan(name.text(), request.public_key(), now, not_after), now, bind);
 }
 
 StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {

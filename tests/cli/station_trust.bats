@@ -34,6 +34,17 @@ serial_of() {
   fleetroot-ca station list --home ca --json | jq -es 'any(.station == "st-02" and .orders == ["PO-1"])'
 }
 
+@test "a station whose name is asked for with another key keeps its orders" {
+  orders() { fleetroot-ca station list --home ca --json | jq -c '[.station, .orders]'; }
+  before=$(orders)
+  fleetroot-station init --home copy --name st-01
+
+  refused 65 'st-01 has a certificate for another key' fleetroot-ca station enroll --home ca --name st-01 \
+    --request copy/station.csr --out copy.pem --order PO-1
+
+  [[ $(orders) == "$before" && $before == '["st-01",[]]' && ! -e copy.pem ]]
+}
+
 @test "a certificate is renewed in the second half of its life, and not before" {
   first=$(serial_of st/station.pem)
   run -0 fleetroot-station renew --home st
