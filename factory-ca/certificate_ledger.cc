@@ -204,6 +204,18 @@ void CertificateLedger::each(SubjectKind kind, const std::string& order,
   }
 }
 
+long long CertificateLedger::count(const std::vector<CertificateState>& states) {
+  long long all = 0;
+  for (CertificateState state : states) {
+    long long count = 0;
+    std::string name(name_of(state));
+    database_.row("SELECT count(*) FROM certificates WHERE state = :state", soci::into(count),
+                  soci::use(name));
+    all += count;
+  }
+  return all;
+}
+
 void CertificateLedger::each_revoked(const std::string& issuer_key_id,
                                      const std::function<void(const RevokedCertificate&)>& look) {
   with_store_errors([&] {

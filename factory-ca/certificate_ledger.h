@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lib/base/clock.h"
 #include "lib/store/database.h"
@@ -106,6 +107,8 @@ class CertificateLedger {
   // Issued and revoked ones, oldest first; an empty order means all.
   void each(SubjectKind kind, const std::string& order,
             const std::function<void(const CertificateRecord&)>& look);
+
+  long long count(const std::vector<CertificateState>& states);
 
   // Everything revoked that this key signed, by serial number.
   void each_revoked(const std::string& issuer_key_id,

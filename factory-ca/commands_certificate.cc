@@ -106,11 +106,22 @@ CertificateRecord find_certificate(Ledger& ledger, const CertificateOptions& opt
     throw Error(ErrorCode::usage, "it takes a device or a serial number to show a certificate",
                 "give --device-id ID or --serial HEX");
   }
-  std::string whom = options.serial.empty() ? "device " + DeviceId::parse(options.device_id).text()
-                                            : "the serial number " + options.serial;
-  std::optional<CertificateRecord> record =
-      options.serial.empty() ? ledger.certificates.live(SubjectKind::device, options.device_id)
-                             : ledger.certificates.with_serial(SerialNumber::from_hex(options.serial).hex());
+  std::optional<CertificateRecord> record;
+  std::string whom;
+  if (options.serial.empty()) {
+    whom = "device " + DeviceId::parse(options.device_id).text();
+    Standing standing = ledger.certificates.standing(SubjectKind::device, options.device_id);
+    record = standing.issued;
+    if (!record && standing.revoked) {
+      throw Error(ErrorCode::not_on_order,
+                  fmt::format("{} has no live certificate: its last one was revoked at {} ({})", whom,
+                              standing.revoked->revoked_at, name_of(standing.revoked->revocation_reason)),
+                  fmt::format("to see that one, give --serial {}", standing.revoked->serial));
+    }
+  } else {
+    whom = "the serial number " + options.serial;
+    record = ledger.certificates.with_serial(SerialNumber::from_hex(options.serial).hex());
+  }
   if (!record || record->certificate.empty()) {
     throw Error(ErrorCode::not_on_order, fmt::format("no certificate has been issued for {}", whom),
                 "fleetroot-ca cert list shows what was issued");

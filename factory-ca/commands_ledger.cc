@@ -3,28 +3,43 @@
 
 #include "factory-ca/ca_key.h"
 #include "factory-ca/commands_cli.h"
+#include "factory-ca/ledger_check.h"
 #include "factory-ca/manifest.h"
 #include "lib/base/files.h"
+#include "lib/cli/progress_bar.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::ca {
 namespace {
 
 struct LedgerOptions {
-  std::string home, order, format = "cms", out;
+  std::string home, order, format = "cms", out, checkpoint;
   bool json = false;
 };
 
 int verify_ledger(const LedgerOptions& options) {
+  constexpr std::size_t kDigest = 32;
+  std::optional<std::string> noted;
+  if (!options.checkpoint.empty()) {
+    std::optional<Bytes> digest = from_hex(options.checkpoint);
+    if (!digest || digest->size() != kDigest) {
+      throw Error(ErrorCode::usage, "the checkpoint is none",
+                  "give the 64 hexadecimal digits that ledger verify printed, or a bundle's answer holds");
+    }
+    noted = to_hex(*digest);
+  }
   Ledger ledger(Home(options.home).ledger());
-  Checkpoint checkpoint = ledger.log.verify();
+  cli::ProgressBar bar;
+  Checkpoint checkpoint =
+      check_ledger(ledger, noted, [&](std::size_t done, std::size_t all) { bar.show(done, all); });
   if (options.json) {
     print_json({{"event", "ledger"},
                 {"result", "pass"},
                 {"entries", checkpoint.sequence},
                 {"checkpoint", checkpoint.digest}});
   } else {
-    fmt::print("the log is unbroken: {} entries\ncheckpoint {}\n", checkpoint.sequence, checkpoint.digest);
+    fmt::print("the log is unbroken: {} entries{}\ncheckpoint {}\n", checkpoint.sequence,
+               noted ? ", among them the one that was noted" : "", checkpoint.digest);
   }
   return 0;
 }
@@ -56,10 +71,14 @@ int export_ledger(const LedgerOptions& options) {
 
 void add_verify(CLI::App& ledger, Action& action) {
   auto options = std::make_shared<LedgerOptions>();
-  CLI::App* command = add_command(ledger, "verify", "walk the log and print where it stands",
-                                  "  fleetroot-ca ledger verify --home ca\n"
-                                  "  fleetroot-ca ledger verify --home ca --json\n");
+  CLI::App* command =
+      add_command(ledger, "verify", "check the ledger against its log, and print where that stands",
+                  "  fleetroot-ca ledger verify --home ca\n"
+                  "  fleetroot-ca ledger verify --home ca --json\n"
+                  "  fleetroot-ca ledger verify --home ca --checkpoint \"$(cat checkpoint-of-yesterday)\"\n");
   add_home_option(*command, options->home);
+  command->add_option("--checkpoint", options->checkpoint,
+                      "what was printed before, and noted elsewhere: the log must still hold it");
   command->add_flag("--json", options->json, "JSON for machines");
   command->callback([options, &action] { action = [options] { return verify_ledger(*options); }; });
 }

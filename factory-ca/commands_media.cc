@@ -1,12 +1,12 @@
 // media process, media inspect
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "factory-ca/bundle_answer.h"
 #include "factory-ca/ca_key.h"
 #include "factory-ca/commands_cli.h"
 #include "lib/base/printable.h"
 #include "lib/cli/files_in_turn.h"
+#include "lib/cli/progress_bar.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::ca {
@@ -42,23 +42,6 @@ fs::path reply_beside(const fs::path& request) {
   return fs::path(request).replace_extension(media::kResponseSuffix);
 }
 
-// Rewrites its line, where somebody is looking.
-class ProgressBar {
- public:
-  void show(std::size_t done, std::size_t all) {
-    constexpr std::size_t kWidth = 40;
-    std::size_t percent = 100 * done / all;
-    if (isatty(STDERR_FILENO) == 0 || percent == percent_) return;
-    percent_ = percent;
-    fmt::print(stderr, "\r[{:<{}}] {} of {}", std::string(kWidth * done / all, '='), kWidth, done, all);
-    if (done == all) fmt::print(stderr, "\r\033[K");
-    std::fflush(stderr);
-  }
-
- private:
-  std::size_t percent_ = 101;
-};
-
 void report(const fs::path& file, const AnsweredBundle& bundle, bool json) {
   const media::RequestBundle& content = bundle.received.content;
   const char* result = bundle.is_replay ? "again" : "answered";
@@ -84,7 +67,7 @@ void report(const fs::path& file, const AnsweredBundle& bundle, bool json) {
 
 void process_file(const fs::path& file, BundleAnswers& answers, bool json) {
   std::string document = read_document(file);
-  ProgressBar bar;
+  cli::ProgressBar bar;
   AnsweredBundle answered =
       answers.answer(as_bytes(document), [&](std::size_t done, std::size_t all) { bar.show(done, all); });
   write_file(reply_beside(file), as_text(answered.reply));

@@ -56,6 +56,7 @@ std::string names_in(const Certificate& certificate) {
   std::string text;
   for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_IPADD && name->type != GEN_DNS) return "names of another kind";
     const ASN1_STRING* value = name->type == GEN_IPADD ? name->d.iPAddress : name->d.dNSName;
     BytesView octets(ASN1_STRING_get0_data(value), static_cast<std::size_t>(ASN1_STRING_length(value)));
     text += (name->type == GEN_IPADD ? to_hex(octets) : std::string(as_text(octets))) + "\n";

@@ -29,6 +29,10 @@ class Ledger {
 
   // Held by whoever changes something; what was read inside still holds when it commits.
   WriteTransaction write() { return WriteTransaction(database_); }
+  // Held by whoever looks at many things as they were at one moment.
+  ReadTransaction read() { return ReadTransaction(database_); }
+  // Error(io) if the file is not whole.
+  void refuse_if_damaged() { database_.refuse_if_damaged(); }
 
   // Many at the same time (GroupCommit). For a task to await: what `change` did, alone, in a transaction that
   // others share, is durable.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "factory-ca/ca_key.h"
+#include "factory-ca/ledger_check.h"
 #include "factory-ca/shipped_profiles.h"
 #include "lib/base/config.h"
 #include "lib/base/files.h"
@@ -205,7 +206,10 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
     CertificateRequest::create("config check", key.signer().public_key, key.signer().key);
     lines.push_back(fmt::format("its key signs ({})", name_of(key.signer().public_key.algorithm())));
   }
-  Checkpoint checkpoint = Ledger(home.ledger()).log.verify();
+  Ledger ledger(home.ledger());
+  lines.push_back(fmt::format("the clock says {}, and no certificate is from later than that",
+                              format_time(ledger.time_of_issue(clock))));
+  Checkpoint checkpoint = check_ledger(ledger);
   lines.push_back(
       fmt::format("the log is unbroken: {} entries, the last is {}", checkpoint.sequence, checkpoint.digest));
   return lines;

@@ -38,6 +38,11 @@ sqlite_api::sqlite3* connection(soci::session& session) {
   return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
 }
 
+// One that fails (the disk is gone) leaves nothing to do: what was not committed is not there.
+void roll_back(Database& database) {
+  sqlite_api::sqlite3_exec(connection(database.sql()), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
 // Leaving the write-ahead log in place at the end of a process saves every short-lived process the work of
 // folding it in; SQLite does so every thousand pages anyway.
 void keep_log_on_close(soci::session& session) {
@@ -178,19 +183,29 @@ soci::statement& Database::kept(const std::string& text) {
   return place->second;
 }
 
+void Database::refuse_if_damaged() {
+  std::string finding;
+  bool found = row("PRAGMA quick_check(1)", soci::into(finding));
+  if (found && finding == "ok") return;
+  throw Error(ErrorCode::io, "the database is damaged", "stop, keep its file, and restore the back-up",
+              finding);
+}
+
 WriteTransaction::WriteTransaction(Database& database) : database_(database) {
   database_.change("BEGIN IMMEDIATE");
 }
 
 WriteTransaction::~WriteTransaction() {
-  if (!open_) return;
-  // A rollback that fails (the disk is gone) leaves nothing to do: what was not committed is not there.
-  sqlite_api::sqlite3_exec(connection(database_.sql()), "ROLLBACK", nullptr, nullptr, nullptr);
+  if (open_) roll_back(database_);
 }
 
 void WriteTransaction::commit() {
   database_.change("COMMIT");
   open_ = false;
+}
+
+ReadTransaction::~ReadTransaction() {
+  roll_back(database_);
 }
 
 }  // namespace fleetroot

@@ -73,6 +73,9 @@ class Database {
     });
   }
 
+  // Walks the whole file. Error(io) if it is not what the database wrote.
+  void refuse_if_damaged();
+
   // Not any more, once the database has undone it by itself.
   bool is_in_transaction();
   // Of rows, by this session, whether or not they were undone.
@@ -118,6 +121,18 @@ class WriteTransaction {
  private:
   Database& database_;
   bool open_ = true;
+};
+
+// BEGIN … ROLLBACK: what is read inside is what was committed when the first of it was read.
+class ReadTransaction {
+ public:
+  explicit ReadTransaction(Database& database) : database_(database) { database_.change("BEGIN"); }
+  ReadTransaction(const ReadTransaction&) = delete;
+  ReadTransaction& operator=(const ReadTransaction&) = delete;
+  ~ReadTransaction();
+
+ private:
+  Database& database_;
 };
 
 }  // namespace fleetroot

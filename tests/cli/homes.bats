@@ -67,6 +67,29 @@ load factory
   done
 }
 
+@test "a ledger from a back-up does not hold the checkpoint that was noted since" {
+  make_ca
+  sqlite3 ca/ledger.db ".backup back-up"
+  make_order PO-1 D-1
+  noted=$(fleetroot-ca ledger verify --home ca --json | jq -r .checkpoint)
+  make_order PO-2 D-2
+  run -0 fleetroot-ca ledger verify --home ca --checkpoint "$noted"
+  [[ $output == *"among them the one that was noted"* ]]
+
+  rm ca/ledger.db*
+  mv back-up ca/ledger.db
+  fleetroot-ca ledger verify --home ca
+  refused 74 "does not hold the checkpoint $noted" fleetroot-ca ledger verify --home ca --checkpoint "$noted"
+  refused 64 'checkpoint is none' fleetroot-ca ledger verify --home ca --checkpoint yesterday
+}
+
+@test "config check says that the clock is behind the ledger" {
+  make_ca
+  fleetroot-station init --home st --name st-01
+  days_later 10 fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem
+  refused 78 "this machine's clock says" fleetroot-ca config check --home ca
+}
+
 @test "config check finds nothing wrong with a fresh home" {
   make_factory DEV-1
 

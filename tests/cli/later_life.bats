@@ -152,6 +152,7 @@ ca_scrap() {
   refused 64 'certificateHold' ca cert revoke --device-id DEV-2 --reason certificateHold
   refused 64 'device or a serial' ca cert revoke --reason superseded
   refused 65 'no certificate' ca cert revoke --serial 0102 --reason superseded
+  refused 65 'DEV-1 has no live certificate: its last one was revoked at .* \(keyCompromise\)' ca cert show --device-id DEV-1
 }
 
 # publish_list [OPTION…]: the JSON of it

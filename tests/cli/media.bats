@@ -111,7 +111,7 @@ confirmation() {
   [[ $output == *"CN = D-1" ]]
   [[ $(jq -r '.chain[0]' response.json | base64 -d | sha256sum) == \
     "$(openssl x509 -in ca/issuing-ca.pem -outform DER | sha256sum)" ]]
-  [[ $(jq -r .checkpoint.digest response.json) =~ ^[0-9a-f]{64}$ ]]
+  fleetroot-ca ledger verify --home ca --checkpoint "$(jq -r .checkpoint.digest response.json)"
 }
 
 # A station of somebody else's making: openssl and jq, by docs/formats.md alone.
