@@ -4,10 +4,13 @@
 
 #include <csignal>
 #include <list>
+#include <mutex>
+#include <utility>
 
 #include "device-gateway/front.h"
 #include "device-gateway/setup.h"
 #include "lib/base/files.h"
+#include "lib/x509/certificate_request.h"
 
 namespace fleetroot::gateway {
 namespace {
@@ -33,6 +36,24 @@ class EndSignals {
   sigset_t set_{};
 };
 
+// Why the token did not sign, from whichever thread asked it to.
+class SigningTrouble {
+ public:
+  void note(const Error& error) {
+    std::lock_guard lock(mutex_);
+    error_ = error;
+  }
+  // Nothing unless there was some since the last time.
+  std::optional<Error> take() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(error_, std::nullopt);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<Error> error_;
+};
+
 // One environment that is served, with its keys.
 struct Running {
   const EnvironmentSettings* environment;
@@ -54,6 +75,16 @@ bool renew_if_due(Running& running, const Home& home, const Settings& settings, 
   return true;
 }
 
+bool signs(const CertifiedKey& key) {
+  try {
+    // Creating a request makes the key sign and the signature verify.
+    CertificateRequest::create("a signature to try", key.certificate.public_key(), key.key.get());
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 Running open_keys(const Home& home, const EnvironmentSettings& environment,
                   const pkcs11::SigningToken& token) {
   return {.environment = &environment,
@@ -63,12 +94,15 @@ Running open_keys(const Home& home, const EnvironmentSettings& environment,
 
 class Watch {
  public:
-  Watch(std::list<Running>& running, const Home& home, const Settings& settings, const Common& common)
-      : running_(running), home_(home), settings_(settings), common_(common) {}
+  Watch(std::list<Running>& running, const Home& home, const Settings& settings, const Common& common,
+        SigningTrouble& trouble)
+      : running_(running), home_(home), settings_(settings), common_(common), trouble_(trouble) {}
 
-  // Until told to end. What fails is logged, and tried again: the old belief holds until then.
-  void run(const EndSignals& signals) {
+  // Until told to end; or until the token is lost, with the reason. What else fails is logged, and tried
+  // again: the old belief holds until then.
+  std::optional<Error> run(const EndSignals& signals) {
     for (int interval = 1; !signals.wait(kWatchInterval); ++interval) {
+      if (std::optional<Error> reason = loss_of_token()) return reason;
       attempt("registry.unreadable", [&] { look_at_trust(interval % kIntervalsBetweenRounds == 0); });
       for (Running& running : running_) {
         attempt("server.not_renewed", [&] { renew(running); });
@@ -77,9 +111,20 @@ class Watch {
                             static_cast<std::int64_t>(running.front->connection_count()));
       }
     }
+    return std::nullopt;
   }
 
  private:
+  // Clients choose the digest that a handshake signs. One that this token cannot sign is theirs to change; a
+  // token that does not make our own signature either is gone.
+  std::optional<Error> loss_of_token() {
+    if (!trouble_.take()) return std::nullopt;
+    for (const Running& running : running_) {
+      if (!signs(running.server)) return trouble_.take();
+    }
+    return std::nullopt;
+  }
+
   template <typename Step>
   void attempt(const char* event, Step step) {
     try {
@@ -110,6 +155,7 @@ class Watch {
   const Home& home_;
   const Settings& settings_;
   Common common_;
+  SigningTrouble& trouble_;
   bool has_changed_ = false;  // and not everybody has been looked at since
 };
 
@@ -132,6 +178,8 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   EndSignals signals;
   Settings settings = home.settings();
   for (const auto& [name, address] : serving.listen) settings.environment(EnvironmentName::parse(name));
+  SigningTrouble trouble;
+  settings.token.when_signing_fails = [&trouble](const Error& error) { trouble.note(error); };
   pkcs11::SigningToken token(settings.token);
   Belief belief(home.registry(), settings.environment_names());
   EventLog log(clock);
@@ -163,8 +211,9 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   if (metrics_server)
     fmt::print("listening on http://{}/metrics (metrics)\n", metrics_server->addresses().front());
   std::fflush(stdout);
-  Watch(all, home, settings, common).run(signals);
+  std::optional<Error> loss = Watch(all, home, settings, common, trouble).run(signals);
   for (Running& running : all) running.front->stop(kGrace);
+  if (loss) throw Error(*loss);
   return 0;
 }
 

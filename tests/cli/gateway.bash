@@ -1,15 +1,17 @@
 # A gateway for one test, in gw/, with the environments production and test; and what devices do with curl. Loads after
 # factory.bash.
 
+# make_gateway [OPTION…]
 make_gateway() {
-  fleetroot-gateway init --home gw --name gw.example.test --name 127.0.0.1 --environment production --environment test
+  fleetroot-gateway init --home gw --name gw.example.test --name 127.0.0.1 --environment production --environment test "$@"
 }
 
 pki=$(dirname "${BASH_SOURCE[0]}")/software-pki
 
-# A gateway that trusts the files of factory/ in production, and a device of them in dev.pem, dev.key.
+# make_world [OPTION…]: a gateway that trusts the files of factory/ in production, and a device of them in dev.pem,
+# dev.key.
 make_world() {
-  make_gateway
+  make_gateway "$@"
   mkdir factory
   "$pki" root factory "Fleet Root"
   "$pki" device factory 1FLEET-1 dev

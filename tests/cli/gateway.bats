@@ -314,6 +314,41 @@ PYTHON
   cmp served.pem gw/environments/production/server.pem
 }
 
+@test "the gateway's token is away: 75, once; where it is started again, the token is opened anew" {
+  make_world
+  start_gateway
+  mv gw/softhsm/tokens gw/softhsm/away
+  run ! as dev production /whoami
+  mv gw/softhsm/away gw/softhsm/tokens # the session that it had is dead all the same
+
+  timeout 60 tail --pid="$gateway" --follow /dev/null
+  status=0
+  wait "$gateway" || status=$?
+  [[ $status == 75 ]]
+  [[ $(<gw.err) == 'fleetroot-gateway: error: the token failed to '*$'\nfleetroot-gateway: hint: '* ]]
+  start_gateway
+  [[ $(as dev production /whoami | jq -r .standing) == joined ]]
+}
+
+@test "what the gateway's token cannot sign costs the client that asks for it, and nobody else" {
+  make_token own
+  on_token own make_world --algorithm rsa2048 --token "$(token_uri own | sed "s|file:|file:$PWD/|")"
+  # the padding that TLS 1.3 wants is not among them
+  echo 'slots.mechanisms = CKM_RSA_PKCS,CKM_RSA_PKCS_KEY_PAIR_GEN' >>own/softhsm2.conf
+  on_token own start_gateway
+
+  run ! as dev production /whoami
+  has_logged '.detail // "" | contains("the token failed to")'
+  # it has looked at its token when it has looked at this
+  mkdir other
+  "$pki" root other "Other Fleet Root"
+  fleetroot-gateway fleet-root add --home gw --environment test other/root.pem
+  wait_for has_logged '.event == "trust.reloaded"'
+  openssl s_client -connect "${production#https://}" -tls1_2 -sigalgs RSA+SHA256 -client_sigalgs ECDSA+SHA256 \
+    -cert dev.pem -cert_chain factory/ca.pem -key dev.key </dev/null
+  has_logged '.event == "device.joined"'
+}
+
 @test "Fleet Roots: linted, in one environment only, taken back" {
   make_gateway
   mkdir factory
