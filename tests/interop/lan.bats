@@ -56,6 +56,58 @@ tls_as_station=(-tls_cert st-01.pem -tls_key st-01.key)
   enroll DEV-1 "${as_station[@]}"
 }
 
+# revoke CERTIFICATE STATION [OPTION…]: stock rr over mutual TLS
+revoke() {
+  openssl cmp -cmd rr -server "$address" -path .well-known/cmp -no_proxy 127.0.0.1 -tls_used -tls_trusted ca/fleet-root.pem \
+    -tls_host 127.0.0.1 -tls_cert "$2.pem" -tls_key "$2.key" -cert "$2.pem" -key "$2.key" -oldcert "$1" \
+    -recipient "/CN=Test Factory Issuing CA" -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem "${@:3}"
+}
+
+# entry_of CERTIFICATE: its entry in the ledger
+entry_of() {
+  local serial
+  serial=$(openssl x509 -in "$1" -noout -serial)
+  fleetroot-ca cert show --home ca --serial "${serial#serial=}" --json
+}
+
+@test "a station revokes with stock openssl cmp what it asked for, and itself, and nothing else" {
+  make_strangers DEV-1 DEV-2
+  make_request st-02
+  fleetroot-ca station enroll --home ca --name st-02 --request st-02.csr --out st-02.pem
+  begin_serving
+  enroll DEV-1 "${as_station[@]}" "${tls_as_station[@]}"
+  enroll DEV-2 "${as_station[@]}" "${tls_as_station[@]}"
+
+  run ! revoke DEV-1.pem st-02
+  [[ $output == *'st-02 may not revoke'* ]]
+  run ! revoke st-01.pem st-02
+  # TLS as one station does not help the other's message
+  run ! revoke DEV-1.pem st-02 "${tls_as_station[@]}"
+  [[ $( (entry_of DEV-1.pem; entry_of st-01.pem) | jq -r .state | xargs) == 'issued issued' ]]
+
+  revoke DEV-1.pem st-01 -revreason 1
+  entry_of DEV-1.pem >first
+  [[ $(jq -r '.state + " " + .revocation_reason' first) == 'revoked keyCompromise' ]]
+  log=$(fleetroot-ca ledger verify --home ca)
+  revoke DEV-1.pem st-01 -revreason 4 # asked twice: what was said first stays, and is on record once
+  cmp first <(entry_of DEV-1.pem)
+  [[ $(fleetroot-ca ledger verify --home ca) == "$log" ]]
+  fleetroot-ca crl publish --home ca
+  on_list() { openssl verify -crl_check -CRLfile ca/crl.pem -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem "$1"; }
+  run ! on_list DEV-1.pem
+  [[ $output == *'certificate revoked'* ]]
+  on_list DEV-2.pem
+
+  revoke st-01.pem st-01 # its last word
+  [[ $(entry_of st-01.pem | jq -r .state) == revoked ]]
+  run ! revoke DEV-2.pem st-01
+  grep 'station st-01 is revoked' serve.err
+  run ! revoke DEV-2.pem st-01 -tls_cert st-02.pem -tls_key st-02.key
+  [[ $output == *'st-01 is revoked'* ]]
+  [[ $(entry_of DEV-2.pem | jq -r .state) == issued ]]
+  end_serving
+}
+
 @test "TLS is 1.2 or 1.3, with forward secrecy, and nothing is resumed" {
   make_strangers DEV-1
   begin_serving --no-client-certificate
