@@ -69,7 +69,7 @@ CredentialRecord create_credentials(const Home& home, const NewCredentials& want
                 "devices bring keys of their own there; name an environment that allows them");
   }
   if (std::filesystem::exists(wanted.out)) {
-    throw Error(ErrorCode::cannot_create, fmt::format("there is a {} already", wanted.out.string()),
+    throw Error(ErrorCode::cannot_create, fmt::format("{} is there already", wanted.out.string()),
                 "name a file that is not there");
   }
   Time now = clock.now();

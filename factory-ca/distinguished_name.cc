@@ -59,12 +59,14 @@ bool is_plain_text(std::string_view text) {
 std::string reason_against(NameAttributeType type, std::string_view value) {
   const AttributeShape& shape = shape_of(type);
   if (value.size() < shape.minimum || value.size() > shape.maximum) {
-    return fmt::format("a {} has {} to {} characters, not {}", shape.word, shape.minimum, shape.maximum,
-                       value.size());
+    std::string allowed = shape.minimum == shape.maximum
+                              ? fmt::format("{}", shape.maximum)
+                              : fmt::format("{} to {}", shape.minimum, shape.maximum);
+    return fmt::format("it has {} characters, {} are allowed", value.size(), allowed);
   }
-  if (!is_plain_text(value)) return fmt::format("a {} is plain text without control characters", shape.word);
+  if (!is_plain_text(value)) return "it is no plain text without control characters";
   if (shape.printable && !is_printable(value)) {
-    return fmt::format("a {} takes letters, digits, space and '()+,-./:=? only", shape.word);
+    return "it has more than letters, digits, space and '()+,-./:=? in it";
   }
   return {};
 }
@@ -78,10 +80,11 @@ std::string reason_against_ca_name(std::string_view name) {
 Bytes encode_name(const DistinguishedName& name) {
   Bytes content;
   for (const NameAttribute& attribute : name) {
-    if (std::string reason = reason_against(attribute.type, attribute.value); !reason.empty()) {
-      throw Error(ErrorCode::bad_request, reason, "correct the value in the profile or the order");
-    }
     const AttributeShape& shape = shape_of(attribute.type);
+    if (std::string reason = reason_against(attribute.type, attribute.value); !reason.empty()) {
+      throw Error(ErrorCode::bad_request, fmt::format("the {} cannot be used: {}", shape.word, reason),
+                  "correct the value in the profile or the order");
+    }
     Bytes value =
         shape.printable ? der::printable_string(attribute.value) : der::utf8_string(attribute.value);
     Bytes relative = der::set(der::sequence({der::object_identifier(shape.oid), value}));

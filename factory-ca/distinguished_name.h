@@ -21,7 +21,7 @@ using DistinguishedName = std::vector<NameAttribute>;
 int nid_of(NameAttributeType type);
 
 // Why this value cannot stand in that attribute: empty, longer than RFC 5280 appendix A.1 allows, characters
-// outside of its string type. Empty if it can.
+// outside of its string type; said of "it". Empty if it can.
 std::string reason_against(NameAttributeType type, std::string_view value);
 
 // The same for a CA's name, which is a common name with room for the words that are added to it.

@@ -145,7 +145,7 @@ KeyPair generate_key_pair(const Session& session, KeyAlgorithm algorithm, const 
   check(session.module().functions().C_GenerateKeyPair(session.handle(), &mechanism, public_part.data(),
                                                        public_part.size(), private_part.data(),
                                                        private_part.size(), &public_handle, &private_handle),
-        fmt::format("generate a {} key pair", name_of(algorithm)));
+        fmt::format("generate a key pair ({})", name_of(algorithm)));
   PublicKey public_key = read_public_key_or_distrust(session, public_handle);
   if (public_key.algorithm() != algorithm)
     distrust("the token generated a key of another kind than it was asked for");

@@ -27,7 +27,7 @@ void refuse_occupied(const Session& session, const KeyName& name) {
   for (const TokenObject& object : inventory(session)) {
     if (object.identity.id_hex == name.id.hex() || object.identity.label == name.label) {
       throw Error(ErrorCode::token_foreign_object,
-                  fmt::format("the token {} already holds a {} with the ID {} and the label \"{}\"",
+                  fmt::format("the token {} already holds an object ({}) with the ID {} and the label \"{}\"",
                               session.token().describe(), name_of(object.identity.object_class),
                               object.identity.id_hex, object.identity.label),
                   "use an empty token; nothing is ever overwritten");

@@ -91,7 +91,7 @@ void Inspection::refuse_another_policy(const DeviceRecord& record) const {
               (!job_.wants_algorithm || record.algorithm == name_of(job_.algorithm));
   if (fits) return;
   throw Error(ErrorCode::usage,
-              fmt::format("device {} was {} with the preset {} and a {} key", record.device_id,
+              fmt::format("device {} was {} with the preset {} and the algorithm {}", record.device_id,
                           record.state == DeviceState::provisioned ? "provisioned" : "begun", record.preset,
                           record.algorithm),
               "leave --preset and --algorithm out to go on with these; another policy needs an empty token");
@@ -133,9 +133,10 @@ void Inspection::refuse_foreign_objects(const std::vector<TokenObject>& objects,
       if (!collides(object, spec.key) && !(spec.certificate && collides(object, *spec.certificate))) continue;
       throw Error(
           ErrorCode::token_foreign_object,
-          fmt::format("the token {} already holds a {} with the ID \"{}\" and the label \"{}\" that {}",
-                      token_.info().describe(), name_of(object.identity.object_class), object.identity.id_hex,
-                      object.identity.label, why),
+          fmt::format(
+              "the token {} already holds an object ({}) with the ID \"{}\" and the label \"{}\" that {}",
+              token_.info().describe(), name_of(object.identity.object_class), object.identity.id_hex,
+              object.identity.label, why),
           "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
           "(--preset)");
     }

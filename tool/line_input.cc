@@ -26,7 +26,7 @@ Json parse_object(std::string_view text) {
   Json object = Json::parse(text, look, false);
   if (object.is_discarded()) refuse("is no JSON object");
   for (const auto& [name, value] : object.items()) {
-    if (!value.is_string()) refuse(fmt::format("has a {} that is no text", name));
+    if (!value.is_string()) refuse(fmt::format("gives {} a value that is no text", name));
   }
   return object;
 }

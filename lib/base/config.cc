@@ -91,7 +91,7 @@ std::optional<T> typed_value(const toml::node_view<toml::node>& node, const Conf
                              std::string_view key, std::string_view type) {
   if (!node) return std::nullopt;
   std::optional<T> value = node.value_exact<T>();
-  if (!value) file.refuse(key, fmt::format("must be a {}", type), "correct the value");
+  if (!value) file.refuse(key, fmt::format("must be {}", type), "correct the value");
   return value;
 }
 
@@ -99,12 +99,12 @@ std::optional<T> typed_value(const toml::node_view<toml::node>& node, const Conf
 
 std::optional<std::string> ConfigFile::string(std::string_view key) {
   document_->known.emplace(key);
-  return typed_value<std::string>(document_->table.at_path(key), *this, key, "string");
+  return typed_value<std::string>(document_->table.at_path(key), *this, key, "a string");
 }
 
 std::optional<std::int64_t> ConfigFile::integer(std::string_view key) {
   document_->known.emplace(key);
-  return typed_value<std::int64_t>(document_->table.at_path(key), *this, key, "whole number");
+  return typed_value<std::int64_t>(document_->table.at_path(key), *this, key, "a whole number");
 }
 
 std::optional<bool> ConfigFile::boolean(std::string_view key) {

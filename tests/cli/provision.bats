@@ -135,7 +135,7 @@ load factory
   make_token DEV-1 DEV-2
   provision DEV-1 DEV-1
   remember DEV-1
-  refused 64 'DEV-1 was provisioned with the preset fleetroot and a p256 key' provision DEV-1 DEV-1 --preset aktualizr
+  refused 64 'DEV-1 was provisioned with the preset fleetroot and the algorithm p256' provision DEV-1 DEV-1 --preset aktualizr
   refused 64 'p256' provision DEV-1 DEV-1 --algorithm rsa3072
   nothing_changed
   provision DEV-1 DEV-1 --preset fleetroot --algorithm p256

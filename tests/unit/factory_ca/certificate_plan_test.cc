@@ -103,6 +103,16 @@ TEST(DistinguishedName, KeepsTheUpperBounds) {
   EXPECT_EQ(code_of([] { encode_name({{country, "DEU"}}); }), ErrorCode::bad_request);
 }
 
+TEST(DistinguishedName, SaysWhatIsWrongWithAValue) {
+  using enum NameAttributeType;
+  EXPECT_EQ(reason_against(country, "DEU"), "it has 3 characters, 2 are allowed");
+  EXPECT_EQ(reason_against(organization, ""), "it has 0 characters, 1 to 64 are allowed");
+  EXPECT_EQ(error_of([] {
+              encode_name({{organization, ""}});
+            }).message(),
+            "the organization cannot be used: it has 0 characters, 1 to 64 are allowed");
+}
+
 TEST(DistinguishedName, TakesPlainTextAlone) {
   for (const char* text : {"plain", "Gerät", "№ 1", "日本", "😀", "\xc2\xa0"})
     EXPECT_TRUE(is_plain_text(text)) << text;
