@@ -128,6 +128,7 @@ class Maker {
 void create_gateway(const NewGateway& wanted, const Clock& clock) {
   refuse_bad_names(wanted.names);
   refuse_bad_environments(wanted);
+  pkcs11::refuse_unless_possible(wanted.token, wanted.home / "softhsm");
   NewHome home(wanted.home);
   make_private_directory(wanted.home / "environments");
   Settings settings{.names = wanted.names, .token = {}, .environments = {}};

@@ -114,6 +114,11 @@ void note_creation(Ledger& ledger, const std::string& name, Time now) {
 void create_ca(const NewCa& wanted, const Clock& clock) {
   refuse_bad_name(wanted.name);
   refuse_unless_signs_messages(wanted.algorithm);
+  bool has_issuing_key = wanted.tiers == Tiers::two || wanted.tiers == Tiers::external_root;
+  bool has_root_key = wanted.tiers != Tiers::external_root;
+  const char* root_place = wanted.tiers == Tiers::two ? "root" : "";
+  if (has_issuing_key) pkcs11::refuse_unless_possible(wanted.issuing_token, wanted.home / "softhsm");
+  if (has_root_key) pkcs11::refuse_unless_possible(wanted.root_token, wanted.home / root_place / "softhsm");
   NewHome home(wanted.home);
   Time now = clock.now();
   Ledger ledger(wanted.home / "ledger.db");
@@ -122,7 +127,7 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
   std::optional<KeyLocation> issuing;
   std::optional<KeyLocation> root;
   std::optional<PublicKey> issuing_key;
-  if (wanted.tiers == Tiers::two || wanted.tiers == Tiers::external_root) {
+  if (has_issuing_key) {
     issuing = new_location(wanted.home, wanted.issuing_token, "", "issuing-ca");
     // One key at a time: the module has one owner.
     pkcs11::SigningKey key = home.generate(issuing->token, wanted.algorithm, kIssuingKey);
@@ -133,9 +138,8 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
       write_file(wanted.home / "issuing-ca.csr", request.pem());
     }
   }
-  if (wanted.tiers != Tiers::external_root) {
-    root =
-        new_location(wanted.home, wanted.root_token, wanted.tiers == Tiers::two ? "root" : "", "fleet-root");
+  if (has_root_key) {
+    root = new_location(wanted.home, wanted.root_token, root_place, "fleet-root");
     create_root(wanted, home, ledger, *root, issuing_key, now);
   }
   if (wanted.tiers == Tiers::single) std::swap(issuing, root);
@@ -145,6 +149,7 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
 void adopt_ca(const ExistingCa& existing, const Clock& clock) {
   refuse_bad_name(existing.name);
   refuse_unless_usable(existing.fleet_root, existing.issuing_certificate, clock.now());
+  pkcs11::refuse_unless_possible(existing.issuing_token, existing.home / "softhsm");
   NewHome home(existing.home);
   KeyLocation issuing{.token = {.uri = existing.issuing_token,
                                 .home = existing.home,

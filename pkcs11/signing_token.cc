@@ -14,8 +14,8 @@
 namespace fleetroot::pkcs11 {
 namespace {
 
-Uri parse_uri(const TokenSettings& settings) {
-  Uri uri = Uri::parse(settings.uri);
+Uri parse_uri(const std::string& text) {
+  Uri uri = Uri::parse(text);
   if (!uri.module_path) {
     throw Error(ErrorCode::configuration, fmt::format("the token URI names no module: {}", uri.describe()),
                 "add ?module-path=/path/to/module.so to it");
@@ -60,12 +60,17 @@ std::optional<SoftHsmOpening> open_embedded(const TokenSettings& settings) {
 
 }  // namespace
 
+void refuse_unless_possible(const std::string& uri, const std::filesystem::path& softhsm_directory) {
+  if (uri.empty()) return refuse_unless_softhsm_fits(softhsm_directory);
+  parse_uri(uri);
+}
+
 // Destroyed from the bottom up: the sessions before the module.
 struct SigningToken::State {
   explicit State(const TokenSettings& token_settings)
       : settings(token_settings),
         opening(open_embedded(settings)),
-        uri(parse_uri(settings)),
+        uri(parse_uri(settings.uri)),
         pin(read_pin({.fd = {},
                       .uri_source = uri.pin_source,
                       .base = settings.home,

@@ -119,6 +119,11 @@ void keep_token_objects(const fs::path& directory) {
 
 }  // namespace
 
+void refuse_unless_softhsm_fits(const fs::path& directory) {
+  refuse_unless_configurable(token_directory(directory));
+  find_softhsm();
+}
+
 void select_softhsm_directory(const fs::path& directory) {
   write_configuration(directory);
   setenv("SOFTHSM2_CONF", (fs::absolute(directory) / "softhsm2.conf").c_str(), 1);

@@ -9,6 +9,10 @@
 
 namespace fleetroot::pkcs11 {
 
+// Error(configuration) for a directory that SoftHSM's configuration cannot hold, and if SoftHSM is not
+// installed.
+void refuse_unless_softhsm_fits(const std::filesystem::path& directory);
+
 // Points this process (SOFTHSM2_CONF) at the directory. A SoftHSM in this process must not be initialised
 // yet. Error(configuration) for a path that SoftHSM's configuration cannot hold.
 void select_softhsm_directory(const std::filesystem::path& directory);

@@ -26,6 +26,10 @@ struct TokenSettings {
   SigningFailure when_signing_fails{};
 };
 
+// For whoever makes a home, before anything is made: whether its token could be one at `uri` or, where that
+// is empty, a SoftHSM token in `softhsm_directory`. Error(usage, configuration) if not.
+void refuse_unless_possible(const std::string& uri, const std::filesystem::path& softhsm_directory);
+
 // Makes (or adds to) a directory of SoftHSM tokens: initialises a token called `label` with a random PIN,
 // writes the PIN to `pin_file` (mode 0600), and syncs it all, because SoftHSM does not. Returns the settings
 // that find it again; the URI in them names the token's serial number and the PIN file. `directory` and

@@ -98,6 +98,7 @@ std::vector<Bay> read_bays(ConfigFile& config, const fs::path& home) {
 void Home::create(const fs::path& path, const StationName& name, const std::string& token_uri,
                   KeyAlgorithm algorithm) {
   refuse_unless_signs_messages(algorithm);
+  pkcs11::refuse_unless_possible(token_uri, path / "softhsm");
   make_private_directory(path);
   const pkcs11::KeyName key_name{pkcs11::KeyId::parse("01"), kStationKeyLabel};
   pkcs11::TokenSettings token{.uri = token_uri, .home = path, .softhsm_directory = {}, .init_args = {}};

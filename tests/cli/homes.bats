@@ -2,13 +2,22 @@
 # Home directories: what is in them, who may read it, and how mistakes in them are found.
 load factory
 
+# refuses_before_it_makes_anything CODE PATTERN INIT…: nothing even comes and goes in here/
+refuses_before_it_makes_anything() {
+  mkdir -p here
+  touch --date=2020-01-01 here
+  refused "$@"
+  [[ $(date --reference=here +%F) == 2020-01-01 ]]
+}
+
 @test "a path that SoftHSM's configuration cannot hold is refused, and nothing is made" {
   for home in 'a#b' a=b $'a\nb' $'a\rb'; do
-    refused 78 'SoftHSM cannot keep tokens in /.*/tokens' fleetroot-ca init --home "$home" --name Test
-    grep --quiet 'hint: .*"#"' <<<"$stderr"
-    [[ ! -e $home ]]
-    refused 78 'SoftHSM cannot keep tokens in /.*/tokens' fleetroot-station init --home "$home" --name st-01
-    [[ ! -e $home ]]
+    for init in "ca init --name Test" "ca root init --name Test" "station init --name st-01" \
+      "gateway init --name gw.example.test --environment production"; do
+      read -ra command <<<"fleetroot-$init"
+      refuses_before_it_makes_anything 78 'SoftHSM cannot keep tokens in /.*/tokens' "${command[@]}" --home "here/$home"
+      grep --quiet 'hint: .*"#"' <<<"$stderr"
+    done
   done
   long=$(printf 'd%.0s' {1..200})
   mkdir -p "$long/$long/$long/$long"
@@ -18,6 +27,15 @@ load factory
   # a home that was moved to such a place
   mv 'a b; ü' 'a#b'
   refused 78 'SoftHSM cannot keep tokens in /.*/a#b/softhsm/tokens' fleetroot-station config check --home 'a#b'
+}
+
+@test "a token URI that is none, or names no module, is refused, and nothing is made" {
+  for init in "ca init --name Test --issuing-token" "ca init --name Test --root-token" "ca root init --name Test --token" \
+    "station init --name st-01 --token" "gateway init --name gw.example.test --environment production --token"; do
+    read -ra command <<<"fleetroot-$init"
+    refuses_before_it_makes_anything 64 'an attribute that is not used' "${command[@]}" pkcs11:tokn=x --home here/home
+    refuses_before_it_makes_anything 78 'names no module' "${command[@]}" pkcs11:token=x --home here/home
+  done
 }
 
 @test "secrets are for their owner alone, whatever the umask" {
