@@ -77,6 +77,14 @@ with_pin_from() {
   (($(stat -c %a dev-1/pin) == 600))
 }
 
+@test "--pin-fd takes a descriptor that is open for reading, and nothing else" {
+  for fd in -1 7 8 abc 5x 99999999999999999999 ''; do # 7 is closed, 8 is for writing
+    refused 64 "^fleetroot-station: error: --pin-fd: $fd is no descriptor that is open for reading" \
+      with_pin_from --token "$(token_uri dev-1)" --pin-fd "$fd" 7<&- 8>written
+  done
+  [[ $(certificates_in_ledger) == 0 ]]
+}
+
 @test "a PIN file that everybody can change is refused, one that everybody can read is remarked upon" {
   chmod 666 dev-1/pin
   refused 77 'PIN file' provision dev-1 DEV-1
