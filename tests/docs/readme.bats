@@ -50,3 +50,19 @@ commands() {
     done < <(grep -oE '\]\([^)#:]+' "$document" | cut -c3-)
   done
 }
+
+# What factory-ca writes down: ca.created, and {}.revoked where the kind of certificate is filled in.
+logged_events() {
+  sed -nE 's/, [A-Za-z_]*([Cc]lock|now)\b.*//; /log_?\.append\(/ s/.*\.append\(//p' "$top"/factory-ca/*.cc |
+    grep -oE '"[a-z_{}.]+"' | tr -d '"{}' | grep '[a-z]'
+}
+
+@test "every event of the audit log is in docs/formats.md" {
+  (($(logged_events | wc -l) > 18))
+  while read -r event; do
+    grep -q -- "\`[a-z.]*$event\`" <(sed -n '/^### Audit log/,/^## /p' "$top/docs/formats.md") || {
+      echo "not there: $event"
+      return 1
+    }
+  done < <(logged_events)
+}
