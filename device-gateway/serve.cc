@@ -75,13 +75,14 @@ bool renew_if_due(Running& running, const Home& home, const Settings& settings, 
   return true;
 }
 
-bool signs(const CertifiedKey& key) {
+// Why this key does not sign, or nothing.
+std::optional<Error> failure_to_sign(const CertifiedKey& key) {
   try {
     // Creating a request makes the key sign and the signature verify.
     CertificateRequest::create("a signature to try", key.certificate.public_key(), key.key.get());
-    return true;
-  } catch (const Error&) {
-    return false;
+    return std::nullopt;
+  } catch (const Error& error) {
+    return error;
   }
 }
 
@@ -120,7 +121,11 @@ class Watch {
   std::optional<Error> loss_of_token() {
     if (!trouble_.take()) return std::nullopt;
     for (const Running& running : running_) {
-      if (!signs(running.server)) return trouble_.take();
+      // The token's own words come first, where there are any.
+      if (std::optional<Error> failure = failure_to_sign(running.server)) {
+        std::optional<Error> trouble = trouble_.take();
+        return trouble ? trouble : failure;
+      }
     }
     return std::nullopt;
   }

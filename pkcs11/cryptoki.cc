@@ -69,6 +69,7 @@ Verdict verdict_on(CK_RV rv) {
     case CKR_TOKEN_NOT_PRESENT:
     case CKR_SLOT_ID_INVALID:
     case CKR_CRYPTOKI_NOT_INITIALIZED:
+    case CKR_USER_NOT_LOGGED_IN:  // we were: a card that is reset forgets it
       return {ErrorCode::token_unplugged,
               "check that the token is plugged in and has room, then run the same command again: it resumes"};
     case CKR_DEVICE_MEMORY:

@@ -141,6 +141,15 @@ TEST_F(KeyPairs, AreWhatStrangersCallSensitiveAndNeverExtractable) {
                                    HasSubstr("sensitive, always sensitive, never extractable, local")));
 }
 
+// A card that was reset, or replugged between two calls: nothing is wrong with it.
+TEST_F(KeyPairs, OfATokenThatForgotTheLoginCanBeTriedAgain) {
+  OpenToken token(settings_);
+  token.module.functions().C_Logout(token.session.handle());
+  Error error = error_of([&] { generate_key_pair(token.session, KeyAlgorithm::p256, kName); });
+  EXPECT_EQ(error.code(), ErrorCode::token_unplugged);
+  EXPECT_EQ(error.cause(), "CKR_USER_NOT_LOGGED_IN");
+}
+
 TEST_F(KeyPairs, ThatAreDoctoredAreRefused) {
   struct Case {
     bool sensitive, extractable, decrypt;
