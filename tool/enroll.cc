@@ -6,8 +6,34 @@
 #include "lib/x509/certificate_request.h"
 #include "lib/x509/chain.h"
 #include "tool/ca_client.h"
+#include "tool/journal.h"
 
 namespace fleetroot::station {
+namespace {
+
+// Nothing where there is none that can be read: then enrolling puts that right.
+std::optional<Certificate> pinned_ca(const Home& home) {
+  try {
+    return home.issuing_certificates().front();
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// A CA counts a station's bundles, and would wait for those that another one got.
+void refuse_if_bound_to_another(const Home& home, const Certificate& ca) {
+  std::optional<Certificate> present = pinned_ca(home);
+  if (!present || *present == ca) return;
+  Journal journal(home.file("journal.db"));
+  if (!journal.media.last_bundle() && journal.media.requests_to_send().empty()) return;
+  throw Error(ErrorCode::configuration,
+              fmt::format("this station exchanges numbered bundles with {}, and cannot change to another CA",
+                          present->subject()),
+              "make a new home for the new CA: fleetroot-station init; this one stays with its own");
+}
+
+}  // namespace
+
 void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,
                               const StationName& name, Time now) {
   auto refuse = [](std::string message, std::string hint) -> void {
@@ -33,6 +59,7 @@ void enroll(const Home& home, const Enrollment& enrollment, Time now) {
   refuse_unless_ca_url(enrollment.ca);
   CertificateRequest request = CertificateRequest::from_pem(read_file(home.file("station.csr")));
   refuse_unless_consistent(enrollment, request.public_key(), settings.name, now);
+  refuse_if_bound_to_another(home, enrollment.issuing.front());
   write_file(home.file("station.pem"), enrollment.certificate.pem());
   write_file(home.file("issuing-ca.pem"), to_pem(enrollment.issuing));
   write_file(home.file("fleet-root.pem"), to_pem(enrollment.fleet_roots));

@@ -564,6 +564,22 @@ prints_plain() {
   [[ $output == *'"standing":"answered at '* && $output == *'"event":"response_bundle"'* ]]
 }
 
+@test "a station whose bundles one CA has does not change to another" {
+  one_device
+  fleetroot-ca init --home other --name "Other Factory"
+  fleetroot-ca station enroll --home other --name st-01 --request st/station.csr --out other.pem
+  enroll_at() {
+    fleetroot-station enroll --home st --certificate "$1" --ca-certificate "$2/issuing-ca.pem" \
+      --fleet-root "$2/fleet-root.pem" --ca media:queue
+  }
+
+  refused 78 'exchanges numbered bundles with CN ?= ?Test Factory Issuing CA' enroll_at other.pem other
+
+  enroll_at st-01.pem ca
+  run -0 export_to stick
+  [[ $output == *"bundle 1, order PO-1: 1 requests"* ]]
+}
+
 @test "a station that was enrolled anew under its name counts from the beginning" {
   one_device
   process stick
