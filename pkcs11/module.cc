@@ -154,6 +154,9 @@ Module::Module(const std::string& path, const std::string& init_args) : state_(s
   check(state_->functions->C_GetInfo(&info), "describe its module");
   state_->profile = &profile_of(padded_text(info.manufacturerID, sizeof info.manufacturerID),
                                 padded_text(info.libraryDescription, sizeof info.libraryDescription));
+  // SoftHSM looks for an engine that few systems have, and leaves in OpenSSL's queue that it is not there: no
+  // cause of what is refused later.
+  ERR_clear_error();
 }
 
 Module::~Module() = default;

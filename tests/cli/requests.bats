@@ -138,7 +138,8 @@ EOF
 
 @test "a SHA-1 signature" {
   make_request sha1.csr -sha1
-  refused_request sha1.csr 'SHA|signature|algorithm'
+  # and nothing behind it: what the CA's module has left in OpenSSL's queue is no cause of this
+  refused_request sha1.csr 'SHA1, which is not accepted$'
 }
 
 @test "an unknown critical extension" {
