@@ -1,6 +1,9 @@
 #!/usr/bin/env bats
-# Requests that come in by hand get the same nine steps as a station's: `fleetroot-ca cert issue`.
+# Requests get the same nine steps whichever way they come: by hand with `fleetroot-ca cert issue`, and from a station as
+# p10cr through `respond`, over the LAN and on a stick, or by EST.
 load factory
+load serve
+load foreign_station
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -21,12 +24,61 @@ issue() {
   fleetroot-ca cert issue --home ca --order PO-1 --device-id "$1" --request "$2" --out "$3" "${@:4}"
 }
 
-# refused_request FILE PATTERN: 65, and nothing has changed
-refused_request() {
+# refused_by_hand FILE PATTERN [DEVICE-ID]: 65, and nothing has changed
+refused_by_hand() {
   remember
-  refused 65 "$2" issue DEV-1 "$1" out.pem
+  refused 65 "$2" issue "${3:-DEV-1}" "$1" out.pem
   [[ ! -e out.pem ]]
   nothing_changed
+}
+
+# refused_request FILE PATTERN [DEVICE-ID]: by hand, and in the same words as a station's, whichever way it comes
+refused_request() {
+  local device=${3:-DEV-1} words way
+  refused_by_hand "$@"
+  words=$(sed -n 's/^fleetroot-ca: error: //p' <<<"$stderr")
+  [[ -n ${server:-} ]] || begin_station
+  message_of "$1" "$device.der"
+  for way in through_respond over_the_lan by_est on_a_stick; do
+    "$way" "$1" "$device" >said 2>&1
+    grep --fixed-strings --quiet -- "$words" said || {
+      echo "$way: expected '$words', got: $(<said)"
+      return 1
+    }
+  done
+  nothing_changed
+}
+
+begin_station() {
+  make_foreign_station
+  mkdir stick
+  sent=0 previous=$(printf '0%.0s' {1..64})
+  remember
+  begin_serving --est
+}
+
+# WAY FILE DEVICE-ID: prints with what words the CA refuses; fails if it does not. The p10cr is in DEVICE-ID.der.
+through_respond() {
+  fleetroot-ca respond --home ca --order PO-1 <"$2.der" | openssl asn1parse -inform DER | grep 'UTF8STRING.*\[[a-z_]*\]$'
+}
+over_the_lan() {
+  ! openssl cmp -cmd p10cr -server "$address" -path .well-known/cmp/p/PO-1 -no_proxy 127.0.0.1 -tls_used \
+    -tls_trusted ca/fleet-root.pem -tls_host 127.0.0.1 -tls_cert st-x.pem -tls_key st-x.key -cert st-x.pem -key st-x.key \
+    -recipient "/CN=Test Factory Issuing CA" -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem -csr "$1" \
+    -certout out.pem
+}
+by_est() {
+  { openssl req -in "$1" -outform DER 2>/dev/null || cat "$1"; } | base64 >est
+  ! curl --silent --fail-with-body --cacert ca/fleet-root.pem --cert st-x.pem --key st-x.key \
+    --header 'Content-Type: application/pkcs10' --data-binary @est "$url/.well-known/est/PO-1/simpleenroll"
+}
+on_a_stick() {
+  local bundle=stick/$((sent += 1))
+  bundle_of "$2" | jq --argjson sent "$sent" --arg previous "$previous" '.sequence = $sent | .previous = $previous' |
+    sign_bundle "$bundle.request"
+  previous=$(sha256sum <"$bundle.request" | cut -d ' ' -f 1)
+  fleetroot-ca media process --home ca "$bundle.request" | grep -q '0 certificates, 1 refused'
+  content "$bundle.response" | jq -e '.answers[0].error.message'
 }
 
 @test "a good request gets a certificate of the profile" {
@@ -79,7 +131,7 @@ refused_request() {
 
 @test "another device's name" {
   make_request other.csr -subj /CN=DEV-2
-  refused_request other.csr 'DEV-2|name|CN|device'
+  refused_by_hand other.csr 'DEV-2|name|CN|device'
 }
 
 @test "a signature that does not verify" {
@@ -155,7 +207,7 @@ EOF
   openssl x509 -in ca/issuing-ca.pem -out certificate
   { openssl req -in good.csr -outform DER; echo more; } >longer
   for file in empty half noise certificate longer; do
-    refused_request $file 'request'
+    refused_by_hand $file 'request'
   done
   run --separate-stderr ! issue DEV-1 not-there out.pem
   [[ $stderr == *": error: "*not-there*": hint: "* ]]
@@ -165,12 +217,7 @@ EOF
   make_request one.csr
   make_request two.csr -subj /CN=DEV-2
   issue DEV-1 one.csr one.pem
-  remember
-
-  refused 65 'key' issue DEV-2 two.csr two.pem
-
-  [[ ! -e two.pem ]]
-  nothing_changed
+  refused_request two.csr 'key' DEV-2
 }
 
 @test "the same ID with another key needs a rework" {
@@ -178,12 +225,7 @@ EOF
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem
   make_request other.csr -key other.pem
   issue DEV-1 one.csr one.pem
-  remember
-
-  refused 65 'DEV-1.*certificate' issue DEV-1 other.csr other-out.pem
-
-  [[ ! -e other-out.pem ]]
-  nothing_changed
+  refused_request other.csr 'DEV-1.*certificate'
 }
 
 @test "eight people with one key at once: one certificate" {
