@@ -518,6 +518,56 @@ prints_plain() {
   import_refused 65 'answers another bundle than the one that this station sent as its number 1'
 }
 
+# queue_of NUMBER: so many requests and receipts on PO-1, as the station keeps them. Nobody reads them before the CA.
+queue_of() {
+  mkdir -p queue/PO-1
+  export_to stick # nothing yet; and the journal is made
+  python3 - "$1" <<'EOF'
+import hashlib, sqlite3, sys
+journal = sqlite3.connect('st/journal.db')
+for i in range(int(sys.argv[1])):
+    message = b'request %d' % i
+    open(f'queue/PO-1/D-{i}.p10cr', 'wb').write(message)
+    journal.execute("INSERT INTO media_requests (device_id, order_id, digest, public_key, queued_at) "
+                    "VALUES (?, 'PO-1', ?, '', '')", (f'D-{i}', hashlib.sha256(message).hexdigest()))
+    journal.execute("INSERT INTO media_receipts (serial, device_id, order_id, accepted) VALUES (?, ?, 'PO-1', 1)",
+                    (f'01{i:034x}', f'D-{i}'))
+journal.commit()
+EOF
+}
+
+@test "10,001 requests and receipts leave in bundles of 10,000 at most, and none is lost on the way" {
+  make_factory D-1
+  queue_of 10001
+
+  fleetroot-station media export --home st --queue queue --out stick --json |
+    jq -s -e '[map(.requests), map(.receipts) | max == 10000 and add == 10001] | all'
+  for what in requests receipts; do
+    for bundle in stick/*.request; do content "$bundle" | jq -r ".${what}[].device_id"; done | sort >"$what"
+    cmp "$what" <(printf 'D-%d\n' {0..10000} | sort)
+  done
+
+  # what is in them is junk, which is said of each
+  fleetroot-ca media process --home ca stick --json | jq -s -e '[map(.refused), map(.receipts) | add] == [10001, 10001]'
+  import_from stick
+  [[ $(sqlite3 st/journal.db "SELECT count(*) FROM media_requests WHERE refusal <> ''") == 10001 ]]
+  [[ -z $(find queue -type f) && $(export_to stick) == "nothing waits to be exported" ]]
+}
+
+@test "a bundle of more than 10,000 requests or receipts is refused whole" {
+  make_factory D-1
+  make_foreign_station
+  printf x >D-1.der
+  mkdir stick
+  remember
+  bundle_of D-1 | jq '.requests[0] as $one | .requests = [range(10001) | . as $i | $one | .device_id = "D-\($i)"]' |
+    sign_bundle stick/x.request
+  refused_whole 65 'requests: is longer than 10000'
+  bundle_of D-1 | jq '.receipts = [range(10001) | {device_id: "D-1", serial: "01", result: "accepted"}]' |
+    sign_bundle stick/x.request
+  refused_whole 65 'receipts: is longer than 10000'
+}
+
 @test "inspect shows, and changes nothing" {
   one_device
   remember
