@@ -17,6 +17,13 @@ message_of() {
     -rspin /dev/null 2>/dev/null || true
   [[ -s $2 ]]
 }
+# p10cr_over_the_lan CSR FILE: from the CA that serve.bash has begun
+p10cr_over_the_lan() {
+  openssl cmp -cmd p10cr -server "$address" -path .well-known/cmp/p/PO-1 -no_proxy 127.0.0.1 -tls_used \
+    -tls_trusted ca/fleet-root.pem -tls_host 127.0.0.1 -tls_cert st-x.pem -tls_key st-x.key -cert st-x.pem -key st-x.key \
+    -recipient "/CN=Test Factory Issuing CA" -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem -csr "$1" \
+    -certout "$2"
+}
 
 # bundle_of DEVICE-ID: the first one, of DEVICE-ID.der alone
 bundle_of() {

@@ -62,10 +62,7 @@ through_respond() {
   fleetroot-ca respond --home ca --order PO-1 <"$2.der" | openssl asn1parse -inform DER | grep 'UTF8STRING.*\[[a-z_]*\]$'
 }
 over_the_lan() {
-  ! openssl cmp -cmd p10cr -server "$address" -path .well-known/cmp/p/PO-1 -no_proxy 127.0.0.1 -tls_used \
-    -tls_trusted ca/fleet-root.pem -tls_host 127.0.0.1 -tls_cert st-x.pem -tls_key st-x.key -cert st-x.pem -key st-x.key \
-    -recipient "/CN=Test Factory Issuing CA" -trusted ca/fleet-root.pem -untrusted ca/issuing-ca.pem -csr "$1" \
-    -certout out.pem
+  ! p10cr_over_the_lan "$1" out.pem
 }
 by_est() {
   { openssl req -in "$1" -outform DER 2>/dev/null || cat "$1"; } | base64 >est
