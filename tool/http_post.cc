@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <thread>
 
 namespace fleetroot::station {
@@ -28,6 +29,16 @@ bool is_passing(unsigned status) {
   return status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
 }
 
+// How long it wants to be left alone (RFC 9110 section 10.2.3), where it says so in seconds; of a date, whose
+// clock may be another, nothing is made.
+std::chrono::milliseconds wish_of(const http::Response& response) {
+  std::string_view text = response.header("Retry-After");
+  unsigned seconds = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc() || end != text.data() + text.size()) return {};
+  return std::min<std::chrono::milliseconds>(std::chrono::seconds(seconds), kLongestPause);
+}
+
 }  // namespace
 
 std::vector<http::Url> parse_addresses(const std::string& text, std::string_view prefix) {
@@ -48,6 +59,7 @@ http::Response HttpPoster::send(const Post& post, const http::ClientTls& tls) {
   auto pause = kFirstPause;
   for (;;) {
     std::optional<Error> obstacle;
+    wish_ = {};
     for (std::size_t i = 0; i < urls_.size(); ++i) {
       try {
         return try_one(post, tls,
@@ -64,8 +76,9 @@ http::Response HttpPoster::send(const Post& post, const http::ClientTls& tls) {
       }
     }
     bool is_hopeless = obstacle->code() == ErrorCode::certificate_rejected;
-    if (is_hopeless || steady_clock::now() + pause >= deadline) throw Error(*obstacle);
-    std::this_thread::sleep_for(pause);
+    auto wait = std::max(pause, wish_);
+    if (is_hopeless || steady_clock::now() + wait >= deadline) throw Error(*obstacle);
+    std::this_thread::sleep_for(wait);
     pause = std::min(2 * pause, kLongestPause);
   }
 }
@@ -80,8 +93,9 @@ http::Response HttpPoster::try_one(const Post& post, const http::ClientTls& tls,
                                                .body = post.body,
                                                .headers = post.headers},
                                               deadline);
-  if (is_passing(response.status)) throw refusal_of(url, response, {});
-  return response;
+  if (!is_passing(response.status)) return response;
+  wish_ = std::max(wish_, wish_of(response));
+  throw refusal_of(url, response, {});
 }
 
 Error refusal_of(const http::Url& server, const http::Response& response, const std::string& no_service) {

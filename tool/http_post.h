@@ -31,8 +31,8 @@ class HttpPoster {
       : urls_(std::move(urls)), timeout_(std::chrono::seconds(timeout_seconds)) {}
 
   // The first answer that a server means, whatever it says: 429 and what says 500 or more is tried again, at
-  // the next address, with pauses that grow. Where none comes in time, or the server is not who it should be,
-  // Error as http::Client says.
+  // the next address, with pauses that grow, or as long as a Retry-After wishes, up to five seconds. Where
+  // none comes in time, or the server is not who it should be, Error as http::Client says.
   http::Response send(const Post& post, const http::ClientTls& tls);
   // Who gave it.
   const http::Url& server() const { return urls_[current_]; }
@@ -45,6 +45,7 @@ class HttpPoster {
   const std::vector<http::Url> urls_;
   const std::chrono::milliseconds timeout_;
   std::size_t current_ = 0;
+  std::chrono::milliseconds wish_{};  // the longest of this round
   std::optional<http::Client> client_;
 };
 

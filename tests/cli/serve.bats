@@ -114,7 +114,8 @@ make_request() {
   provision DEV-1 DEV-1 --ca "$url"
 }
 
-# A CA behind a server that is not up to it yet: overloaded twice, then it hangs up; after that it hands everything on.
+# A CA behind a server that is not up to it yet: overloaded twice, then it hangs up, then it wants to be left alone for a day;
+# after that it hands everything on.
 begin_troubled_server() {
   cat >troubled.py <<'EOF'
 import http.server, json, subprocess, time
@@ -137,13 +138,14 @@ class Troubled(http.server.BaseHTTPRequestHandler):
         if len(requests) == 3:
             self.close_connection = True
             return
-        status = {1: 503, 2: 429}.get(len(requests), 200)
+        status = {1: 503, 2: 429, 4: 503}.get(len(requests), 200)
+        wish = {2: 1, 4: 86400}.get(len(requests))
         answer = b'not now\n'
         if status == 200:
             answer = ask(body)
         self.send_response(status)
-        if status == 429:
-            self.send_header('Retry-After', '1')
+        if wish:
+            self.send_header('Retry-After', str(wish))
         self.send_header('Content-Type', 'application/pkixcmp' if status == 200 else 'text/plain')
         self.send_header('Content-Length', str(len(answer)))
         self.end_headers()
@@ -157,14 +159,15 @@ EOF
   wait_for_line serve.out
 }
 
-@test "a server that is overloaded, or hangs up, is asked again: the same bytes, after pauses that grow" {
+@test "a server that is overloaded, or hangs up, is asked again: the same bytes, after pauses that grow, or as it wishes" {
   make_factory DEV-1
   make_token DEV-1
   begin_troubled_server
   provision DEV-1 DEV-1 --ca "cmp+http://127.0.0.1:$(<serve.out)/pkix/"
-  # four times the request, and once the confirmation
-  jq -e '[.[].body] | length == 5 and (.[0:4] | unique | length) == 1 and .[4] != .[0]' requests.json
-  jq -e '[.[].at] | .[1] - .[0] >= 0.1 and .[2] - .[1] >= 0.2 and .[3] - .[2] >= 0.4' requests.json
+  # five times the request, and once the confirmation
+  jq -e '[.[].body] | length == 6 and (.[0:5] | unique | length) == 1 and .[5] != .[0]' requests.json
+  # a day is longer than any device waits: five seconds
+  jq -e '[.[].at] | .[1] - .[0] >= 0.1 and .[2] - .[1] >= 1 and .[3] - .[2] >= 0.4 and .[4] - .[3] >= 5' requests.json
   [[ $(certificates_in_ledger) == 1 ]]
   [[ $(fleetroot-ca cert show --home ca --device-id DEV-1 --json | jq -r .confirmation) == accepted ]]
   on_token DEV-1 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri DEV-1)"
