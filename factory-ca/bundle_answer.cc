@@ -44,7 +44,9 @@ BundleAnswers::BundleAnswers(const Home& home, Ledger& ledger, const Signer& sig
       issuer_(issuer),
       clock_(clock),
       accept_expired_(accept_expired),
-      lock_(lock_file(media_directory(home) / "lock")) {}
+      lock_(lock_file(media_directory(home) / "lock")) {
+  remove_leftovers(media_directory(home));
+}
 
 AnsweredBundle BundleAnswers::answer(BytesView document, const Progress& progress) {
   AnsweredBundle answered{.received = receive_bundle(document, ledger_, issuing_, clock_.now()), .reply = {}};

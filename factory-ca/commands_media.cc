@@ -84,6 +84,7 @@ int process(const MediaOptions& options) {
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock);
   BundleAnswers answers(home, ledger, key.signer(), key.certificate(), issuer, clock, options.accept_expired);
+  remove_leftovers(options.path, media::kResponseSuffix);
   cli::FilesInTurn turns(options.json);
   for (const fs::path& file : files) turns.take(file, [&] { process_file(file, answers, options.json); });
   turns.finish();

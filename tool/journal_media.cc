@@ -65,13 +65,20 @@ void MediaJournal::forget(const DeviceId& device_id) {
 }
 
 std::vector<QueuedRequest> MediaJournal::requests_to_send() {
+  return requests_where("bundle = 0 AND certificate = '' AND refusal = ''");
+}
+
+std::vector<QueuedRequest> MediaJournal::answered_requests() {
+  return requests_where("certificate <> '' OR refusal <> ''");
+}
+
+std::vector<QueuedRequest> MediaJournal::requests_where(const std::string& condition) {
   return with_store_errors([&] {
     std::vector<QueuedRequest> requests;
     RequestRow row;
     soci::statement rows =
-        (database_.sql().prepare << kRequestColumns
-                                 << "WHERE bundle = 0 AND certificate = '' AND refusal = '' "
-                                    "ORDER BY order_id, device_id",
+        (database_.sql().prepare << kRequestColumns << "WHERE " << condition
+                                 << " ORDER BY order_id, device_id",
          soci::into(row.device_id), soci::into(row.order), soci::into(row.digest), soci::into(row.public_key),
          soci::into(row.bundle), soci::into(row.certificate), soci::into(row.refusal));
     rows.execute();

@@ -46,6 +46,8 @@ class MediaJournal {
   void forget(const DeviceId& device_id);
   // In no bundle yet, by order and device.
   std::vector<QueuedRequest> requests_to_send();
+  // Whose devices have not come for the answer yet.
+  std::vector<QueuedRequest> answered_requests();
 
   // The last word on this certificate.
   void add_receipt(const QueuedReceipt& receipt);
@@ -60,6 +62,8 @@ class MediaJournal {
   void take(const media::ResponseBundle& response, Time now);
 
  private:
+  std::vector<QueuedRequest> requests_where(const std::string& condition);
+
   Database& database_;
 };
 

@@ -58,10 +58,12 @@ MediaExchange::MediaExchange(const Home& home, const Settings& settings, MediaJo
       ca_(home.issuing_certificates().front()),
       lock_(lock_file(home.file("locks") / "media")) {
   make_directory(home.file("media"));
+  remove_leftovers(home.file("media"));
 }
 
 std::vector<ExportedBundle> MediaExchange::export_to(const fs::path& medium, int days) {
   queue_.refuse_unless_there();
+  remove_leftovers(medium, media::kRequestSuffix);
   std::optional<SentBundle> last_before = journal_.last_bundle();
   write_new_bundles(days);
   std::vector<ExportedBundle> exported;
@@ -127,6 +129,7 @@ std::vector<FoundAnswer> MediaExchange::answers_on(const fs::path& medium) {
     throw Error(ErrorCode::io, fmt::format("cannot read the directory {}", medium.string()),
                 "check that the medium is there and mounted", error.message());
   }
+  queue_.remove_answered();
   std::vector<FoundAnswer> found;
   for (const SentBundle& bundle : journal_.open_bundles()) {
     fs::path file = on_medium(medium, bundle.sequence, media::kResponseSuffix);

@@ -109,6 +109,12 @@ void MediaQueue::remove(const DeviceId& device_id, const OrderId& order) const {
   fs::remove(file(device_id, order), ignored);
 }
 
+void MediaQueue::remove_answered() const {
+  for (const QueuedRequest& request : journal_.answered_requests()) {
+    if (message(request)) remove(request.device_id, request.order);
+  }
+}
+
 fs::path MediaQueue::file(const DeviceId& device_id, const OrderId& order) const {
   return directory_ / order.text() / (device_id.text() + ".p10cr");
 }

@@ -39,6 +39,8 @@ class MediaQueue {
   std::optional<Bytes> message(const QueuedRequest& request) const;
   // After it has been answered.
   void remove(const DeviceId& device_id, const OrderId& order) const;
+  // What lies here still, because somebody was killed between the answer's being known and that.
+  void remove_answered() const;
 
  private:
   std::optional<QueuedRequest> find(const DeviceId& device_id, const OrderId& order,

@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <utility>
 
 #include "lib/base/error.h"
@@ -39,6 +41,24 @@ void write_all(int fd, std::string_view content, const fs::path& path) {
     }
     content.remove_prefix(static_cast<std::size_t>(written));
   }
+}
+
+constexpr std::string_view kTemporary = ".tmp";
+
+fs::path temporary_of(const fs::path& path) {
+  return path.string() + fmt::format(".{}{}", getpid(), kTemporary);
+}
+
+// As temporary_of() names it, by a process that is no more.
+bool is_leftover(std::string_view name, std::string_view suffix) {
+  if (!name.ends_with(kTemporary)) return false;
+  name.remove_suffix(kTemporary.size());
+  std::string_view number = name.substr(name.rfind('.') + 1);
+  if (!name.substr(0, name.size() - number.size()).ends_with(fmt::format("{}.", suffix))) return false;
+  pid_t process = 0;
+  auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), process);
+  bool is_number = error == std::errc() && end == number.data() + number.size() && process > 0;
+  return is_number && kill(process, 0) != 0 && errno == ESRCH;
 }
 
 std::string read_open_file(const FileDescriptor& fd, const fs::path& path, std::size_t maximum) {
@@ -132,8 +152,7 @@ std::optional<std::string> read_file_if_present(const fs::path& path) {
 }
 
 void write_file(const fs::path& path, std::string_view content, unsigned mode) {
-  fs::path temporary = path;
-  temporary += fmt::format(".{}.tmp", getpid());
+  fs::path temporary = temporary_of(path);
   // What a killed process with our number left there may have another mode: it goes, and ours is made new.
   unlink(temporary.c_str());
   FileDescriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
@@ -151,6 +170,13 @@ void write_file(const fs::path& path, std::string_view content, unsigned mode) {
     throw;
   }
   sync_directory(path.parent_path());
+}
+
+void remove_leftovers(const fs::path& directory, std::string_view suffix) {
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    if (is_leftover(entry->path().filename().string(), suffix)) unlink(entry->path().c_str());
+  }
 }
 
 void make_private_directory(const fs::path& path) {

@@ -40,6 +40,10 @@ std::string read_foreign_file(const std::filesystem::path& path, std::size_t max
 // Replaces the file atomically: readers and a power cut see the old content or the new, never half.
 void write_file(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
 
+// Removes what write_file has left in a directory for files whose names end with `suffix`, in processes that
+// were killed. What cannot be removed stays, and is no failure.
+void remove_leftovers(const std::filesystem::path& directory, std::string_view suffix = {});
+
 // Makes one directory with mode 0700. Error(cannot_create) if anything but an empty directory is there.
 void make_private_directory(const std::filesystem::path& path);
 

@@ -51,6 +51,11 @@ nothing_is_half() {
   done
 }
 
+# What has been answered waits no more, and nobody's half-written file stays behind.
+nothing_is_left_over() {
+  [[ -z $(find queue -type f; find ca st stick -name '*.tmp') ]]
+}
+
 # What each device was given, by the ledger, in the journal and on the stick: the names, and all certificates in
 # hexadecimal.
 in_ledger() {
@@ -159,8 +164,7 @@ at_every_moment() {
       as_before seen
       [[ -z $(comm -23 <(echo "$told") <(certificates)) ]]
       answered "$1"
-      # Whoever is killed between the journal and the queue leaves a file that the journal knows to be answered.
-      [[ -z $(find queue -type f) || $2 == import_it ]]
+      nothing_is_left_over
       ((++hits))
       restore_state
     done

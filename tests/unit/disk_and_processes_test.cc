@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -20,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::UnorderedElementsAreArray;
 
 unsigned mode_of(const fs::path& path) {
   struct stat status {};
@@ -87,6 +89,25 @@ TEST_F(Files, ALooseLeftoverOfAKilledProcessLendsNothingToASecret) {
   write_file(directory_ / "pin", "1234", 0600);
   EXPECT_EQ(mode_of(directory_ / "pin"), 0600U);
   EXPECT_EQ(read_file(directory_ / "pin"), "1234");
+}
+
+TEST_F(Files, LeftoversOfTheDeadAreRemovedAndNothingElse) {
+  pid_t child = fork();
+  if (child == 0) _exit(0);
+  waitpid(child, nullptr, 0);
+  std::string dead = std::to_string(child);
+  std::vector<std::string> stay{"a.request",
+                                "a.request." + std::to_string(getpid()) + ".tmp",
+                                "a.request.1x.tmp",
+                                "a.request.tmp",
+                                "a.request." + dead,
+                                "notes." + dead + ".tmp",
+                                "request." + dead + ".tmp"};
+  for (const std::string& name : stay) write_file(directory_ / name, "x");
+  write_file(directory_ / ("a.request." + dead + ".tmp"), "x");
+  remove_leftovers(directory_.path(), ".request");
+  EXPECT_THAT(names_in(directory_.path()), UnorderedElementsAreArray(stay));
+  remove_leftovers(directory_ / "nowhere");
 }
 
 TEST_F(Files, AreReplacedWholeWhileAReaderKeepsTheOldOne) {
