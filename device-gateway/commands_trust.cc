@@ -6,6 +6,7 @@
 #include "device-gateway/manifest.h"
 #include "device-gateway/revocation.h"
 #include "lib/base/files.h"
+#include "lib/cli/named_file.h"
 
 namespace fleetroot::gateway {
 namespace {
@@ -18,7 +19,7 @@ struct RootOptions {
 int add_root(const RootOptions& options) {
   Home home(options.home);
   EnvironmentName environment = environment_of(home, options.environment);
-  Certificate root = Certificate::from_pem(read_file(options.file));
+  Certificate root = cli::read_named_file(options.file, Certificate::from_pem);
   Registry registry(home.registry());
   bool is_new = add_fleet_root(registry, environment, root, SystemClock().now());
   fmt::print("{} {} {}, fingerprint {}\n", environment.text(), is_new ? "now trusts" : "already trusts",
@@ -93,7 +94,7 @@ struct ListOptions {
 std::vector<Certificate> read_issuers(const std::vector<std::string>& files) {
   std::vector<Certificate> issuers;
   for (const std::string& file : files) {
-    for (Certificate& issuer : Certificate::list_from_pem(read_file(file)))
+    for (Certificate& issuer : cli::read_named_file(file, Certificate::list_from_pem))
       issuers.push_back(std::move(issuer));
   }
   return issuers;
@@ -102,7 +103,7 @@ std::vector<Certificate> read_issuers(const std::vector<std::string>& files) {
 int import_crl(const ListOptions& options) {
   Home home(options.home);
   EnvironmentName environment = environment_of(home, options.environment);
-  CertificateRevocationList list = CertificateRevocationList::from_pem(read_file(options.file));
+  CertificateRevocationList list = cli::read_named_file(options.file, CertificateRevocationList::from_pem);
   std::vector<Certificate> issuers = read_issuers(options.issuers);
   Registry registry(home.registry());
   Time now = SystemClock().now();

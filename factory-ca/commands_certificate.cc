@@ -6,6 +6,7 @@
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/respond.h"
 #include "lib/base/files.h"
+#include "lib/cli/named_file.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -45,7 +46,7 @@ int run_respond(const CertificateOptions& options) {
 
 int issue(const CertificateOptions& options) {
   DeviceId device_id = DeviceId::parse(options.device_id);
-  CertificateRequest request = CertificateRequest::from_pem(read_file(options.request));
+  CertificateRequest request = cli::read_named_file(options.request, CertificateRequest::from_pem);
   if (request.common_name() != device_id.text()) {
     throw Error(
         ErrorCode::bad_request,

@@ -7,10 +7,13 @@
 #include "factory-ca/device_list.h"
 #include "factory-ca/home.h"
 #include "factory-ca/ledger.h"
-#include "lib/base/files.h"
+#include "lib/cli/named_file.h"
 
 namespace fleetroot::ca {
 namespace {
+
+// Some millions of devices.
+constexpr std::size_t kMaximumDeviceList = 256 << 20;
 
 struct OrderOptions {
   std::string home, id, profile = "device", devices, pattern;
@@ -36,7 +39,7 @@ WorkOrder read_order(const OrderOptions& options, std::vector<DeviceRecord>& dev
     }
     return order;
   }
-  devices = parse_device_list(read_file(options.devices));
+  devices = cli::read_named_file(options.devices, parse_device_list, kMaximumDeviceList);
   auto count = static_cast<long long>(devices.size());
   if (order.quantity == 0) order.quantity = count;
   if (order.quantity > count) {

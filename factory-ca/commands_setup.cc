@@ -5,6 +5,7 @@
 #include "factory-ca/setup.h"
 #include "lib/base/files.h"
 #include "lib/cli/config_check.h"
+#include "lib/cli/named_file.h"
 #include "lib/x509/certificate_request.h"
 
 namespace fleetroot::ca {
@@ -33,8 +34,8 @@ int adopt(const InitOptions& options) {
             .name = options.name,
             .issuing_token = options.issuing_token,
             .issuing_key_id = pkcs11::KeyId::parse(options.issuing_key_id),
-            .fleet_root = Certificate::from_pem(read_file(options.fleet_root)),
-            .issuing_certificate = Certificate::from_pem(read_file(options.issuing_certificate))},
+            .fleet_root = cli::read_named_file(options.fleet_root, Certificate::from_pem),
+            .issuing_certificate = cli::read_named_file(options.issuing_certificate, Certificate::from_pem)},
            SystemClock());
   fmt::print("{} is taken over; try: fleetroot-ca config check --home {}\n", options.issuing_certificate,
              options.home);
@@ -150,7 +151,8 @@ void add_root_issue(CLI::App& root, Action& action) {
   command->callback([options, &action] {
     action = [options] {
       Certificate certificate = issue_authority(
-          Home(options->home), CertificateRequest::from_pem(read_file(options->request)), SystemClock());
+          Home(options->home), cli::read_named_file(options->request, CertificateRequest::from_pem),
+          SystemClock());
       write_file(options->out, certificate.pem());
       fmt::print("{} is certified: {}\n", certificate.subject(), options->out);
       return 0;
@@ -171,8 +173,9 @@ void add_root_accept(CLI::App& root, Action& action) {
       ->required();
   command->callback([options, &action] {
     action = [options] {
-      accept_certificate(Home(options->home), Certificate::from_pem(read_file(options->fleet_root)),
-                         Certificate::from_pem(read_file(options->issuing_certificate)), SystemClock());
+      accept_certificate(
+          Home(options->home), cli::read_named_file(options->fleet_root, Certificate::from_pem),
+          cli::read_named_file(options->issuing_certificate, Certificate::from_pem), SystemClock());
       fmt::print("accepted; try: fleetroot-ca config check --home {}\n", options->home);
       return 0;
     };

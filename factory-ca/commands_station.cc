@@ -5,6 +5,7 @@
 #include "factory-ca/later_life.h"
 #include "factory-ca/stations.h"
 #include "lib/base/files.h"
+#include "lib/cli/named_file.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -36,9 +37,10 @@ void add_enroll(CLI::App& station, Action& action) {
                       "an order that it may work on, and no other; may be repeated");
   command->callback([options, &action] {
     action = [options] {
-      Certificate certificate = enroll_station(Home(options->home), StationName::parse(options->name),
-                                               CertificateRequest::from_pem(read_file(options->request)),
-                                               options->order_ids(), SystemClock());
+      Certificate certificate =
+          enroll_station(Home(options->home), StationName::parse(options->name),
+                         cli::read_named_file(options->request, CertificateRequest::from_pem),
+                         options->order_ids(), SystemClock());
       write_file(options->out, certificate.pem());
       fmt::print("station {} is enrolled until {}: {}\n", options->name, format_time(certificate.not_after()),
                  options->out);

@@ -10,6 +10,7 @@
 #include "lib/base/files.h"
 #include "lib/base/printable.h"
 #include "lib/cli/json_line.h"
+#include "lib/cli/named_file.h"
 #include "tool/commands_cli.h"
 #include "tool/device_check.h"
 #include "tool/first_contact.h"
@@ -213,11 +214,11 @@ Trust read_trust(const VerifyOptions& options) {
     return {Home(options.home).fleet_roots(), Home(options.home).issuing_certificates()};
   Trust trust;
   for (const std::string& path : options.fleet_root) {
-    for (Certificate& root : Certificate::list_from_pem(read_file(path)))
+    for (Certificate& root : cli::read_named_file(path, Certificate::list_from_pem))
       trust.fleet_roots.push_back(std::move(root));
   }
   for (const std::string& path : options.issuing) {
-    for (Certificate& ca : Certificate::list_from_pem(read_file(path)))
+    for (Certificate& ca : cli::read_named_file(path, Certificate::list_from_pem))
       trust.issuing.push_back(std::move(ca));
   }
   return trust;
@@ -245,9 +246,9 @@ Finding meet(const VerifyOptions& options, const DeviceToken& token, const pkcs1
     chain.insert(chain.end(), trust.issuing.begin(), trust.issuing.end());
     EvpPkeyPtr key = pkcs11::make_signing_evp(token.session(), *pair);
     DeviceId device_id = DeviceId::parse(chain.front().common_name().value_or(""));
-    std::string standing =
-        meet_gateway({options.gateway, Certificate::list_from_pem(read_file(options.gateway_root))}, chain,
-                     key.get(), device_id);
+    std::string standing = meet_gateway(
+        {options.gateway, cli::read_named_file(options.gateway_root, Certificate::list_from_pem)}, chain,
+        key.get(), device_id);
     return {"gateway", true, fmt::format("{} says {}", options.gateway, standing)};
   } catch (const Error& error) {
     return {"gateway", false, error.what()};

@@ -1,8 +1,8 @@
 // init, enroll, renew, config check
 #include <fmt/format.h>
 
-#include "lib/base/files.h"
 #include "lib/cli/config_check.h"
+#include "lib/cli/named_file.h"
 #include "tool/commands_cli.h"
 #include "tool/enroll.h"
 #include "tool/home.h"
@@ -64,9 +64,9 @@ void add_enroll(CLI::App& program, Action& action) {
   command->callback([options, &action] {
     action = [options] {
       enroll(Home(options->home),
-             {.certificate = Certificate::from_pem(read_file(options->certificate)),
-              .issuing = Certificate::list_from_pem(read_file(options->issuing)),
-              .fleet_roots = Certificate::list_from_pem(read_file(options->root)),
+             {.certificate = cli::read_named_file(options->certificate, Certificate::from_pem),
+              .issuing = cli::read_named_file(options->issuing, Certificate::list_from_pem),
+              .fleet_roots = cli::read_named_file(options->root, Certificate::list_from_pem),
               .ca = options->ca},
              SystemClock().now());
       fmt::print("enrolled; try: fleetroot-station config check --home {}\n", options->home);

@@ -77,6 +77,22 @@ refuses_before_it_makes_anything() {
   [[ ! -e st ]]
 }
 
+@test "of several files that a command names, the wrong one is named" {
+  make_ca
+  echo garbage >wrong.pem
+  fleetroot-station init --home st --name st-01
+  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem
+  for files in "wrong.pem ca/issuing-ca.pem ca/fleet-root.pem" "st-01.pem wrong.pem ca/fleet-root.pem" \
+    "st-01.pem ca/issuing-ca.pem wrong.pem"; do
+    read -r certificate issuing root <<<"$files"
+    refused 65 '^fleetroot-station: error: wrong.pem: this is not a certificate' fleetroot-station enroll --home st \
+      --certificate "$certificate" --ca-certificate "$issuing" --fleet-root "$root" --ca exec:false
+  done
+  printf '%s\n' device_id D-1 D-1 >twice.csv
+  refused 65 'twice.csv: line 3: the device D-1 is there twice' fleetroot-ca order create --home ca --id PO-1 \
+    --devices twice.csv
+}
+
 @test "a home that is not there: an error and a hint" {
   for command in "fleetroot-ca order list" "fleetroot-ca cert list" "fleetroot-ca respond" "fleetroot-ca config check" \
     "fleetroot-station config check"; do
