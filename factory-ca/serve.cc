@@ -184,25 +184,30 @@ class Worker {
   int fd() const { return child_ ? child_->stdout_fd() : -1; }
   int wait() { return child_ ? std::exchange(child_, std::nullopt)->wait(kStopGrace) : 0; }
   // It finishes what it has begun, and another takes its place.
-  void replace() {
+  int replace() {
     wait();
-    start_again();
+    return start_again();
   }
-  // Where it has died by itself, or did not start the last time: its token may have been away.
-  void keep_alive(bool has_died) {
+  // Where it has died by itself, or did not start the last time: its token may have been away. The exit code
+  // with which the server has to end, or 0.
+  int keep_alive(bool has_died) {
     if (has_died) {
       int status = wait();
       fmt::print(stderr, "fleetroot-ca: the {} ended (exit code {}) and is started again\n", name_, status);
     }
-    if (!child_) start_again();
+    return child_ ? 0 : start_again();
   }
 
  private:
-  void start_again() {
+  int start_again() {
     while (steady_clock::now() - started_ < kPause) poll(nullptr, 0, static_cast<int>(kPause.count()));
-    if (start()) return;
+    if (start()) return 0;
+    int status = wait();
+    // Every try costs one of the PIN's.
+    if (status == exit_code(ErrorCode::pin_wrong)) return status;
     fmt::print(stderr, "fleetroot-ca: the {} does not start (exit code {}); next try in {} s\n", name_,
-               wait(), kLook.count());
+               status, kLook.count());
+    return 0;
   }
 
   std::string name_;
@@ -238,19 +243,21 @@ class FrontCertificate {
   std::vector<std::string> names_;
 };
 
-void supervise(Worker& front, Worker& signer, int signals, const FrontCertificate& certificate) {
+// Until a signal says so, or one of them may not be started again: the exit code.
+int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate& certificate) {
   steady_clock::time_point next_try{};
   for (;;) {
     pollfd events[3] = {{signals, POLLIN, 0}, {front.fd(), 0, 0}, {signer.fd(), 0, 0}};
     if (poll(events, 3, static_cast<int>(std::chrono::milliseconds(kLook).count())) < 0 && errno != EINTR)
-      return;
-    if (events[0].revents != 0) return;
-    front.keep_alive(events[1].revents != 0);
-    signer.keep_alive(events[2].revents != 0);
+      return 0;
+    if (events[0].revents != 0) return 0;
+    if (int status = front.keep_alive(events[1].revents != 0); status != 0) return status;
+    if (int status = signer.keep_alive(events[2].revents != 0); status != 0) return status;
     if (steady_clock::now() < next_try || certificate.is_good()) continue;
     // It is good for a year yet: where it cannot be renewed now, it is tried again later.
     next_try = steady_clock::now() + kNextTry;
-    if (certificate.renew() == 0) front.replace();
+    if (certificate.renew() != 0) continue;
+    if (int status = front.replace(); status != 0) return status;
   }
 }
 
@@ -294,13 +301,13 @@ int serve(const Home& home, const ServeOptions& options,
   }
   if (!front.start()) return front.wait();
   for (const http::Listener& listener : listeners) announce(listener.address());
-  supervise(front, signer, signals.get(), certificate);
+  int status = supervise(front, signer, signals.get(), certificate);
   listeners.clear();  // ours too, or clients would be let in to wait for nobody
   // The front first: what it has accepted the signer still answers.
   front.wait();
   signer.wait();
   unlink(home.file("signer.sock").c_str());
-  return 0;
+  return status;
 }
 
 }  // namespace fleetroot::ca

@@ -272,6 +272,24 @@ EOF
   end_serving
 }
 
+@test "a PIN that is wrong when the token is back is tried once, and the server ends" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_serving
+  mv ca/softhsm/tokens ca/softhsm/away
+  provision DEV-1 DEV-1 --ca "$url" >DEV-1.out 2>&1 3>&- &
+  local station=$!
+  wait_for_line serve.err 'the signer does not start'
+  printf 'wrong-pin-1234\n' >ca/issuing-ca.pin
+  mv ca/softhsm/away ca/softhsm/tokens
+
+  code=0
+  wait "$server" || code=$?
+
+  kill "$station"
+  [[ $code == 77 && $(grep -c 'the PIN for the token .* is wrong' serve.err) == 1 ]]
+}
+
 @test "the CA's token is away for a while, and the front's: what was asked for meanwhile is answered" {
   make_factory DEV-1 DEV-2
   make_token DEV-1 DEV-2
