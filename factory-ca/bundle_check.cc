@@ -13,7 +13,11 @@ ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certific
   std::optional<StationRecord> station;
   std::string json = media::verify_document(document, [&](BytesView key_id) {
     station = enrolled_station(ledger, key_id, now);
-    return Certificate::from_der(station->certificate);
+    // It may have been renewed since: the key is the station.
+    std::vector<Certificate> certificates;
+    for (const Bytes& der : ledger.certificates.of_station(station->key_id))
+      certificates.push_back(Certificate::from_der(der));
+    return certificates;
   });
   media::RequestBundle content = media::RequestBundle::parse(json);
   if (content.ca != issuing.fingerprint()) {

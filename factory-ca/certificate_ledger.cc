@@ -185,6 +185,17 @@ std::optional<StationRecord> CertificateLedger::station_with_key_id(const std::s
   return record;
 }
 
+std::vector<Bytes> CertificateLedger::of_station(const std::string& key_id) {
+  std::vector<Bytes> certificates;
+  std::string certificate;
+  database_.rows(
+      "SELECT certificate FROM certificates WHERE kind = 'station' AND key_id = :key_id AND "
+      "state IN ('issued', 'revoked') ORDER BY generation DESC",
+      [&] { certificates.push_back(from_hex(certificate).value_or(Bytes())); }, soci::into(certificate),
+      soci::use(key_id));
+  return certificates;
+}
+
 std::optional<CertificateRecord> CertificateLedger::with_serial(const std::string& serial) {
   static const std::string kText = select_where("serial = :serial");
   return select_one(database_, kText, serial);

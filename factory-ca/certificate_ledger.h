@@ -103,6 +103,8 @@ class CertificateLedger {
   std::optional<CertificateRecord> with_public_key(const std::string& fingerprint);
   // The newest with this subject key identifier that was ever issued.
   std::optional<StationRecord> station_with_key_id(const std::string& key_id);
+  // All that were ever issued for it, the newest first, in DER.
+  std::vector<Bytes> of_station(const std::string& key_id);
   std::optional<CertificateRecord> with_serial(const std::string& serial);
   // Issued and revoked ones, oldest first; an empty order means all.
   void each(SubjectKind kind, const std::string& order,

@@ -1,4 +1,4 @@
-// station enroll, station bind, station list, station revoke
+// station enroll, station renew, station bind, station list, station revoke
 #include <fmt/format.h>
 
 #include "factory-ca/commands_cli.h"
@@ -44,6 +44,29 @@ void add_enroll(CLI::App& station, Action& action) {
       write_file(options->out, certificate.pem());
       fmt::print("station {} is enrolled until {}: {}\n", options->name, format_time(certificate.not_after()),
                  options->out);
+      return 0;
+    };
+  });
+}
+
+void add_renew(CLI::App& station, Action& action) {
+  auto options = std::make_shared<StationOptions>();
+  CLI::App* command = add_command(
+      station, "renew", "write a station's next certificate, where no network reaches it",
+      "  fleetroot-ca station renew --home ca --name st-01 --out st-01.pem\n"
+      "  fleetroot-station enroll --home st --certificate st-01.pem ...       # as the first time\n"
+      "A station on the network asks for it itself. In the first half of a certificate's life it is "
+      "the same again.\n");
+  add_home_option(*command, options->home);
+  command->add_option("--name", options->name, "the station's name")->required();
+  command->add_option("--out", options->out, "where its certificate goes, PEM")->required();
+  command->callback([options, &action] {
+    action = [options] {
+      Certificate certificate =
+          renew_enrolled_station(Home(options->home), StationName::parse(options->name), SystemClock());
+      write_file(options->out, certificate.pem());
+      fmt::print("the certificate of station {} is valid until {}: {}\n", options->name,
+                 format_time(certificate.not_after()), options->out);
       return 0;
     };
   });
@@ -144,6 +167,7 @@ void add_station_commands(CLI::App& program, Action& action) {
       "  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem\n"
       "  fleetroot-ca station list --home ca\n");
   add_enroll(*station, action);
+  add_renew(*station, action);
   add_bind(*station, action);
   add_list(*station, action);
   add_revoke(*station, action);

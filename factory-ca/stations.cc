@@ -7,8 +7,10 @@
 namespace fleetroot::ca {
 namespace {
 
-void refuse_unless_enrolled(Ledger& ledger, const StationName& name) {
-  if (ledger.certificates.standing(SubjectKind::station, name.text()).issued) return;
+CertificateRecord enrolled(Ledger& ledger, const StationName& name) {
+  std::optional<CertificateRecord> station =
+      ledger.certificates.standing(SubjectKind::station, name.text()).issued;
+  if (station) return *std::move(station);
   throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
               "fleetroot-ca station list shows the stations");
 }
@@ -45,6 +47,14 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
                  station_plan(name.text(), request.public_key(), now, not_after), now, bind);
 }
 
+Certificate renew_enrolled_station(const Home& home, const StationName& name, const Clock& clock) {
+  Settings settings = home.settings();
+  Ledger ledger(home.ledger());
+  PublicKey key = Certificate::from_der(enrolled(ledger, name).certificate).public_key();
+  CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
+  return renew_station(ledger, issuing.signer(), name.text(), key, ledger.time_of_issue(clock));
+}
+
 StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
   auto refuse = [](std::string message, std::string hint) -> void {
     throw Error(ErrorCode::not_authorised, std::move(message), std::move(hint));
@@ -70,7 +80,7 @@ void bind_station(Ledger& ledger, const StationName& name, const std::vector<Ord
                   const Clock& clock) {
   Time now = clock.now();
   WriteTransaction transaction = ledger.write();
-  refuse_unless_enrolled(ledger, name);
+  (void)enrolled(ledger, name);
   bind_and_log(ledger, name, orders, now);
   transaction.commit();
 }

@@ -14,6 +14,10 @@ namespace fleetroot::ca {
 Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
                            const std::vector<OrderId>& orders, const Clock& clock);
 
+// By hand, for a station that no network reaches: the next certificate of its key, as renew_station() says,
+// also after the present one has ended. Error(configuration) if no such station is enrolled.
+Certificate renew_enrolled_station(const Home& home, const StationName& name, const Clock& clock);
+
 // Lets the station work on these orders alone; on all, if there are none. Error(order_unknown),
 // Error(configuration) if no such station is enrolled.
 void bind_station(Ledger& ledger, const StationName& name, const std::vector<OrderId>& orders,

@@ -6,11 +6,11 @@ namespace fleetroot::station {
 
 Companions::Companions(const Home& home, const Settings& settings, const std::string& ca,
                        const std::optional<OrderId>& order)
-    : home_(home), order_(order) {
+    : home_(home), order_(order), goes_by_media_(media_queue_of(ca).has_value()) {
   try {
     certificate_ = home.station_certificate();
     station_key_ = std::make_unique<KeyProcess>(settings);
-    if (!media_queue_of(ca)) ca_ = open_ca(ca, settings.ca_timeout_seconds, [this] { return caller(); });
+    if (!goes_by_media_) ca_ = open_ca(ca, settings.ca_timeout_seconds, [this] { return caller(); });
   } catch (const Error&) {
     obstacle_ = std::current_exception();
   }

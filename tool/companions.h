@@ -32,12 +32,14 @@ class Companions {
   // Not where the way to the CA is a medium.
   CaClient& ca() { return *ca_; }
   bool have_ca() const { return ca_ != nullptr; }
+  bool go_by_media() const { return goes_by_media_; }
   // Both have done their work, and leave while other things happen.
   void finish();
 
  private:
   const Home& home_;
   std::optional<OrderId> order_;
+  bool goes_by_media_;
   std::optional<Certificate> certificate_;
   std::unique_ptr<KeyProcess> station_key_;
   std::unique_ptr<CaClient> ca_;

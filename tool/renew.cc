@@ -6,23 +6,10 @@
 #include "lib/base/printable.h"
 #include "tool/companions.h"
 #include "tool/enroll.h"
-#include "tool/journal.h"
 #include "tool/media_queue.h"
 
 namespace fleetroot::station {
 namespace {
-
-// A bundle holds the certificate that it was signed under, and is believed with that one alone.
-void refuse_if_on_its_way(const Home& home) {
-  Journal journal(home.file("journal.db"));
-  std::vector<SentBundle> open = journal.media.open_bundles();
-  if (open.empty()) return;
-  throw Error(ErrorCode::busy,
-              fmt::format("bundle {} of this station is not answered yet, and only the present certificate "
-                          "belongs to it",
-                          open.front().sequence),
-              "import its answer first (fleetroot-station media import), then run the same command again");
-}
 
 bool is_due(const Certificate& certificate, Time now) {
   Time::duration life = certificate.not_after() - certificate.not_before();
@@ -30,7 +17,6 @@ bool is_due(const Certificate& certificate, Time now) {
 }
 
 Renewal renew_by(Companions& companions, const Home& home, const Settings& settings, const Clock& clock) {
-  refuse_if_on_its_way(home);
   companions.refuse_unless_started();
   const Certificate& current = *companions.station_certificate();
   std::vector<Certificate> issuing = home.issuing_certificates();
@@ -56,7 +42,8 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   std::string url = ca.empty() ? configured_ca(home, settings) : ca;
   if (media_queue_of(url)) {
     throw Error(ErrorCode::usage, "a station is not renewed by removable media",
-                "name another way to the CA with --ca, or enroll the station anew");
+                "name another way to the CA with --ca, or have the CA write the next certificate "
+                "(fleetroot-ca station renew), and enroll the station with it");
   }
   Companions companions(home, settings, url, std::nullopt);
   return renew_by(companions, home, settings, clock);
@@ -64,7 +51,15 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
 
 bool renew_if_due(const Home& home, const Settings& settings, Companions& companions, const Clock& clock) {
   const std::optional<Certificate>& certificate = companions.station_certificate();
-  if (!certificate || !companions.have_ca() || !is_due(*certificate, clock.now())) return false;
+  if (!certificate || !is_due(*certificate, clock.now())) return false;
+  if (companions.go_by_media()) {
+    fmt::print(stderr,
+               "fleetroot-station: the station's certificate ends at {}, and is not renewed by media. Have "
+               "the CA write the next one (fleetroot-ca station renew), and enroll the station with it\n",
+               format_time(certificate->not_after()));
+    return false;
+  }
+  if (!companions.have_ca()) return false;
   std::optional<FileDescriptor> turn = try_lock_file(home.file("locks") / "renewal");
   if (!turn) return false;  // the present certificate is good while it is renewed
   if (!(home.station_certificate() == *certificate)) return true;

@@ -123,6 +123,18 @@ bool has_sound_digest(CMS_SignerInfo* signer) {
   return std::find(kDigests.begin(), kDigests.end(), digest_of(signer)) != kDigests.end();
 }
 
+// Of those that are trusted the one that the document brings along; or else any, which will not fit.
+Certificate brought_along(CMS_ContentInfo* cms, const std::vector<Certificate>& trusted) {
+  X509StackPtr brought(CMS_get1_certs(cms));
+  for (const Certificate& certificate : trusted) {
+    if (sk_X509_num(brought.get()) == 1 &&
+        X509_cmp(sk_X509_value(brought.get(), 0), certificate.x509()) == 0) {
+      return certificate;
+    }
+  }
+  return trusted.front();
+}
+
 bool is_signed_by(CMS_ContentInfo* cms, const Certificate& certificate) {
   X509StackPtr signers = to_stack({certificate});
   // The caller trusts the certificate: OpenSSL shall take it from him alone, and judge the signature alone.
@@ -158,7 +170,7 @@ std::string verify_document(BytesView document, const FindSigner& find_signer) {
   CMS_SignerInfo* signer = the_signer(cms.get());
   Bytes key_id = key_id_of(signer);
   if (!has_sound_digest(signer)) throw damaged("it is not signed over SHA-256, SHA-384 or SHA-512");
-  Certificate certificate = find_signer(key_id);
+  Certificate certificate = brought_along(cms.get(), find_signer(key_id));
   if (CMS_signed_get_attr_count(signer) <= 0 || !is_signed_by(cms.get(), certificate)) {
     throw damaged("the signature of " + certificate.subject() +
                   " does not verify: something changed it on its way");
@@ -172,14 +184,21 @@ std::string verify_document(BytesView document, const FindSigner& find_signer) {
 }
 
 std::string verify_document(BytesView document, const std::vector<Certificate>& pinned) {
-  return verify_document(document, [&](BytesView key_id) -> Certificate {
+  return verify_document(document, [&](BytesView key_id) {
     std::string hex = to_hex(key_id);
+    std::vector<Certificate> found;
     for (const Certificate& certificate : pinned) {
-      if (certificate.subject_key_identifier() == hex) return certificate;
+      if (certificate.subject_key_identifier() == hex) found.push_back(certificate);
     }
+    if (!found.empty()) return found;
     throw Error(ErrorCode::bundle_foreign, "somebody signed it whom we do not expect here",
                 "check that it comes from where it should, and that nobody mixed up the media");
   });
+}
+
+std::string content_of(BytesView document) {
+  CmsPtr cms = parse(document);
+  return std::string(as_text(view(*CMS_get0_content(cms.get()))));
 }
 
 }  // namespace fleetroot::media

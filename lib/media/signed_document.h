@@ -25,14 +25,17 @@ inline constexpr std::size_t kMaximumDocumentSize = 64 << 20;
 // key does not sign.
 Bytes sign_document(BytesView content, const Certificate& signer, EVP_PKEY* key);
 
-// The certificate that has this subject key identifier, from where the caller trusts it; throws Error for one
-// that it does not know.
-using FindSigner = std::function<Certificate(BytesView key_id)>;
+// The certificates that have this subject key identifier, from where the caller trusts them: one, or several
+// of one key that was certified again. Throws Error where it knows none.
+using FindSigner = std::function<std::vector<Certificate>(BytesView key_id)>;
 
-// The content, if exactly the certificate that `find_signer` returns signed it. Whether that one is valid now
-// is the caller's to say. Error(bundle_damaged) for all else that is wrong.
+// The content, if exactly one of the certificates that `find_signer` returns signed it. Whether that one is
+// valid now is the caller's to say. Error(bundle_damaged) for all else that is wrong.
 std::string verify_document(BytesView document, const FindSigner& find_signer);
 // The same, where the signer must be one of these; Error(bundle_foreign) if it is another.
 std::string verify_document(BytesView document, const std::vector<Certificate>& pinned);
+
+// The content of a document that is known by its digest, whoever signed it. Error(bundle_damaged).
+std::string content_of(BytesView document);
 
 }  // namespace fleetroot::media

@@ -21,7 +21,7 @@ leaf_commands() {
 }
 
 @test "the commands of the contract are there" {
-  for command in init respond "root issue" "station enroll" "station list" "order create" "order show" "order list" \
+  for command in init respond "root issue" "station enroll" "station renew" "station revoke" "station list" "order create" "order show" "order list" \
     "order close" "cert issue" "cert list" "cert show" "cert revoke" "rework authorize" scrap "crl publish" \
     "ledger verify" "ledger export" "media process" "media inspect" "config check"; do
     leaf_commands fleetroot-ca | grep -qx "$command" || { echo "fleetroot-ca $command"; return 1; }

@@ -65,17 +65,43 @@ serial_of() {
     --token "$(token_uri dev-1)"
 }
 
-@test "a station is not renewed while its bundle is on its way" {
-  on_token dev-1 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --ca media:queue \
+# by_media COMMAND…: on the token, for DEV-1, by the queue
+by_media() {
+  on_token dev-1 "$@" fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --ca media:queue \
     --token "$(token_uri dev-1)"
-  fleetroot-station media export --home st --queue queue --out stick
-  first=$(serial_of st/station.pem)
-  refused 75 'bundle 1 of this station is not answered yet' days_later 730 fleetroot-station renew --home st
-  [[ $(serial_of st/station.pem) == "$first" ]]
-  fleetroot-ca media process --home ca stick
-  fleetroot-station media import --home st --queue queue stick
-  days_later 730 fleetroot-station renew --home st
-  [[ $(serial_of st/station.pem) != "$first" ]]
+}
+
+@test "a station is renewed while its bundle is on its way, and the bundle is answered all the same" {
+  by_media
+  fleetroot-station media export --home st --queue queue --out lost
+  days_later 700 fleetroot-station renew --home st
+  [[ $(serial_of st/station.pem) != "$(serial_of st-01.pem)" ]]
+
+  days_later 700 fleetroot-station media export --home st --queue queue --out stick
+  cmp lost/st-01.000001.request stick/st-01.000001.request
+  days_later 700 fleetroot-ca media process --home ca --accept-expired stick
+  days_later 700 fleetroot-station media import --home st --queue queue stick
+  run -0 by_media days_later 700
+  [[ $output == *"PASS DEV-1"* ]]
+}
+
+@test "a station that no network reaches is told, and renewed by hand, also when its certificate has ended" {
+  enroll_with() {
+    fleetroot-station enroll --home st --certificate "$1" --ca-certificate ca/issuing-ca.pem \
+      --fleet-root ca/fleet-root.pem --ca media:queue
+  }
+  fleetroot-ca station renew --home ca --name st-01 --out same.pem
+  cmp same.pem st-01.pem
+  refused 78 'no enrolled station st-09' fleetroot-ca station renew --home ca --name st-09 --out other.pem
+
+  run -0 --separate-stderr by_media days_later 900
+  [[ $stderr == *"certificate ends at "*", and is not renewed by media"* ]]
+  days_later 1200 fleetroot-ca station renew --home ca --name st-01 --out next.pem
+  days_later 1200 enroll_with next.pem
+  run -0 --separate-stderr by_media days_later 1200
+  [[ $stderr != *"ends at"* && $(fleetroot-ca station list --home ca --json | jq -r .state | xargs) == 'revoked enrolled' ]]
+  days_later 1200 fleetroot-station media export --home st --queue queue --out stick
+  days_later 1200 fleetroot-ca media process --home ca stick
 }
 
 @test "a revoked station is not renewed, and stands on the list" {

@@ -147,6 +147,8 @@ TEST_F(OtherShapes, ACertificateOfTheSameNameAndKeyIsNotTheSigner) {
   Identity twin = issue({.common_name = "st-01", .extensions = {}}, nullptr, EvpPkeyPtr(signer.key.get()));
   Bytes document = made_by_openssl(signer, {});
   EXPECT_EQ(code_of([&] { (void)verify_document(document, {twin.certificate}); }), ErrorCode::bundle_damaged);
+  // Unless both are trusted, as before and after a renewal.
+  EXPECT_NO_THROW((void)verify_document(document, {twin.certificate, signer.certificate}));
 }
 
 TEST_F(OtherShapes, WhatIsTooLargeIsNotEvenParsed) {
