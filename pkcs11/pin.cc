@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -80,6 +83,35 @@ Secret read_credential(const std::string& name) {
   return read_pin_file(std::filesystem::path(directory) / name);
 }
 
+// What ends or stops who waits at a prompt: kept back while it lives, and let through when it dies.
+class HeldSignals {
+ public:
+  HeldSignals() {
+    sigemptyset(&held_);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) sigaddset(&held_, signal);
+    pthread_sigmask(SIG_BLOCK, &held_, &before_);
+    came_ = FileDescriptor(signalfd(-1, &held_, SFD_CLOEXEC));
+  }
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+  ~HeldSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+  // To poll, not to read: a signal that was read would end nobody.
+  int fd() const { return came_.get(); }
+  // Whether one came that whoever called us keeps back too.
+  static bool is_one_kept_back() {
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
+           sigismember(&pending, SIGHUP) == 1;
+  }
+
+ private:
+  sigset_t held_{};
+  sigset_t before_{};
+  FileDescriptor came_;
+};
+
 // Echo off while it lives.
 class SilentTerminal {
  public:
@@ -98,6 +130,31 @@ class SilentTerminal {
   termios before_{};
 };
 
+// A job in the background stops here until it is brought to the front, while any signal still ends it.
+void wait_for_foreground(int terminal) {
+  termios as_it_is{};
+  if (tcgetattr(terminal, &as_it_is) == 0) tcsetattr(terminal, TCSANOW, &as_it_is);
+}
+
+// Nothing if a signal came instead of an answer. It strikes as this returns, when the terminal echoes again.
+std::optional<Secret> ask_once(int terminal, const std::string& prompt) {
+  wait_for_foreground(terminal);
+  HeldSignals signals;
+  SilentTerminal silent(terminal);
+  dprintf(terminal, "%s: ", prompt.c_str());
+  pollfd events[2] = {{terminal, POLLIN, 0}, {signals.fd(), POLLIN, 0}};
+  while (poll(events, 2, -1) < 0 && errno == EINTR) {
+  }
+  std::optional<Secret> secret;
+  if (events[1].revents == 0) {
+    secret.emplace();
+    ssize_t got = read(terminal, secret->buffer(), Secret::kMaximumSize);
+    secret->resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  }
+  dprintf(terminal, "\n");
+  return secret;
+}
+
 // The controlling terminal, not stdin: stdin may be a scanner or a pipe.
 Secret ask_on_terminal(const std::string& prompt) {
   FileDescriptor terminal(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
@@ -105,13 +162,13 @@ Secret ask_on_terminal(const std::string& prompt) {
     refuse("no PIN was given, and there is no terminal to ask on",
            "add pin-source=file:PATH to the token URI, or use --pin-fd");
   }
-  SilentTerminal silent(terminal.get());
-  dprintf(terminal.get(), "%s: ", prompt.c_str());
-  Secret secret;
-  ssize_t got = read(terminal.get(), secret.buffer(), Secret::kMaximumSize);
-  secret.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-  dprintf(terminal.get(), "\n");
-  return secret;
+  for (;;) {
+    if (std::optional<Secret> secret = ask_once(terminal.get(), prompt)) return *std::move(secret);
+    if (HeldSignals::is_one_kept_back()) {
+      refuse("the question for the PIN was broken off", "run the same command again and type the PIN");
+    }
+    // Whom the signal has not ended, as Ctrl-Z and fg do not, is asked again.
+  }
 }
 
 Secret read_source(const std::string& source, const std::filesystem::path& base) {

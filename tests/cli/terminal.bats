@@ -1,0 +1,108 @@
+#!/usr/bin/env bats
+# A PIN that no source gives is asked for on the terminal, which is left as it was whatever happens.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1
+  make_token dev-1
+}
+
+# at_terminal DEED… -- COMMAND…
+at_terminal() {
+  "$BATS_TEST_DIRNAME/at-terminal" "$@"
+}
+
+asking_uri() {
+  echo "pkcs11:token=$1?module-path=$softhsm"
+}
+
+asking=(fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(asking_uri dev-1)")
+
+# echoes_again: what every session at a terminal must have shown, and not shown
+echoes_again() {
+  [[ $output == *"the terminal echoes" && $output != *"$default_pin"* ]]
+}
+
+# make_asking_ca: one whose root's and issuing CA's tokens are in hsm, and ask
+make_asking_ca() {
+  make_token_directory hsm
+  add_token hsm ca-root
+  add_token hsm ca-issuing 1
+  export SOFTHSM2_CONF=$PWD/hsm/softhsm2.conf
+  run -0 at_terminal type:"$default_pin" type:"$default_pin" -- fleetroot-ca init --home own --name "Own Factory" \
+    --root-token "$(asking_uri ca-root)" --issuing-token "$(asking_uri ca-issuing)"
+  echoes_again
+}
+
+@test "the PIN is asked for on the terminal, which does not show it" {
+  run -0 on_token dev-1 at_terminal type:"$default_pin" -- "${asking[@]}"
+
+  [[ $output == *"PIN for "*dev-1* && $output == *"PASS DEV-1"* ]]
+  echoes_again
+}
+
+@test "a wrong PIN at the terminal: 77, and nothing of it is shown" {
+  run -77 on_token dev-1 at_terminal type:wrong-pin -- "${asking[@]}"
+
+  [[ $output != *wrong-pin* ]]
+  echoes_again
+}
+
+@test "Ctrl-C, Ctrl-\\ and signals at the question end it, with the terminal as it was and nothing changed" {
+  remember dev-1
+  while read -r deed ended; do
+    run "-$ended" on_token dev-1 at_terminal "$deed" -- "${asking[@]}"
+    echoes_again
+  done <<'END'
+press:^C 130
+press:^\ 131
+kill:INT 130
+kill:TERM 143
+kill:HUP 129
+END
+  nothing_changed
+}
+
+@test "Enter alone and Ctrl-D are no PIN: 77" {
+  for deed in type: press:^D; do
+    run -77 on_token dev-1 at_terminal "$deed" -- "${asking[@]}"
+    [[ $output == *": error: the PIN is empty"*": hint: "* ]]
+    echoes_again
+  done
+}
+
+@test "no source and no terminal: 77 with a hint" {
+  refused 77 'no PIN was given, and there is no terminal' on_token dev-1 setsid --wait "${asking[@]}"
+  [[ $stderr == *pin-source=file:*--pin-fd* ]]
+}
+
+@test "a CA whose token asks" {
+  make_asking_ca
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -subj /CN=DEV-1 -out csr
+  fleetroot-ca order create --home own --id PO-1 --profile device --devices PO-1.csv
+  issue=(fleetroot-ca cert issue --home own --order PO-1 --device-id DEV-1 --request csr --out DEV-1.pem)
+
+  run -130 at_terminal press:^C -- "${issue[@]}"
+  echoes_again
+  [[ ! -e DEV-1.pem ]]
+  refused 77 'no PIN was given, and there is no terminal' setsid --wait "${issue[@]}"
+  run -0 at_terminal type:"$default_pin" -- "${issue[@]}"
+  echoes_again
+  openssl verify -CAfile own/fleet-root.pem -untrusted own/issuing-ca.pem DEV-1.pem
+}
+
+@test "a gateway whose token asks" {
+  make_token_directory hsm
+  add_token hsm gateway
+  export SOFTHSM2_CONF=$PWD/hsm/softhsm2.conf
+  run -0 at_terminal type:"$default_pin" -- fleetroot-gateway init --home gw --name localhost \
+    --environment production --token "$(asking_uri gateway)"
+  echoes_again
+  serve=(fleetroot-gateway serve --home gw --listen production=127.0.0.1:0)
+
+  run -77 at_terminal press:^C -- "${serve[@]}"
+  echoes_again
+  run -0 at_terminal type:"$default_pin" press:^C -- "${serve[@]}"
+  echoes_again
+}
