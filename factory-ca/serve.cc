@@ -168,13 +168,21 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
 // A child that is started again when it dies.
 class Worker {
  public:
-  Worker(std::string name, std::function<int()> body, std::vector<int> kept)
-      : name_(std::move(name)), body_(std::move(body)), kept_(std::move(kept)) {}
+  // `signals` end the wait for one that asks for its PIN, or whose token does not answer.
+  Worker(std::string name, std::function<int()> body, std::vector<int> kept, int signals)
+      : name_(std::move(name)), body_(std::move(body)), kept_(std::move(kept)), signals_(signals) {}
 
-  // False if it ended before it was ready; wait() has its exit code then.
+  // False if it ended before it was ready, or shall; wait() has its exit code then.
   bool start() {
     started_ = steady_clock::now();
     child_.emplace(body_, kept_);
+    pollfd events[2] = {{child_->stdout_fd(), POLLIN, 0}, {signals_, POLLIN, 0}};
+    while (poll(events, 2, -1) < 0 && errno == EINTR) {
+    }
+    if (events[1].revents != 0) {
+      child_->ask_to_end();
+      return false;
+    }
     std::uint8_t said = 0;
     return read_fully(child_->stdout_fd(), {&said, 1}, steady_clock::time_point::max()) ==
                ReadResult::complete &&
@@ -213,6 +221,7 @@ class Worker {
   std::string name_;
   std::function<int()> body_;
   std::vector<int> kept_;
+  int signals_;
   std::optional<ChildProcess> child_;
   steady_clock::time_point started_;
 };
@@ -279,8 +288,9 @@ int serve(const Home& home, const ServeOptions& options,
   // Blocked in the children too: those end with their stdin, in the order that loses nothing.
   FileDescriptor signals = watch_stop_signals();
 
-  Worker signer("signer", [&] { return run_child([&] { run_signer(home, options, names, socket.get()); }); },
-                {socket.get()});
+  Worker signer(
+      "signer", [&] { return run_child([&] { run_signer(home, options, names, socket.get()); }); },
+      {socket.get()}, signals.get());
   std::vector<int> kept;
   for (const http::Listener& listener : listeners) kept.push_back(listener.fd());
   Worker front(
@@ -292,7 +302,7 @@ int serve(const Home& home, const ServeOptions& options,
         return run_child(
             [&] { run_front(home, options.front, std::move(listeners), STDIN_FILENO, end_with, say_ready); });
       },
-      kept);
+      kept, signals.get());
   if (!signer.start()) return signer.wait();
   FrontCertificate certificate(home, names);
   if (int status = certificate.is_good() ? 0 : certificate.renew(); status != 0) {

@@ -135,6 +135,10 @@ ChildProcess::~ChildProcess() {
   if (pid_ >= 0) wait();
 }
 
+void ChildProcess::ask_to_end() const {
+  kill(pid_, SIGTERM);
+}
+
 int ChildProcess::wait(std::chrono::seconds grace) {
   stdin_ = {};
   // Not the end of its output, which a child may close long before it leaves, if it ever does.

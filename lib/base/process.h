@@ -54,6 +54,8 @@ class ChildProcess {
 
   // The child reads the end of its input, and may leave while we do other things.
   void close_input() { stdin_ = {}; }
+  // SIGTERM, which one that was started with it blocked may heed where it waits for somebody.
+  void ask_to_end() const;
   // Closes its stdin, gives the child some time to leave by itself, and kills it if it does not. Returns
   // its exit code, 128 + N after signal N.
   int wait(std::chrono::seconds grace = std::chrono::seconds(5));

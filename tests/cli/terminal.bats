@@ -92,6 +92,20 @@ END
   openssl verify -CAfile own/fleet-root.pem -untrusted own/issuing-ca.pem DEV-1.pem
 }
 
+@test "a served CA asks as it starts; Ctrl-C and SIGTERM end it there and later" {
+  make_asking_ca
+  serve=(fleetroot-ca serve --home own --listen 127.0.0.1:0)
+
+  for deed in press:^C kill:TERM; do
+    run -77 at_terminal "$deed" -- "${serve[@]}"
+    [[ $output == *": error: the question for the PIN was broken off"* ]]
+    echoes_again
+    run -0 at_terminal type:"$default_pin" "$deed" -- "${serve[@]}"
+    echoes_again
+  done
+  refused 77 'no PIN was given, and there is no terminal' setsid --wait "${serve[@]}"
+}
+
 @test "a gateway whose token asks" {
   make_token_directory hsm
   add_token hsm gateway
