@@ -67,6 +67,26 @@ with_pin_from() {
   with_pin_from --token "$without_pin_source" --pin-fd 5 5< <(echo "$default_pin")
 }
 
+@test "PINs come from systemd's credentials: the device's, the station's and the CA's" {
+  mkdir -m 700 credentials # as LoadCredential= makes it: files that nobody may write
+  install -m 400 dev-1/pin credentials/device
+  install -m 400 st/station.pin credentials/station
+  install -m 400 ca/issuing-ca.pin credentials/issuing-ca
+  rm dev-1/pin st/station.pin ca/issuing-ca.pin
+  sed -i 's/file:station.pin/credential:station/' st/station.toml
+  sed -i 's/file:issuing-ca.pin/credential:issuing-ca/' ca/ca.toml
+  by_credential() {
+    with_pin_from --token "$without_pin_source&pin-source=credential:$1"
+  }
+
+  refused 77 'no credentials directory' by_credential device
+  export CREDENTIALS_DIRECTORY=$PWD/credentials
+  refused 77 'cannot open the PIN file .*/credentials/nonesuch' by_credential nonesuch
+  refused 77 "credential's name" by_credential ../credentials/device
+  run -0 by_credential device
+  [[ $output == *PASS* && $(certificates_in_ledger) == 1 ]]
+}
+
 @test "no PIN at all, an empty one, an unreadable one: 77, and no try is spent" {
   refused 77 'PIN' with_pin_from --token "$without_pin_source" </dev/null
   refused 77 'PIN' with_pin_from --token "$without_pin_source&pin-source=file:not-there"
