@@ -6,17 +6,32 @@
 // CLOCK_MONOTONIC-SECONDS" a call, for the functions below. WITNESS_MODULE_ARGS, where it is set, is what NSS
 // wants to be told as it is initialised: programs that have no option for that can read an NSS token through
 // this.
+//
+// WITNESS_PIN_TRIES, where it is set, makes of the token behind it one that counts: it names a file with the
+// number of tries left for the user PIN, of three. A wrong PIN takes one, the right one gives them back,
+// without any the token is locked, and its flags say how it stands. WITNESS_KILL, as "C_CreateObject 2",
+// kills the process before the second of these calls.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <fstream>
+#include <string>
 
 namespace {
 
 CK_FUNCTION_LIST* real = nullptr;
 CK_FUNCTION_LIST ours;
+
+void kill_if_due(const std::string& function) {
+  static int calls = 0;
+  const char* text = std::getenv("WITNESS_KILL");
+  if (text == nullptr || !std::string(text).starts_with(function + ' ')) return;
+  if (++calls == std::atoi(text + function.size())) raise(SIGKILL);
+}
 
 void note(const char* function) {
   timespec now{};
@@ -26,6 +41,20 @@ void note(const char* function) {
   if (file == nullptr) std::abort();
   std::fprintf(file, "%s %ld.%09ld\n", function, now.tv_sec, now.tv_nsec);
   std::fclose(file);
+  kill_if_due(function);
+}
+
+constexpr int kPinTries = 3;
+
+// Nothing counts them: as many as ever.
+int pin_tries_left() {
+  int left = kPinTries;
+  if (const char* path = std::getenv("WITNESS_PIN_TRIES")) std::ifstream(path) >> left;
+  return left;
+}
+
+void leave_pin_tries(int left) {
+  if (const char* path = std::getenv("WITNESS_PIN_TRIES")) std::ofstream(path) << left << '\n';
 }
 
 CK_RV initialize(void* arguments) {
@@ -47,7 +76,22 @@ CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY
 
 CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
   note("C_Login");
-  return real->C_Login(session, user, pin, size);
+  int left = pin_tries_left();
+  if (left == 0) return CKR_PIN_LOCKED;
+  CK_RV rv = real->C_Login(session, user, pin, size);
+  leave_pin_tries(rv == CKR_PIN_INCORRECT ? left - 1 : kPinTries);
+  return rv;
+}
+
+// PKCS#11 2.40 section 3.2, table 9.
+CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
+  CK_RV rv = real->C_GetTokenInfo(slot, info);
+  if (rv != CKR_OK) return rv;
+  int left = pin_tries_left();
+  if (left == 0) info->flags |= CKF_USER_PIN_LOCKED;
+  if (left == 1) info->flags |= CKF_USER_PIN_FINAL_TRY;
+  if (left < kPinTries) info->flags |= CKF_USER_PIN_COUNT_LOW;
+  return rv;
 }
 
 CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_ATTRIBUTE* public_template,
@@ -94,6 +138,7 @@ extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUN
     ours.C_GetFunctionList = C_GetFunctionList;
     ours.C_Initialize = initialize;
     ours.C_OpenSession = open_session;
+    ours.C_GetTokenInfo = get_token_info;
     ours.C_Login = login;
     ours.C_GenerateKeyPair = generate_key_pair;
     ours.C_CreateObject = create_object;
