@@ -29,6 +29,10 @@ std::vector<pkcs11::TokenObject> certificates_under(const pkcs11::Session& sessi
 
 }  // namespace
 
+pkcs11::KeyName chain_name(const Certificate& certificate) {
+  return {pkcs11::KeyId::parse(certificate.subject_key_identifier()), "fleetroot-issuing-ca"};
+}
+
 DeviceToken::DeviceToken(const pkcs11::Uri& uri, const std::string& module_args)
     : module_(module_path_of(uri), module_args), info_(module_.find_token(uri)) {}
 

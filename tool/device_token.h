@@ -17,6 +17,10 @@
 
 namespace fleetroot::station {
 
+// Where a chain certificate goes on the token: under its own key's identifier, out of the way of the
+// device's.
+pkcs11::KeyName chain_name(const Certificate& certificate);
+
 // Owns the module. One thread.
 class DeviceToken {
  public:

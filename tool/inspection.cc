@@ -13,10 +13,11 @@ using pkcs11::ObjectClass;
 using pkcs11::TokenObject;
 
 Inspection::Inspection(const ProvisionJob& job, const DeviceId& device_id, const Trust& trust,
-                       DeviceToken& token, Journal& journal, Time now)
+                       std::vector<Certificate> written_chain, DeviceToken& token, Journal& journal, Time now)
     : job_(job),
       device_id_(device_id),
       trust_(trust),
+      written_chain_(std::move(written_chain)),
       token_(token),
       journal_(journal),
       now_(now),
@@ -43,7 +44,11 @@ Inspected Inspection::known(DeviceRecord record) {
   Inspected device{.state = is_begun ? TokenState::resumable : TokenState::provisioned,
                    .record = std::move(record),
                    .policy = std::move(policy)};
-  if (!is_begun) confirm_provisioned(device);
+  if (is_begun) {
+    refuse_foreign_chain(device.record.inventory);
+  } else {
+    confirm_provisioned(device);
+  }
   return device;
 }
 
@@ -64,6 +69,7 @@ Inspected Inspection::unknown() {
   for (const TokenObject& object : objects) device.record.inventory.push_back(object.identity);
   if (!is_provisioned_by_somebody(objects)) {
     refuse_foreign_objects(objects, "this station did not make");
+    refuse_foreign_chain(device.record.inventory);
     return device;
   }
   device.state = TokenState::provisioned;
@@ -139,6 +145,23 @@ void Inspection::refuse_foreign_objects(const std::vector<TokenObject>& objects,
               object.identity.label, why),
           "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
           "(--preset)");
+    }
+  }
+}
+
+// The same certificate may have been there before; anything else where it goes would be lost.
+void Inspection::refuse_foreign_chain(const std::vector<pkcs11::ObjectIdentity>& objects) const {
+  for (const Certificate& certificate : written_chain_) {
+    pkcs11::KeyName name = chain_name(certificate);
+    for (const pkcs11::ObjectIdentity& object : objects) {
+      if (object.id_hex != name.id.hex() || object.digest == certificate.fingerprint()) continue;
+      throw Error(
+          ErrorCode::token_foreign_object,
+          fmt::format("the token {} already holds an object ({}) where the issuing CA's certificate "
+                      "goes, with the ID \"{}\" and the label \"{}\"",
+                      token_.info().describe(), name_of(object.object_class), object.id_hex, object.label),
+          "hold this device: nothing is ever overwritten; use an empty token, or leave the chain out "
+          "(device.write_chain in station.toml)");
     }
   }
 }

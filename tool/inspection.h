@@ -32,8 +32,8 @@ struct Inspected {
 class Inspection {
  public:
   // All referred to, none owned. The token has a session.
-  Inspection(const ProvisionJob& job, const DeviceId& device_id, const Trust& trust, DeviceToken& token,
-             Journal& journal, Time now);
+  Inspection(const ProvisionJob& job, const DeviceId& device_id, const Trust& trust,
+             std::vector<Certificate> written_chain, DeviceToken& token, Journal& journal, Time now);
 
   // Error: token_foreign_object, token_untrusted, device_has_certificate; usage for a device that was begun
   // with another policy than the job asks for. None of them changes token or journal.
@@ -47,11 +47,13 @@ class Inspection {
   void refuse_another_policy(const DeviceRecord& record) const;
   void refuse_older_identity(const DeviceRecord& record) const;
   void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects, std::string_view why) const;
+  void refuse_foreign_chain(const std::vector<pkcs11::ObjectIdentity>& objects) const;
   void confirm_provisioned(const Inspected& device) const;
 
   const ProvisionJob& job_;
   const DeviceId& device_id_;
   const Trust& trust_;
+  std::vector<Certificate> written_chain_;
   DeviceToken& token_;
   Journal& journal_;
   Time now_;

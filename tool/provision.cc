@@ -68,12 +68,6 @@ ProvisioningStatement make_statement(const ProvisionJob& job, const Settings& se
           .time = format_time(now)};
 }
 
-// Where a chain certificate goes on the token: under its own key's identifier, out of the way of the
-// device's.
-pkcs11::KeyName chain_name(const Certificate& certificate) {
-  return {pkcs11::KeyId::parse(certificate.subject_key_identifier()), "fleetroot-issuing-ca"};
-}
-
 }  // namespace
 
 Provisioning::Provisioning(const Home& home, const Settings& settings, ProvisionJob job,
@@ -145,6 +139,11 @@ void Provisioning::identify() {
   reporter_.set_device_id(device_id_->text());
 }
 
+// What goes onto the token beside the device's own certificate.
+std::vector<Certificate> Provisioning::written_chain() const {
+  return settings_.write_chain ? trust_.issuing : std::vector<Certificate>{};
+}
+
 // SoftHSM's processes log in one after the other. Whoever has the turn is watched while he has it, so waiting
 // for it says nothing about the own token.
 std::optional<FileDescriptor> Provisioning::turn_with_other_bays() const {
@@ -179,7 +178,8 @@ void Provisioning::open_token() {
 // 3. What the journal knows against what lies on the token. What was begun is finished by the policy that it
 // was begun with.
 TokenState Provisioning::inspect() {
-  Inspected device = Inspection(job_, *device_id_, trust_, *token_, journal_, clock_.now()).run();
+  Inspected device =
+      Inspection(job_, *device_id_, trust_, written_chain(), *token_, journal_, clock_.now()).run();
   record_ = std::move(device.record);
   policy_ = std::move(device.policy);
   resumes_ = device.state == TokenState::resumable;
@@ -289,16 +289,12 @@ void Provisioning::check(const cmp::Enrolled& answer) {
 void Provisioning::write_back(const cmp::Enrolled& answer) {
   const pkcs11::KeyName& name = *policy_.identity().certificate;
   token_->put_certificate(answer.certificate, name);
-  if (settings_.write_chain) {
-    for (const Certificate& certificate : trust_.issuing)
-      token_->put_certificate(certificate, chain_name(certificate));
-  }
+  for (const Certificate& certificate : written_chain())
+    token_->put_certificate(certificate, chain_name(certificate));
   token_->renew_session();
   token_->refuse_unless_stored(answer.certificate, name);
-  if (settings_.write_chain) {
-    for (const Certificate& certificate : trust_.issuing)
-      token_->refuse_unless_stored(certificate, chain_name(certificate));
-  }
+  for (const Certificate& certificate : written_chain())
+    token_->refuse_unless_stored(certificate, chain_name(certificate));
   std::optional<KeyPair> pair = pkcs11::find_key_pair(token_->session(), policy_.identity().key.id);
   if (!pair || !(pair->public_key == answer.certificate.public_key())) {
     throw Error(ErrorCode::token_untrusted, "the token shows another key than the one that was certified",

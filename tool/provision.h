@@ -55,6 +55,7 @@ class Provisioning {
 
   template <typename Step>
   auto step(int number, std::string_view name, const Step& body);
+  std::vector<Certificate> written_chain() const;
   std::optional<FileDescriptor> turn_with_other_bays() const;
   void sweep() const;
   void undo() noexcept;
