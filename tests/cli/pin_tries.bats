@@ -1,0 +1,108 @@
+#!/usr/bin/env bats
+# Tokens that count wrong PINs and say in their flags how many tries are left. SoftHSM does not: the witness counts for it.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1
+  make_token dev-1
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls WITNESS_PIN_TRIES=$PWD/tries
+}
+
+# on_counting COMMAND [OPTION…]: of fleetroot-station, on the token that counts
+on_counting() {
+  on_token dev-1 fleetroot-station "$1" \
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin" "${@:2}"
+}
+counted() {
+  on_counting provision --home st --order PO-1 --device-id DEV-1 "$@"
+}
+
+tries_left() { # [NUMBER]: from now on
+  if (($# > 0)); then echo "$1" >tries; else cat tries; fi
+}
+type_pin() { # right|wrong
+  if [[ $1 == right ]]; then echo "$default_pin" >dev-1/pin; else echo wrong-pin >dev-1/pin; fi
+}
+no_login() {
+  run ! grep -q C_Login calls
+}
+
+@test "the last try is spent by no command, not even with the right PIN and --retry-pin" {
+  remember dev-1
+  tries_left 1
+  for command in 'counted' 'counted --retry-pin' 'on_counting verify --home st' 'on_counting inspect'; do
+    # shellcheck disable=SC2086 # words
+    refused 77 'has one PIN try left, which is never spent' $command
+    [[ $stderr == *": hint: log in once with the right PIN by the token vendor's tool"* ]]
+  done
+  [[ $(error_code counted) == pin_locked ]]
+  no_login
+  [[ $(tries_left) == 1 ]]
+  nothing_changed
+  # as the hint says
+  stranger dev-1 --list-objects && tries_left 3
+  run -0 counted
+}
+
+@test "a locked PIN: 77, the hint says who can help, and no PIN is sent" {
+  tries_left 0
+  for command in 'counted' 'counted --retry-pin' 'on_counting verify --home st' 'on_counting inspect'; do
+    # shellcheck disable=SC2086 # words
+    refused 77 'the PIN of the token dev-1 .* is locked' $command
+    [[ $stderr == *": hint: the security officer must set a new PIN"* ]]
+  done
+  [[ $(error_code counted) == pin_locked ]]
+  no_login
+}
+
+@test "one try is gone: the right PIN gives it back, a wrong one is the last that is spent" {
+  tries_left 2
+  run -0 counted
+  [[ $(tries_left) == 3 ]]
+
+  tries_left 2
+  type_pin wrong
+  refused 77 'is wrong' counted
+  for _ in 1 2 3; do
+    refused 77 'try left' counted --retry-pin
+  done
+  [[ $(tries_left) == 1 && $(grep -c C_Login calls) == 2 ]]
+}
+
+@test "--retry-pin sends a PIN that was wrong before, once, and the right one clears the count" {
+  type_pin wrong
+  refused 77 'is wrong' counted
+  tries_left 3 # somebody has logged in elsewhere
+  refused 77 'is wrong' counted
+  tries_left 3
+  refused 77 'was wrong 2 times' counted
+  [[ $stderr == *": hint: "*--retry-pin* ]]
+  (($(grep -c C_Login calls) == 2))
+
+  refused 77 'is wrong' counted --retry-pin
+  (($(grep -c C_Login calls) == 3))
+  type_pin right
+  refused 77 'was wrong 3 times' counted
+  run -0 counted --retry-pin
+  run -0 counted
+}
+
+@test "the CA's and the station's own tokens: their last try is not spent either" {
+  tries_left 1
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -subj /CN=DEV-1 -out csr
+  for home in ca/ca.toml st/station.toml; do
+    cp $home kept
+    sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" $home
+    case $home in
+      ca/*) refused 77 'one PIN try left' fleetroot-ca cert issue --home ca --order PO-1 --device-id DEV-1 --request csr \
+        --out DEV-1.pem ;;
+    esac
+    run --separate-stderr ! provision dev-1 DEV-1
+    [[ $stderr == *"one PIN try left"* ]]
+    cp kept $home
+  done
+  no_login
+  [[ $(certificates_in_ledger) == 0 ]]
+  run -0 provision dev-1 DEV-1
+}
