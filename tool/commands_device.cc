@@ -14,6 +14,7 @@
 #include "tool/commands_cli.h"
 #include "tool/device_check.h"
 #include "tool/first_contact.h"
+#include "tool/journal.h"
 #include "tool/provision.h"
 #include "tool/renew.h"
 #include "tool/shared_provisioning.h"
@@ -206,7 +207,7 @@ struct VerifyOptions {
   std::vector<std::string> fleet_root, issuing;
   std::string gateway, gateway_root;
   TokenOptions token;
-  bool json = false;
+  bool json = false, retry_pin = false;
 };
 
 Trust read_trust(const VerifyOptions& options) {
@@ -263,7 +264,12 @@ int verify(const VerifyOptions& options) {
   pkcs11::Uri uri = pkcs11::Uri::parse(options.token.uri);
   pkcs11::Pin pin = options.token.read_pin(uri);
   DeviceToken token(uri, options.token.module_args);
-  token.open_session(pin);
+  if (options.home.empty()) {
+    token.open_session(pin);
+  } else {
+    Journal journal(Home(options.home).file("journal.db"));
+    token.open_session(pin, journal, options.retry_pin);
+  }
   std::vector<Finding> findings =
       verify_device(token.session(), policy.identity(), device_id, trust, SystemClock().now());
   if (!options.gateway.empty()) findings.push_back(meet(options, token, policy.identity(), trust));
@@ -319,6 +325,7 @@ void add_verify(CLI::App& program, Action& action) {
   gateway->needs(gateway_root);
   gateway_root->needs(gateway);
   options->token.add_to(*command);
+  command->add_flag("--retry-pin", options->retry_pin, "try the PIN again although it was wrong before");
   command->add_flag("--json", options->json, "one JSON object");
   command->callback([options, home, root, &action] {
     if (home->empty() && root->empty()) throw CLI::RequiredError("--home or --fleet-root");

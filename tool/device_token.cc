@@ -50,6 +50,25 @@ void DeviceToken::open_session(const pkcs11::Pin& pin) {
   session_->log_in(pin);
 }
 
+void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin) {
+  std::string identity = token_identity(info_);
+  unsigned wrong_pins = journal.wrong_pins(identity);
+  if (wrong_pins + 1 >= profile().pin_tries && !retry_pin) {
+    throw Error(
+        ErrorCode::pin_locked,
+        fmt::format("the PIN for the token {} was wrong {} times, and its last try is never spent here",
+                    info_.describe(), wrong_pins),
+        "correct the PIN source, log in once with the token vendor's tool, then add --retry-pin");
+  }
+  try {
+    open_session(pin);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::pin_wrong) journal.count_wrong_pin(identity);
+    throw;
+  }
+  if (wrong_pins > 0) journal.clear_wrong_pins(identity);
+}
+
 void DeviceToken::renew_session() {
   session_ = std::make_unique<pkcs11::Session>(module_, info_);
 }

@@ -17,6 +17,8 @@
 
 namespace fleetroot::station {
 
+class Journal;
+
 // Where a chain certificate goes on the token: under its own key's identifier, out of the way of the
 // device's.
 pkcs11::KeyName chain_name(const Certificate& certificate);
@@ -33,7 +35,12 @@ class DeviceToken {
 
   // Keeps every other station process off this token until the object dies. Error(token_busy).
   void lock(const std::filesystem::path& lock_directory);
+  // One wrong PIN costs one try: Error(pin_wrong).
   void open_session(const pkcs11::Pin& pin);
+  // The same, with wrong PINs counted in the journal: a token that does not show how many tries are left is
+  // not tried until it locks. Error(pin_locked), unless somebody says that the PIN is right now
+  // (`retry_pin`).
+  void open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin);
   // A new session while the old one still keeps the login, then the old one closes: nothing that the token
   // remembers of the old session can answer for what is stored.
   void renew_session();

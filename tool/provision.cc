@@ -151,26 +151,11 @@ std::optional<FileDescriptor> Provisioning::turn_with_other_bays() const {
   return lock_file(home_.file("locks") / "softhsm");
 }
 
-// 2. The token by its URI, alone, logged in. A PIN that was wrong before is not tried until the token locks.
+// 2. The token by its URI, alone, logged in.
 void Provisioning::open_token() {
   token_ = std::make_unique<DeviceToken>(job_.token, job_.module_args);
   token_->lock(home_.file("locks"));
-  std::string identity = token_identity(token_->info());
-  unsigned wrong_pins = journal_.wrong_pins(identity);
-  if (wrong_pins + 1 >= token_->profile().pin_tries && !job_.retry_pin) {
-    throw Error(
-        ErrorCode::pin_locked,
-        fmt::format("the PIN for the token {} was wrong {} times, and its last try is never spent here",
-                    token_->info().describe(), wrong_pins),
-        "correct the PIN source, log in once with the token vendor's tool, then add --retry-pin");
-  }
-  try {
-    token_->open_session(job_.pin);
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::pin_wrong) journal_.count_wrong_pin(identity);
-    throw;
-  }
-  if (wrong_pins > 0) journal_.clear_wrong_pins(identity);
+  token_->open_session(job_.pin, journal_, job_.retry_pin);
   for (const KeySpec& spec : policy_.specs)
     pkcs11::refuse_unless_supported(token_->session(), spec.algorithm);
 }

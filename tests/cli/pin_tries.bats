@@ -106,3 +106,18 @@ no_login() {
   [[ $(certificates_in_ledger) == 0 ]]
   run -0 provision dev-1 DEV-1
 }
+
+@test "verify counts with provision where the token does not" {
+  unset WITNESS_PIN_TRIES
+  type_pin wrong
+  refused 77 'is wrong' counted
+  refused 77 'is wrong' on_counting verify --home st
+  for _ in 1 2; do
+    refused 77 'was wrong 2 times' on_counting verify --home st
+    refused 77 'was wrong 2 times' counted
+  done
+  (($(grep -c C_Login calls) == 2))
+  type_pin right
+  run ! on_counting verify --home st --retry-pin # nothing is on it yet
+  run -0 counted
+}
