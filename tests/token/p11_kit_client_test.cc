@@ -78,6 +78,7 @@ TEST_F(P11KitClient, GeneratesSignsAndStoresOnTheOtherSide) {
   }
   {
     OpenToken token(remote_);
+    EXPECT_EQ(token.module.profile().name, "p11-kit-client");
     store_certificate(token.session, *certificate, name);
   }
   // Seen from the token's own side.
