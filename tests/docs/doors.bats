@@ -53,6 +53,11 @@ found() {
   [[ $output == "house: no sources" ]]
 }
 
+@test "angle brackets open no door" {
+  found tool/x.cc '<factory-ca/home.h> is ours' '#include <factory-ca/home.h>'
+  found lib/base/x.cc '<lib/x509/crl.h> is ours' '#include <lib/x509/crl.h>'
+}
+
 @test "a foreign header outside of its room" {
   found tool/x.cc '<p11-kit/pkcs11.h> belongs to pkcs11' '#include <p11-kit/pkcs11.h>'
   found lib/x509/x.cc '<libp11.h> belongs to pkcs11' '#include <libp11.h>'
