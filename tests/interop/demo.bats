@@ -22,13 +22,13 @@ all_is_well() {
 }
 
 @test "25 devices and 0 complaints; again in the same directory; and what it suggests works" {
-  run -0 demo place
-  all_is_well "$PWD/place"
-  find place -type f -exec sha256sum {} + >before
+  run -0 demo "a place"
+  all_is_well "$PWD/a place"
+  find "a place" -type f -exec sha256sum {} + >before
 
-  run -0 demo place
+  run -0 demo "a place"
 
-  all_is_well "$PWD/place-2"
+  all_is_well "$PWD/a place-2"
   sha256sum --quiet --check before
   sed '1,/To look further:$/d' <<<"$output" >suggested
   run -0 bash -euo pipefail suggested
