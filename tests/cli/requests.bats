@@ -37,6 +37,7 @@ refused_request() {
   local device=${3:-DEV-1} words way
   refused_by_hand "$@"
   words=$(sed -n 's/^fleetroot-ca: error: //p' <<<"$stderr")
+  words=${words#"$1: "} # the file's name is known by hand alone
   [[ -n ${server:-} ]] || begin_station
   message_of "$1" "$device.der"
   for way in through_respond over_the_lan by_est on_a_stick; do

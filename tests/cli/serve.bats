@@ -272,24 +272,6 @@ EOF
   end_serving
 }
 
-@test "a PIN that is wrong when the token is back is tried once, and the server ends" {
-  make_factory DEV-1
-  make_token DEV-1
-  begin_serving
-  mv ca/softhsm/tokens ca/softhsm/away
-  provision DEV-1 DEV-1 --ca "$url" >DEV-1.out 2>&1 3>&- &
-  local station=$!
-  wait_for_line serve.err 'the signer does not start'
-  printf 'wrong-pin-1234\n' >ca/issuing-ca.pin
-  mv ca/softhsm/away ca/softhsm/tokens
-
-  code=0
-  wait "$server" || code=$?
-
-  kill "$station"
-  [[ $code == 77 && $(grep -c 'the PIN for the token .* is wrong' serve.err) == 1 ]]
-}
-
 @test "the CA's token is away for a while, and the front's: what was asked for meanwhile is answered" {
   make_factory DEV-1 DEV-2
   make_token DEV-1 DEV-2
@@ -377,4 +359,21 @@ EOF
   python3 half.py "$address" "$server"
   wait "$server"
   [[ ! -e ca/signer.sock ]]
+}
+
+@test "a signer whose PIN is wrong when it is started again ends the server, after one try: 77" {
+  make_ca
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
+  sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" ca/ca.toml
+  begin_serving
+  echo wrong-pin >ca/issuing-ca.pin
+  before=$(grep -c C_Login calls)
+
+  kill -KILL "$(child signer)"
+  tried_again() { (($(grep -c C_Login calls) > before + 1)); }
+  run ! wait_until tried_again
+
+  run -77 wait "$server"
+  (($(grep -c C_Login calls) == before + 1))
+  grep -q 'error: the PIN for the token .* is wrong' serve.err
 }
