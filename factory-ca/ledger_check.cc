@@ -18,17 +18,10 @@ class CertificateCheck {
   explicit CertificateCheck(CertificateLedger& certificates) : certificates_(certificates) {}
 
   void take(const LogEntry& entry) {
-    nlohmann::json details = nlohmann::json::parse(entry.entry);
-    std::string event = details.at("event");
-    if (event.ends_with(".certified") || event.ends_with(".renewed")) {
-      ++certified_;
-      compare(entry.sequence, details.at("serial"), details.at("certificate"));
-    } else if (event.ends_with(".revoked") || event == "front.replaced") {
-      ++revoked_;
-      if (find(entry.sequence, details.at("serial")).state != CertificateState::revoked) {
-        throw broken(fmt::format("the certificate {} was revoked by entry {} of the log, and is no more",
-                                 details.at("serial").get<std::string>(), entry.sequence));
-      }
+    try {
+      take(entry.sequence, nlohmann::json::parse(entry.entry));
+    } catch (const nlohmann::json::exception&) {
+      throw broken(fmt::format("entry {} of the log is not one that this CA writes", entry.sequence));
     }
   }
   // What is in no entry.
@@ -39,6 +32,19 @@ class CertificateCheck {
   }
 
  private:
+  void take(long long entry, const nlohmann::json& details) {
+    std::string event = details.at("event");
+    if (event.ends_with(".certified") || event.ends_with(".renewed")) {
+      ++certified_;
+      compare(entry, details.at("serial"), details.at("certificate"));
+    } else if (event.ends_with(".revoked") || event == "front.replaced") {
+      ++revoked_;
+      std::string serial = details.at("serial");
+      if (find(entry, serial).state == CertificateState::revoked) return;
+      throw broken(fmt::format("the certificate {} was revoked by entry {} of the log, and is no more",
+                               serial, entry));
+    }
+  }
   CertificateRecord find(long long entry, const std::string& serial) {
     if (std::optional<CertificateRecord> record = certificates_.with_serial(serial))
       return *std::move(record);

@@ -79,6 +79,17 @@ TEST_F(LedgerCheck, ShowsARevocationThatNoEntryIsAbout) {
   expect_broken("holds 2 revoked certificates, and its log 1");
 }
 
+// Whoever can write the ledger can chain what he likes.
+TEST_F(LedgerCheck, ShowsAnEntryThatNobodyWrites) {
+  for (const std::string entry : {"no JSON", R"({"event":"device.certified"})"}) {
+    Checkpoint last = ledger().log.checkpoint();
+    std::string digest = sha256_hex(as_bytes(last.digest + "\n" + entry));
+    raw("INSERT INTO log VALUES (4, '" + entry + "', '" + digest + "')");
+    expect_broken("entry 4 of the log is not one");
+    raw("DELETE FROM log WHERE sequence = 4");
+  }
+}
+
 TEST_F(LedgerCheck, ShowsADamagedFile) {
   raw("PRAGMA writable_schema = ON");
   raw("UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'orders') "
