@@ -171,12 +171,27 @@ Secret ask_on_terminal(const std::string& prompt) {
   }
 }
 
+// Of a source that is a file, and no variable or credential.
+std::optional<std::filesystem::path> file_of(const std::string& source, const std::filesystem::path& base) {
+  if (source.starts_with("env:") || source.starts_with("credential:")) return std::nullopt;
+  std::string path = source.starts_with("file:") ? source.substr(5) : source;
+  if (path.starts_with("//")) path.erase(0, 2);  // file:///absolute
+  return base / path;
+}
+
 Secret read_source(const std::string& source, const std::filesystem::path& base) {
   if (source.starts_with("env:")) return take_from_environment(source.substr(4));
   if (source.starts_with("credential:")) return read_credential(source.substr(11));
-  std::string path = source.starts_with("file:") ? source.substr(5) : source;
-  if (path.starts_with("//")) path.erase(0, 2);  // file:///absolute
-  return read_pin_file(base / path);
+  return read_pin_file(*file_of(source, base));
+}
+
+// Another one whenever somebody has written the file, touched it, or put another in its place.
+std::string version_of(const std::filesystem::path& file) {
+  struct stat status {};
+  if (stat(file.c_str(), &status) != 0) return {};
+  return fmt::format("{} {}:{} {}.{:09} {}.{:09}\n", file.string(), status.st_dev, status.st_ino,
+                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec,
+                     status.st_ctim.tv_nsec);
 }
 
 }  // namespace
@@ -198,6 +213,28 @@ Pin read_pin(const PinSource& source) {
   if (source.prompt.empty())
     refuse("no PIN was given", "add pin-source=file:PATH to the token URI, or use --pin-fd");
   return Pin::from_secret(ask_on_terminal(source.prompt));
+}
+
+WrongPin::WrongPin(const std::filesystem::path& home, const std::optional<std::string>& uri_source)
+    : note_(home / "wrong-pin") {
+  if (uri_source) pin_file_ = file_of(*uri_source, home);
+  if (pin_file_) version_ = version_of(*pin_file_);
+}
+
+void WrongPin::refuse_if_unchanged() const {
+  if (!pin_file_ || read_file_if_present(note_) != version_) return;
+  throw Error(ErrorCode::pin_wrong,
+              fmt::format("the PIN in {} was wrong, and the file has not changed since", pin_file_->string()),
+              "correct the PIN in it; where the token's own PIN was corrected, touch the file");
+}
+
+void WrongPin::remember() const {
+  if (pin_file_) write_file(note_, version_, 0600);
+}
+
+void WrongPin::forget() const {
+  std::error_code ignored;
+  if (pin_file_) std::filesystem::remove(note_, ignored);
 }
 
 }  // namespace fleetroot::pkcs11

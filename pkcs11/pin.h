@@ -39,4 +39,22 @@ struct PinSource {
 // change is refused; one that everybody may read is remarked upon on stderr.
 Pin read_pin(const PinSource& source);
 
+// For a token of our own, of which every process of a busy day would spend a try: the file whose PIN was
+// wrong is not tried again before it has changed. What tells the file from a changed one is kept in the home,
+// nothing of the PIN. Other sources are as if they had never been wrong.
+class WrongPin {
+ public:
+  WrongPin(const std::filesystem::path& home, const std::optional<std::string>& uri_source);
+
+  // Error(pin_wrong)
+  void refuse_if_unchanged() const;
+  void remember() const;
+  void forget() const;
+
+ private:
+  std::filesystem::path note_;
+  std::optional<std::filesystem::path> pin_file_;
+  std::string version_;
+};
+
 }  // namespace fleetroot::pkcs11

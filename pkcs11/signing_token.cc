@@ -77,9 +77,21 @@ struct SigningToken::State {
                       .prompt = fmt::format("PIN for {}", uri.describe())})),
         module(*uri.module_path, settings.init_args) {
     sessions.push_back(std::make_unique<Session>(module, module.find_token(uri)));
-    sessions.front()->log_in(pin);
+    log_in(*sessions.front());
     idle.push_back(sessions.front().get());
     opening.reset();
+  }
+
+  void log_in(Session& session) const {
+    WrongPin before(settings.home, uri.pin_source);
+    before.refuse_if_unchanged();
+    try {
+      session.log_in(pin);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::pin_wrong) before.remember();
+      throw;
+    }
+    before.forget();
   }
 
   // A session that nobody else uses: an idle one, or one more, which the login of the first holds for too

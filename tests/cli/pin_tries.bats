@@ -107,6 +107,30 @@ no_login() {
   run -0 provision dev-1 DEV-1
 }
 
+@test "the CA's and the station's own tokens: a PIN file that was wrong is tried once, until it is changed" {
+  unset WITNESS_PIN_TRIES
+  sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" ca/ca.toml st/station.toml
+  while read -r program home pin; do
+    check=("fleetroot-$program" config check --home "$home")
+    : >calls
+    cp "$pin" right
+    echo wrong-pin >"$pin"
+    refused 77 'the PIN for the token .* is wrong' "${check[@]}"
+    for _ in 1 2 3; do
+      refused 77 "the PIN in $pin was wrong, and the file has not changed" "${check[@]}"
+    done
+    (($(grep -c C_Login calls) == 1))
+    touch "$pin"
+    refused 77 'the PIN for the token .* is wrong' "${check[@]}"
+    (($(grep -c C_Login calls) == 2))
+    cat right >"$pin"
+    run -0 "${check[@]}"
+  done <<<"ca ca ca/issuing-ca.pin
+station st st/station.pin"
+  run -0 provision dev-1 DEV-1
+  [[ ! -e ca/wrong-pin && ! -e st/wrong-pin ]]
+}
+
 @test "verify counts with provision where the token does not" {
   unset WITNESS_PIN_TRIES
   type_pin wrong
