@@ -136,7 +136,7 @@ ChildProcess::~ChildProcess() {
 }
 
 void ChildProcess::ask_to_end() const {
-  kill(pid_, SIGTERM);
+  if (pid_ >= 0) kill(pid_, SIGTERM);
 }
 
 int ChildProcess::wait(std::chrono::seconds grace) {
