@@ -140,6 +140,8 @@ void ChildProcess::ask_to_end() const {
 }
 
 int ChildProcess::wait(std::chrono::seconds grace) {
+  // It has left before: -1, in the place of its process ID, is everybody's.
+  if (pid_ < 0) return exit_code_;
   stdin_ = {};
   // Not the end of its output, which a child may close long before it leaves, if it ever does.
   FileDescriptor process(pidfd_open(pid_, 0));
@@ -152,7 +154,8 @@ int ChildProcess::wait(std::chrono::seconds grace) {
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
   pid_ = -1;
-  return exit_status(status);
+  exit_code_ = exit_status(status);
+  return exit_code_;
 }
 
 std::vector<std::string> split_command(std::string_view command) {

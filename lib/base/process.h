@@ -57,11 +57,12 @@ class ChildProcess {
   // SIGTERM, which one that was started with it blocked may heed where it waits for somebody.
   void ask_to_end() const;
   // Closes its stdin, gives the child some time to leave by itself, and kills it if it does not. Returns
-  // its exit code, 128 + N after signal N.
+  // its exit code, 128 + N after signal N; the same again when it has left before.
   int wait(std::chrono::seconds grace = std::chrono::seconds(5));
 
  private:
-  pid_t pid_ = -1;
+  pid_t pid_ = -1;  // once it has left, too
+  int exit_code_ = 0;
   FileDescriptor stdin_;
   FileDescriptor stdout_;
 };

@@ -217,6 +217,13 @@ TEST(Child, TalksOverItsPipesAndTellsItsExitCode) {
   EXPECT_EQ(ChildProcess({"sh", "-c", "kill -9 $$"}).wait(), 128 + SIGKILL);
 }
 
+TEST(Child, ThatHasLeftIsNeitherAskedNorKilled) {
+  ChildProcess child({"sh", "-c", "exit 7"});
+  EXPECT_EQ(child.wait(), 7);
+  child.ask_to_end();
+  EXPECT_EQ(child.wait(), 7);
+}
+
 TEST(Child, AProgramThatIsNotThereIsAConfigurationError) {
   EXPECT_EQ(code_of([] { ChildProcess({"fleetroot-no-such-program"}); }), ErrorCode::configuration);
 }
