@@ -20,6 +20,7 @@ make_world() {
 
 # start_gateway [OPTION…]: its addresses in $production and $test, its metrics in $metrics, its log in gw.log
 start_gateway() {
+  rm -f gw.log # of one before
   fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --listen test=127.0.0.1:0 --metrics 127.0.0.1:0 \
     "$@" >gw.log 2>gw.err 3>&- &
   gateway=$!
