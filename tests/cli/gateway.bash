@@ -24,7 +24,7 @@ start_gateway() {
   fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --listen test=127.0.0.1:0 --metrics 127.0.0.1:0 \
     "$@" >gw.log 2>gw.err 3>&- &
   gateway=$!
-  wait_for grep -q '(metrics)' gw.log
+  wait_for grep -qs '(metrics)' gw.log
   production=$(sed -n 's|^listening on \(https://.*\) (production)$|\1|p' gw.log)
   test=$(sed -n 's|^listening on \(https://.*\) (test)$|\1|p' gw.log)
   metrics=$(sed -n 's|^listening on \(http://.*\) (metrics)$|\1|p' gw.log)
