@@ -20,12 +20,19 @@ std::optional<Certificate> pinned_ca(const Home& home) {
   }
 }
 
-// A CA counts a station's bundles, and would wait for those that another one got.
+// A CA counts a station's bundles, and would wait for those that another one got. One that has a new
+// certificate for its key goes on counting, and answers no bundle that is for the old one.
 void refuse_if_bound_to_another(const Home& home, const Certificate& ca) {
   std::optional<Certificate> present = pinned_ca(home);
   if (!present || *present == ca) return;
   Journal journal(home.file("journal.db"));
-  if (!journal.media.last_bundle() && journal.media.requests_to_send().empty()) return;
+  MediaJournal& media = journal.media;
+  bool is_same_ca = present->public_key() == ca.public_key();
+  if (is_same_ca && !media.open_bundles().empty()) {
+    throw Error(ErrorCode::busy, "a bundle of this station is on its way, for the CA's present certificate",
+                "import its answer first (fleetroot-station media import), then run the same command again");
+  }
+  if (is_same_ca || (!media.last_bundle() && media.requests_to_send().empty())) return;
   throw Error(ErrorCode::configuration,
               fmt::format("this station exchanges numbered bundles with {}, and cannot change to another CA",
                           present->subject()),

@@ -234,6 +234,38 @@ EOF
   [[ $output == *"bundle 1, order PO-1: 1 requests"* ]]
 }
 
+@test "a CA with a new certificate for its key goes on counting" {
+  enroll_below() { # ROOT
+    fleetroot-station enroll --home st --certificate st-01.pem --ca-certificate "$1.issuing.pem" \
+      --fleet-root "$1/fleet-root.pem" --ca 'exec:fleetroot-ca respond --home ca'
+  }
+  issue_below() { # ROOT
+    fleetroot-ca root init --home "$1" --name "$1"
+    fleetroot-ca root issue --home "$1" --request ca/issuing-ca.csr --out "$1.issuing.pem"
+    fleetroot-ca root accept --home ca --fleet-root "$1/fleet-root.pem" --issuing-certificate "$1.issuing.pem"
+  }
+  make_ca --external-root
+  issue_below first
+  make_order PO-1 D-1 D-2
+  fleetroot-station init --home st --name st-01
+  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem
+  enroll_below first
+  make_token D-1 D-2
+  queue D-1 D-1
+  export_to stick
+  process stick
+
+  issue_below second
+  refused 75 'a bundle of this station is on its way' enroll_below second
+  import_from stick
+  enroll_below second
+
+  queue D-2 D-2
+  export_to another
+  run -0 process another
+  [[ $output == *"bundle 2 of st-01, order PO-1: 1 certificates"* ]]
+}
+
 @test "a station that was enrolled anew under its name counts from the beginning" {
   one_device
   process stick
