@@ -229,7 +229,12 @@ void WrongPin::refuse_if_unchanged() const {
 }
 
 void WrongPin::remember() const {
-  if (pin_file_) write_file(note_, version_, 0600);
+  if (!pin_file_) return;
+  try {
+    write_file(note_, version_, 0600);
+  } catch (const Error&) {
+    // That the PIN is wrong is what has to be heard.
+  }
 }
 
 void WrongPin::forget() const {
