@@ -71,6 +71,7 @@ struct SigningToken::State {
       : settings(token_settings),
         opening(open_embedded(settings)),
         uri(parse_uri(settings.uri)),
+        wrong_pin(settings.home, uri.pin_source),
         pin(read_pin({.fd = {},
                       .uri_source = uri.pin_source,
                       .base = settings.home,
@@ -83,15 +84,14 @@ struct SigningToken::State {
   }
 
   void log_in(Session& session) const {
-    WrongPin before(settings.home, uri.pin_source);
-    before.refuse_if_unchanged();
+    wrong_pin.refuse_if_unchanged();
     try {
       session.log_in(pin);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::pin_wrong) before.remember();
+      if (error.code() == ErrorCode::pin_wrong) wrong_pin.remember();
       throw;
     }
-    before.forget();
+    wrong_pin.forget();
   }
 
   // A session that nobody else uses: an idle one, or one more, which the login of the first holds for too
@@ -121,6 +121,7 @@ struct SigningToken::State {
   TokenSettings settings;
   std::optional<SoftHsmOpening> opening;
   Uri uri;
+  WrongPin wrong_pin;  // before the PIN is read: a file that is corrected meanwhile is another one
   Pin pin;
   Module module;
   std::mutex mutex;  // guards what follows
