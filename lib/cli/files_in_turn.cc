@@ -4,6 +4,7 @@
 
 #include "lib/base/printable.h"
 #include "lib/cli/json_line.h"
+#include "lib/cli/named_file.h"
 
 namespace fleetroot::cli {
 namespace {
@@ -19,12 +20,6 @@ void report(const fs::path& file, const Error& error, bool json) {
   }
 }
 
-// Many an error speaks of "it"; the last one of a command stands alone on stderr.
-Error naming(const fs::path& file, const Error& error) {
-  if (error.message().find(file.string()) != std::string::npos) return error;
-  return {error.code(), fmt::format("{}: {}", file.string(), error.message()), error.hint(), error.cause()};
-}
-
 }  // namespace
 
 void FilesInTurn::take(const fs::path& file, const std::function<void()>& body) {
@@ -32,7 +27,8 @@ void FilesInTurn::take(const fs::path& file, const std::function<void()>& body) 
     body();
   } catch (const Error& error) {
     report(file, error, json_);
-    if (!first_) first_ = naming(file, error);
+    bool is_named = error.message().find(file.string()) != std::string::npos;
+    if (!first_) first_ = is_named ? error : naming(file, error);
   }
   std::fflush(stdout);
 }

@@ -1,4 +1,4 @@
-// Files that the command line names.
+// Errors about files that the command line names, or that it finds on a medium.
 #pragma once
 
 #include <filesystem>
@@ -8,7 +8,10 @@
 
 namespace fleetroot::cli {
 
-// What `parse` makes of the file's content. Its Error names the file: a command may have several.
+// The error, with the file in front: many speak of "it", and a command may have several.
+Error naming(const std::filesystem::path& file, const Error& error);
+
+// What `parse` makes of the file's content. Its Error names the file.
 template <typename Parse>
 auto read_named_file(const std::filesystem::path& path, const Parse& parse,
                      std::size_t maximum = kMaximumFileSize) {
@@ -16,7 +19,7 @@ auto read_named_file(const std::filesystem::path& path, const Parse& parse,
   try {
     return parse(content);
   } catch (const Error& error) {
-    throw Error(error.code(), path.string() + ": " + error.message(), error.hint(), error.cause());
+    throw naming(path, error);
   }
 }
 
