@@ -215,16 +215,11 @@ void CertificateLedger::each(SubjectKind kind, const std::string& order,
   }
 }
 
-long long CertificateLedger::count(const std::vector<CertificateState>& states) {
-  long long all = 0;
-  for (CertificateState state : states) {
-    long long count = 0;
-    std::string name(name_of(state));
-    database_.row("SELECT count(*) FROM certificates WHERE state = :state", soci::into(count),
-                  soci::use(name));
-    all += count;
-  }
-  return all;
+long long CertificateLedger::count(CertificateState state) {
+  long long count = 0;
+  std::string name(name_of(state));
+  database_.row("SELECT count(*) FROM certificates WHERE state = :state", soci::into(count), soci::use(name));
+  return count;
 }
 
 void CertificateLedger::each_revoked(const std::string& issuer_key_id,

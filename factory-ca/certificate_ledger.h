@@ -110,7 +110,7 @@ class CertificateLedger {
   void each(SubjectKind kind, const std::string& order,
             const std::function<void(const CertificateRecord&)>& look);
 
-  long long count(const std::vector<CertificateState>& states);
+  long long count(CertificateState state);
 
   // Everything revoked that this key signed, by serial number.
   void each_revoked(const std::string& issuer_key_id,
