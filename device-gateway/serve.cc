@@ -78,8 +78,7 @@ bool renew_if_due(Running& running, const Home& home, const Settings& settings, 
 // Why this key does not sign, or nothing.
 std::optional<Error> failure_to_sign(const CertifiedKey& key) {
   try {
-    // Creating a request makes the key sign and the signature verify.
-    CertificateRequest::create("a signature to try", key.certificate.public_key(), key.key.get());
+    refuse_unless_signs(key.certificate.public_key(), key.key.get());
     return std::nullopt;
   } catch (const Error& error) {
     return error;

@@ -169,8 +169,7 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
     CertifiedKey root = open_key(home, environment.name, "gateway-root.pem", token, environment.root_key);
     CertifiedKey server = open_key(home, environment.name, "server.pem", token, environment.server_key);
     pkcs11::TokenKey key = token.key(environment.server_key);
-    // Creating a request makes the key sign and the signature verify.
-    CertificateRequest::create("config check", key.public_key, server.key.get());
+    refuse_unless_signs(key.public_key, server.key.get());
     lines.push_back(fmt::format("{}: the server's key signs; its certificate ends {}{}", name,
                                 format_time(server.certificate.not_after()),
                                 is_due(server.certificate, clock.now()) ? ", and serve will renew it" : ""));

@@ -78,8 +78,7 @@ std::vector<std::string> check_configuration(const Home& home, Time now) {
   Settings settings = home.settings();
   lines.push_back(fmt::format("station.toml is well formed; this is station {}", settings.name.text()));
   pkcs11::SigningKey key = pkcs11::SigningKey::open(settings.station_token, settings.station_key_id);
-  // Creating a request makes the key sign and the signature verify.
-  CertificateRequest::create(settings.name.text(), key.public_key(), key.evp());
+  refuse_unless_signs(key.public_key(), key.evp());
   lines.push_back(fmt::format("the station's key signs ({})", name_of(key.public_key().algorithm())));
   Enrollment enrollment{.certificate = home.station_certificate(),
                         .issuing = home.issuing_certificates(),

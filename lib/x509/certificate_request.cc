@@ -268,4 +268,8 @@ std::optional<std::string> CertificateRequest::statement_json() const {
       as_text({ASN1_STRING_get0_data(text), static_cast<std::size_t>(ASN1_STRING_length(text))}));
 }
 
+void refuse_unless_signs(const PublicKey& public_key, EVP_PKEY* signer) {
+  CertificateRequest::create("a signature to try", public_key, signer);
+}
+
 }  // namespace fleetroot

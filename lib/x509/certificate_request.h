@@ -47,4 +47,7 @@ class CertificateRequest {
   PublicKey public_key_;
 };
 
+// Makes the key sign, a request that nobody gets, and the signature verify. Throws as create() does.
+void refuse_unless_signs(const PublicKey& public_key, EVP_PKEY* signer);
+
 }  // namespace fleetroot
