@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // So many requests begin together.
-constexpr std::size_t kTogether = 16;
+constexpr std::size_t kTogether = 64;
 
 fs::path media_directory(const Home& home) {
   fs::path path = home.file("media");
