@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <mutex>
 
 #include "factory-ca/carried_request.h"
+#include "lib/cmp/refusal.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::ca {
@@ -128,11 +127,9 @@ Task<media::Answer> BundleAnswers::decide(const media::CarriedRequest& request,
     answer.certificate = co_await issue_carried(request, bundle, issuer_);
   } catch (const Error& error) {
     // What is wrong with the CA is no answer to a device: the bundle waits until that is put right.
-    static constexpr std::array kOurs{
-        ErrorCode::io,           ErrorCode::busy,           ErrorCode::internal,
-        ErrorCode::clock,        ErrorCode::configuration,  ErrorCode::token_unplugged,
-        ErrorCode::token_absent, ErrorCode::token_untrusted};
-    if (std::find(kOurs.begin(), kOurs.end(), error.code()) != kOurs.end()) throw;
+    bool is_ours = cmp::is_about_the_ca(error.code()) || is_retryable(error.code()) ||
+                   error.code() == ErrorCode::internal;
+    if (is_ours) throw;
     answer.refusal = error;
   }
   co_return answer;

@@ -16,7 +16,7 @@ Bytes sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_ke
   }
   if (redeemed.signature_algorithm() != public_key.algorithm() ||
       !public_key.verifies(redeemed.tbs(), signature)) {
-    throw Error(ErrorCode::token_untrusted, "the signature of the CA's token does not verify",
+    throw Error(ErrorCode::configuration, "the signature of the CA's token does not verify",
                 "stop, and check that the token holds the key of the issuing certificate");
   }
   return assemble_certificate(redeemed.tbs(), redeemed.signature_algorithm(), signature);

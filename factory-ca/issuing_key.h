@@ -9,7 +9,7 @@ namespace fleetroot::ca {
 
 // The certificate of exactly the linted bytes, in DER, signed with `key`, whose public half is `public_key`;
 // the signature is verified in software before anybody sees it. Error(busy) if the token does not sign,
-// Error(token_untrusted) if it signs with another key.
+// Error(configuration) if it signs wrongly or with another key: neither says anything against the request.
 Bytes sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key);
 
 // Signs a TBSCertList. What comes back was read strictly and verified with `issuer`. Error(token_untrusted)

@@ -1,7 +1,6 @@
 #include "lib/cmp/client.h"
 
 #include <algorithm>
-#include <array>
 
 #include "lib/cmp/refusal.h"
 
@@ -26,13 +25,6 @@ std::string joined(const std::vector<std::string>& texts) {
     all += text;
   }
   return all;
-}
-
-// What is wrong there, and not with the station or the device.
-bool is_about_the_ca(ErrorCode code) {
-  static constexpr std::array kCodes{ErrorCode::clock, ErrorCode::io, ErrorCode::cannot_create,
-                                     ErrorCode::configuration, ErrorCode::module_unusable};
-  return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
 }
 
 // Why no certificate came.

@@ -1,5 +1,8 @@
 #include "lib/cmp/refusal.h"
 
+#include <algorithm>
+#include <array>
+
 namespace fleetroot::cmp {
 namespace {
 
@@ -50,6 +53,12 @@ bool is_code_name(std::string_view text) {
 }
 
 }  // namespace
+
+bool is_about_the_ca(ErrorCode code) {
+  static constexpr std::array kCodes{ErrorCode::clock, ErrorCode::io, ErrorCode::cannot_create,
+                                     ErrorCode::configuration, ErrorCode::module_unusable};
+  return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
+}
 
 std::string encode_refusal(const Error& error) {
   std::string text = escape(error.message(), kSentenceEnd);

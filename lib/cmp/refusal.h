@@ -20,4 +20,7 @@ std::string encode_refusal(const Error& error);
 // A code that this version does not know is refused_by_ca too.
 Error decode_refusal(const std::string& text);
 
+// Whether what the CA says is wrong with the CA itself, and not with the station or the device.
+bool is_about_the_ca(ErrorCode code);
+
 }  // namespace fleetroot::cmp

@@ -110,3 +110,31 @@ take_over() {
   make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$(in_hsm ca-issuing)"
   works ca/fleet-root.pem
 }
+
+# The device keeps its key: a CA that cannot sign has not refused it.
+@test "a CA whose token signs wrongly issues nothing, holds no device, and goes on once it signs" {
+  make_hsm
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
+  witnessed=$(in_hsm ca-issuing)
+  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "${witnessed/$softhsm/$FLEETROOT_WITNESS}"
+  make_station
+  make_order PO-1 DEV-1
+  provision_it() {
+    fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(in_hsm DEV-1)"
+  }
+  declare -A reasons
+  for number in 1 2 3; do
+    export WITNESS_WRONG_SIGNATURE=$number
+    run provision_it
+    echo "$number: $status $output"
+    ((status == 0 || status == 69 || status == 76 || status == 78))
+    reasons[$status]=$output
+    [[ -z ${key:-} || $(objects_on DEV-1) == *"$key"* ]]
+    key=$(objects_on DEV-1 | grep -m1 ID:)
+  done
+  unset WITNESS_WRONG_SIGNATURE
+  [[ ${reasons[78]} == *"the CA cannot issue: the signature of the CA's token does not verify"* ]]
+  run -0 provision_it
+  [[ $(objects_on DEV-1 | grep -c 'Private Key') == 1 && $(objects_on DEV-1) == *"$key"* ]]
+  [[ $(fleetroot-ca cert list --home ca --order PO-1 --json | wc -l) == 1 ]]
+}

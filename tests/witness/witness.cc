@@ -10,7 +10,8 @@
 // WITNESS_PIN_TRIES, where it is set, makes of the token behind it one that counts: it names a file with the
 // number of tries left for the user PIN, of three. A wrong PIN takes one, the right one gives them back,
 // without any the token is locked, and its flags say how it stands. WITNESS_KILL, as "C_CreateObject 2",
-// kills the process before the second of these calls.
+// kills the process before the second of these calls; WITNESS_WRONG_SIGNATURE, as "2", makes the second
+// signature of each process a wrong one.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
@@ -122,7 +123,12 @@ CK_RV destroy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
 CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE* data, CK_ULONG size, CK_BYTE* signature,
            CK_ULONG* signature_size) {
   note("C_Sign");
-  return real->C_Sign(session, data, size, signature, signature_size);
+  CK_RV rv = real->C_Sign(session, data, size, signature, signature_size);
+  static int signatures = 0;
+  const char* wrong = std::getenv("WITNESS_WRONG_SIGNATURE");
+  if (rv == CKR_OK && signature != nullptr && wrong != nullptr && ++signatures == std::atoi(wrong))
+    signature[*signature_size - 1] ^= 1;
+  return rv;
 }
 
 }  // namespace
