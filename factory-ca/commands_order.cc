@@ -1,6 +1,7 @@
 // order create, order show, order list, order close
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "factory-ca/commands_cli.h"
@@ -73,6 +74,9 @@ int create(const OrderOptions& options) {
   return 0;
 }
 
+// What scrolls past says nothing to a person.
+constexpr std::size_t kMissingShown = 20;
+
 struct Progress {
   long long issued = 0;
   long long confirmed = 0;
@@ -135,8 +139,11 @@ int show(const OrderOptions& options) {
       order.id.text(), order.profile.text(), order.is_open ? "open" : "closed",
       order.pattern ? "pattern " + order.pattern->text() : "a list", order.quantity, order.used,
       progress.issued, progress.confirmed);
-  if (!order.pattern) fmt::print("missing    {}\n", missing.size());
-  for (const std::string& device : missing) fmt::print("  {}\n", device);
+  if (order.pattern) return 0;
+  fmt::print("missing    {}\n", missing.size());
+  std::size_t shown = std::min(missing.size(), kMissingShown);
+  for (std::size_t i = 0; i < shown; ++i) fmt::print("  {}\n", missing[i]);
+  if (shown < missing.size()) fmt::print("  and {} more: --json names them all\n", missing.size() - shown);
   return 0;
 }
 

@@ -134,3 +134,14 @@ load factory
   run -0 provision dev-1 DEV-1
   [[ $(objects_on dev-1) == 3 ]]
 }
+
+@test "order show names twenty of the missing devices to a person, and all to a machine" {
+  make_ca
+  # shellcheck disable=SC2046 # words
+  make_order PO-1 $(seq -f DEV-%02g 25)
+
+  run -0 --separate-stderr fleetroot-ca order show --home ca --id PO-1
+  [[ $output == *'missing    25'* && $(grep -c '^  DEV-' <<<"$output") == 20 ]]
+  [[ ${lines[-1]} == '  and 5 more: --json names them all' ]]
+  fleetroot-ca order show --home ca --id PO-1 --json | jq -e '.missing | length == 25'
+}
