@@ -30,9 +30,10 @@ std::optional<Bytes> read_attribute(const Session& session, ObjectHandle object,
     }
   }
   // SoftHSM says VALUE_INVALID of an object that a kill left without a single attribute.
-  bool is_absent = means_absent(rv) || rv == CKR_ATTRIBUTE_VALUE_INVALID;
-  if (is_absent || attribute.ulValueLen == kUnavailable) return std::nullopt;
+  if (means_absent(rv) || rv == CKR_ATTRIBUTE_VALUE_INVALID) return std::nullopt;
+  // Whatever else went wrong says nothing about the object, of which tokens say "unavailable" as well then.
   check(rv, "show an attribute");
+  if (attribute.ulValueLen == kUnavailable) return std::nullopt;
   if (attribute.ulValueLen > value.size()) {
     throw Error(ErrorCode::token_untrusted, "the token says that an attribute is longer than it gives",
                 "replace the token");
@@ -60,6 +61,7 @@ bool is_unreadable(const Session& session, ObjectHandle object, CK_ATTRIBUTE_TYP
   CK_ATTRIBUTE attribute{type, value.data(), value.size()};
   CK_RV rv = session.module().functions().C_GetAttributeValue(session.handle(), object, &attribute, 1);
   wipe(value.data(), value.size());
+  if (!means_absent(rv) && rv != CKR_BUFFER_TOO_SMALL) check(rv, "show an attribute");
   return means_absent(rv) && (attribute.ulValueLen == kUnavailable || attribute.ulValueLen == 0);
 }
 

@@ -12,7 +12,7 @@ namespace fleetroot::pkcs11 {
 std::optional<Bytes> read_attribute(const Session& session, ObjectHandle object, CK_ATTRIBUTE_TYPE type);
 std::optional<bool> read_flag(const Session& session, ObjectHandle object, CK_ATTRIBUTE_TYPE type);
 std::optional<CK_ULONG> read_number(const Session& session, ObjectHandle object, CK_ATTRIBUTE_TYPE type);
-// The plain answer of C_GetAttributeValue for a secret: whether the token refuses to show it.
+// Whether the token refuses to show a secret. Error if it fails.
 bool is_unreadable(const Session& session, ObjectHandle object, CK_ATTRIBUTE_TYPE type);
 
 }  // namespace fleetroot::pkcs11

@@ -164,3 +164,28 @@ with_uri() {
   refused 75 'dev-1|token|busy' flock "$lock" bash -c 'SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf exec fleetroot-station \
     provision --home st --order PO-1 --device-id DEV-1 --token "$0"' "$(token_uri dev-1)"
 }
+
+# faulty ANSWER DEVICE-ID: provision dev-1, whose module answers one call with an error
+faulty() {
+  WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls WITNESS_ANSWER=$1 on_token dev-1 \
+    fleetroot-station provision --home st --order PO-1 --device-id "$2" \
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin"
+}
+
+@test "an attribute that could not be read is no absent one: 75, and foreign objects stay" {
+  make_token dev-1
+  openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -subj /CN=vendor -outform DER -out vendor.der
+  stranger dev-1 --write-object vendor.der --type cert --id 77 --label vendor
+  remember dev-1
+  for error in 0x30 0x32 0x5; do # DEVICE_ERROR, DEVICE_REMOVED, GENERAL_ERROR
+    refused 75 'the token failed to show an attribute' faulty "CKA_VALUE 1 $error" DEV-1
+    # one that the CA refuses, and whose plan is undone
+    refused 75 'the token failed to show an attribute' faulty "CKA_VALUE 1 $error" DEV-9
+    nothing_changed
+  done
+  for number in {1..12}; do # wherever it comes
+    run faulty "CKA_VALUE $number 0x30" DEV-9
+    ((status == 65 || status == 75))
+    [[ $(stranger dev-1 --list-objects --type cert) == *vendor* ]]
+  done
+}

@@ -10,8 +10,11 @@
 // WITNESS_PIN_TRIES, where it is set, makes of the token behind it one that counts: it names a file with the
 // number of tries left for the user PIN, of three. A wrong PIN takes one, the right one gives them back,
 // without any the token is locked, and its flags say how it stands. WITNESS_KILL, as "C_CreateObject 2",
-// kills the process before the second of these calls; WITNESS_WRONG_SIGNATURE, as "2", makes the second
-// signature of each process a wrong one.
+// kills the process before the second of these calls. WITNESS_WRONG_SIGNATURE, as "2", makes the second
+// signature of each process a wrong one. WITNESS_ANSWER, as "C_Sign 2 0x32", answers the second of these
+// calls in each process with that CK_RV and passes it to nobody; "CKA_VALUE 1 0x30" does so for the first
+// read of that attribute, as unavailable. WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be
+// read.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
@@ -20,6 +23,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <optional>
 #include <string>
 
 namespace {
@@ -34,6 +38,17 @@ void kill_if_due(const std::string& function) {
   if (++calls == std::atoi(text + function.size())) raise(SIGKILL);
 }
 
+// What this call is to be answered with instead.
+std::optional<CK_RV> other_answer(const std::string& call) {
+  static int calls = 0;
+  const char* text = std::getenv("WITNESS_ANSWER");
+  if (text == nullptr || !std::string(text).starts_with(call + ' ')) return std::nullopt;
+  char* rest = nullptr;
+  long number = std::strtol(text + call.size(), &rest, 10);
+  if (++calls != number) return std::nullopt;
+  return std::strtoul(rest, nullptr, 16);
+}
+
 void note(const char* function) {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -46,6 +61,7 @@ void note(const char* function) {
 }
 
 constexpr int kPinTries = 3;
+constexpr CK_SLOT_ID kSlotMore = 99'999;
 
 // Nothing counts them: as many as ever.
 int pin_tries_left() {
@@ -86,6 +102,8 @@ CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_U
 
 // PKCS#11 2.40 section 3.2, table 9.
 CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
+  const char* slot_more = std::getenv("WITNESS_SLOT");
+  if (slot == kSlotMore && slot_more != nullptr) return std::strtoul(slot_more, nullptr, 16);
   CK_RV rv = real->C_GetTokenInfo(slot, info);
   if (rv != CKR_OK) return rv;
   int left = pin_tries_left();
@@ -123,11 +141,34 @@ CK_RV destroy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
 CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE* data, CK_ULONG size, CK_BYTE* signature,
            CK_ULONG* signature_size) {
   note("C_Sign");
+  if (std::optional<CK_RV> other = other_answer("C_Sign")) return *other;
   CK_RV rv = real->C_Sign(session, data, size, signature, signature_size);
   static int signatures = 0;
   const char* wrong = std::getenv("WITNESS_WRONG_SIGNATURE");
   if (rv == CKR_OK && signature != nullptr && wrong != nullptr && ++signatures == std::atoi(wrong))
     signature[*signature_size - 1] ^= 1;
+  return rv;
+}
+
+CK_RV get_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* attributes,
+                          CK_ULONG count) {
+  const char* name = attributes->type == CKA_VALUE      ? "CKA_VALUE"
+                     : attributes->type == CKA_EC_POINT ? "CKA_EC_POINT"
+                                                        : "another";
+  if (std::optional<CK_RV> other = other_answer(name)) {
+    attributes->ulValueLen = ~CK_ULONG{0};
+    return *other;
+  }
+  return real->C_GetAttributeValue(session, object, attributes, count);
+}
+
+CK_RV get_slot_list(CK_BBOOL present, CK_SLOT_ID* slots, CK_ULONG* count) {
+  if (std::optional<CK_RV> other = other_answer("C_GetSlotList")) return *other;
+  if (std::getenv("WITNESS_SLOT") == nullptr) return real->C_GetSlotList(present, slots, count);
+  CK_ULONG behind = *count - (slots == nullptr ? 0 : 1);
+  CK_RV rv = real->C_GetSlotList(present, slots, &behind);
+  if (rv == CKR_OK && slots != nullptr) slots[behind] = kSlotMore;
+  *count = behind + 1;
   return rv;
 }
 
@@ -144,12 +185,14 @@ extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUN
     ours.C_GetFunctionList = C_GetFunctionList;
     ours.C_Initialize = initialize;
     ours.C_OpenSession = open_session;
+    ours.C_GetSlotList = get_slot_list;
     ours.C_GetTokenInfo = get_token_info;
     ours.C_Login = login;
     ours.C_GenerateKeyPair = generate_key_pair;
     ours.C_CreateObject = create_object;
     ours.C_SetAttributeValue = set_attribute_value;
     ours.C_DestroyObject = destroy_object;
+    ours.C_GetAttributeValue = get_attribute_value;
     ours.C_Sign = sign;
   }
   *list = &ours;
