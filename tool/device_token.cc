@@ -74,19 +74,17 @@ void DeviceToken::renew_session() {
 }
 
 std::optional<pkcs11::KeyPair> DeviceToken::usable_pair(const pkcs11::KeySpec& spec) {
+  std::optional<pkcs11::KeyPair> pair;
   try {
-    std::optional<pkcs11::KeyPair> pair = pkcs11::find_key_pair(*session_, spec.key.id);
+    pair = pkcs11::find_key_pair(*session_, spec.key.id);
     if (!pair || pair->public_key.algorithm() != spec.algorithm) return std::nullopt;
     pkcs11::refuse_unless_sound(*session_, *pair);
-    pkcs11::prove_pair(*session_, *pair);
-    return pair;
-  } catch (const Error&) {
-    // Wreckage of a broken attempt answers with any error there is. If it is the token itself that fails, the
-    // next call on it says so. A failed signature may leave its operation open, so the session is not used
-    // again.
-    renew_session();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::token_untrusted) throw;
     return std::nullopt;
   }
+  pkcs11::prove_pair(*session_, *pair);
+  return pair;
 }
 
 void DeviceToken::put_certificate(const Certificate& certificate, const pkcs11::KeyName& name) {

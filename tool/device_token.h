@@ -45,7 +45,8 @@ class DeviceToken {
   // remembers of the old session can answer for what is stored.
   void renew_session();
 
-  // The pair under this spec's ID if it is whole, audited and proven; nothing otherwise, for whatever reason.
+  // The pair under this spec's ID, audited and proven; nothing if there is none, or what a broken attempt
+  // left of one. A pair that is sound and does not sign is an Error: it may be certified.
   std::optional<pkcs11::KeyPair> usable_pair(const pkcs11::KeySpec& spec);
 
   // Makes exactly `certificate` lie under `name`: stores it unless it is there byte for byte, then removes

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tool/own_objects.h"
+
 namespace fleetroot::station {
 
 using pkcs11::KeyPair;
@@ -11,6 +13,14 @@ using pkcs11::KeyPolicy;
 using pkcs11::KeySpec;
 using pkcs11::ObjectClass;
 using pkcs11::TokenObject;
+
+namespace {
+
+KeyPolicy policy_of(const DeviceRecord& record) {
+  return KeyPolicy::preset(record.preset, parse_key_algorithm(record.algorithm));
+}
+
+}  // namespace
 
 Inspection::Inspection(const ProvisionJob& job, const DeviceId& device_id, const Trust& trust,
                        std::vector<Certificate> written_chain, DeviceToken& token, Journal& journal, Time now)
@@ -26,20 +36,32 @@ Inspection::Inspection(const ProvisionJob& job, const DeviceId& device_id, const
 Inspected Inspection::run() {
   std::optional<DeviceRecord> holder = journal_.device_on_token(token_identity(token_.info()));
   if (!holder) return unknown();
+  bool is_of_this_device = holder->device_id == device_id_.text();
+  if (holder->state == DeviceState::planned) {
+    // Of a device that was begun by mistake, and of which nothing is left, the token is free.
+    if (is_of_this_device || holds_anything_of(*holder)) return known(*std::move(holder));
+    return unknown();
+  }
   if (job_.rework || holder->state == DeviceState::replaced) {
     // Nothing of it may be left: a rework needs a new key.
     refuse_foreign_objects(pkcs11::inventory(token_.session()),
-                           fmt::format("is of device {} before its rework", holder->device_id));
+                           fmt::format("that is of device {} before its rework", holder->device_id));
     return unknown();
   }
   return known(*std::move(holder));
+}
+
+bool Inspection::holds_anything_of(const DeviceRecord& record) const {
+  std::vector<TokenObject> since =
+      pkcs11::objects_not_in(pkcs11::inventory(token_.session()), record.inventory);
+  return !left_by_attempt(std::move(since), policy_of(record), written_chain_).empty();
 }
 
 // A token that this station began or finished.
 Inspected Inspection::known(DeviceRecord record) {
   refuse_another_device(record);
   refuse_another_policy(record);
-  KeyPolicy policy = KeyPolicy::preset(record.preset, parse_key_algorithm(record.algorithm));
+  KeyPolicy policy = policy_of(record);
   bool is_begun = record.state == DeviceState::planned;
   Inspected device{.state = is_begun ? TokenState::resumable : TokenState::provisioned,
                    .record = std::move(record),
@@ -67,15 +89,19 @@ Inspected Inspection::unknown() {
                               .chain = {}},
                    .policy = policy_};
   for (const TokenObject& object : objects) device.record.inventory.push_back(object.identity);
-  if (!is_provisioned_by_somebody(objects)) {
-    refuse_foreign_objects(objects, "this station did not make");
+  std::optional<KeyPolicy> somebodys = policy_if_provisioned(objects);
+  if (!somebodys) {
+    refuse_foreign_objects(objects, "that this station did not make");
     refuse_foreign_chain(device.record.inventory);
     return device;
   }
   device.state = TokenState::provisioned;
+  device.policy = *std::move(somebodys);
   device.record.state = DeviceState::provisioned;
+  device.record.algorithm = name_of(device.policy.identity().algorithm);
   device.record.certificate =
-      pkcs11::read_certificates(token_.session(), policy_.identity().certificate->id).front();
+      pkcs11::read_certificates(token_.session(), device.policy.identity().certificate->id).front();
+  refuse_another_policy(device.record);
   refuse_older_identity(device.record);
   journal_.finish(device.record, now_);
   return device;
@@ -83,12 +109,12 @@ Inspected Inspection::unknown() {
 
 void Inspection::refuse_another_device(const DeviceRecord& holder) const {
   if (holder.device_id == device_id_.text()) return;
-  throw Error(
-      ErrorCode::token_foreign_object,
-      fmt::format("the token {} belongs to device {}, which is {}", token_.info().describe(),
-                  holder.device_id,
-                  holder.state == DeviceState::provisioned ? "provisioned" : "begun and not finished"),
-      "scan the label of the device that this token is in");
+  bool is_done = holder.state == DeviceState::provisioned;
+  throw Error(ErrorCode::token_foreign_object,
+              fmt::format("the token {} belongs to device {}, which is {}", token_.info().describe(),
+                          holder.device_id, is_done ? "provisioned" : "begun and not finished"),
+              is_done ? "scan the label of the device that this token is in"
+                      : "scan that device once more: it is finished, or refused and the token free again");
 }
 
 // A device keeps the policy that it was begun with; who asks for another must not hear that all is well.
@@ -104,16 +130,31 @@ void Inspection::refuse_another_policy(const DeviceRecord& record) const {
 }
 
 // The journal is another station's, or lost: a token that passes every check for this device is done all the
-// same.
-bool Inspection::is_provisioned_by_somebody(const std::vector<TokenObject>& objects) const {
+// same, with the algorithm that its key has.
+std::optional<KeyPolicy> Inspection::policy_if_provisioned(const std::vector<TokenObject>& objects) const {
+  const KeySpec& wanted = policy_.identity();
   auto is_our_key = [&](const TokenObject& object) {
     return object.identity.object_class == ObjectClass::private_key &&
-           object.identity.id_hex == policy_.identity().key.id.hex();
+           object.identity.id_hex == wanted.key.id.hex();
   };
-  if (std::none_of(objects.begin(), objects.end(), is_our_key)) return false;
+  if (std::count_if(objects.begin(), objects.end(), is_our_key) != 1) return std::nullopt;
+  KeyPolicy policy = KeyPolicy::preset(job_.preset, algorithm_of(wanted.key.id).value_or(wanted.algorithm));
   std::vector<Finding> findings =
-      verify_device(token_.session(), policy_.identity(), device_id_, trust_, now_);
-  return std::all_of(findings.begin(), findings.end(), [](const Finding& finding) { return finding.passed; });
+      verify_device(token_.session(), policy.identity(), device_id_, trust_, now_);
+  bool is_done =
+      std::all_of(findings.begin(), findings.end(), [](const Finding& finding) { return finding.passed; });
+  return is_done ? std::optional(std::move(policy)) : std::nullopt;
+}
+
+// Nothing of what is not one pair.
+std::optional<KeyAlgorithm> Inspection::algorithm_of(const pkcs11::KeyId& id) const {
+  try {
+    std::optional<KeyPair> pair = pkcs11::find_key_pair(token_.session(), id);
+    if (pair) return pair->public_key.algorithm();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::token_untrusted) throw;
+  }
+  return std::nullopt;
 }
 
 // Of two tokens that both pass for this device, the one with the older certificate was replaced.
@@ -130,23 +171,18 @@ void Inspection::refuse_older_identity(const DeviceRecord& record) const {
       "scan the label again; if this token was replaced, it is out of use: hold it");
 }
 
-void Inspection::refuse_foreign_objects(const std::vector<TokenObject>& objects, std::string_view why) const {
-  auto collides = [](const TokenObject& object, const pkcs11::KeyName& name) {
-    return object.identity.id_hex == name.id.hex() || object.identity.label == name.label;
-  };
-  for (const TokenObject& object : objects) {
-    for (const KeySpec& spec : policy_.specs) {
-      if (!collides(object, spec.key) && !(spec.certificate && collides(object, *spec.certificate))) continue;
-      throw Error(
-          ErrorCode::token_foreign_object,
-          fmt::format(
-              "the token {} already holds an object ({}) with the ID \"{}\" and the label \"{}\" that {}",
-              token_.info().describe(), name_of(object.identity.object_class), object.identity.id_hex,
-              object.identity.label, why),
-          "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
-          "(--preset)");
-    }
-  }
+void Inspection::refuse_foreign_objects(const std::vector<TokenObject>& objects,
+                                        std::string_view whose) const {
+  auto collides = [&](const TokenObject& object) { return has_name_of(policy_, object.identity); };
+  auto found = std::find_if(objects.begin(), objects.end(), collides);
+  if (found == objects.end()) return;
+  const pkcs11::ObjectIdentity& object = found->identity;
+  throw Error(
+      ErrorCode::token_foreign_object,
+      fmt::format("the token {} already holds an object ({}) with the ID \"{}\" and the label \"{}\" {}",
+                  token_.info().describe(), name_of(object.object_class), object.id_hex, object.label, whose),
+      "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
+      "(--preset)");
 }
 
 // The same certificate may have been there before; anything else where it goes would be lost.

@@ -42,11 +42,14 @@ class Inspection {
  private:
   Inspected known(DeviceRecord record);
   Inspected unknown();
-  bool is_provisioned_by_somebody(const std::vector<pkcs11::TokenObject>& objects) const;
+  bool holds_anything_of(const DeviceRecord& record) const;
+  std::optional<pkcs11::KeyPolicy> policy_if_provisioned(
+      const std::vector<pkcs11::TokenObject>& objects) const;
+  std::optional<KeyAlgorithm> algorithm_of(const pkcs11::KeyId& id) const;
   void refuse_another_device(const DeviceRecord& holder) const;
   void refuse_another_policy(const DeviceRecord& record) const;
   void refuse_older_identity(const DeviceRecord& record) const;
-  void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects, std::string_view why) const;
+  void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects, std::string_view whose) const;
   void refuse_foreign_chain(const std::vector<pkcs11::ObjectIdentity>& objects) const;
   void confirm_provisioned(const Inspected& device) const;
 

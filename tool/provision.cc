@@ -11,6 +11,7 @@
 #include "lib/x509/certificate_request.h"
 #include "lib/x509/provisioning_statement.h"
 #include "pkcs11/softhsm.h"
+#include "tool/own_objects.h"
 #include "tool/placeholder.h"
 
 namespace fleetroot::station {
@@ -39,6 +40,7 @@ bool is_final_refusal(ErrorCode code) {
   return std::find(kRefusals.begin(), kRefusals.end(), code) != kRefusals.end();
 }
 
+// The CA looks for the key's own certificate before anything else.
 bool says_that_key_has_no_certificate(ErrorCode code) {
   static constexpr std::array kCodes{ErrorCode::not_on_order, ErrorCode::order_unknown, ErrorCode::order_full,
                                      ErrorCode::order_closed, ErrorCode::device_has_certificate};
@@ -126,6 +128,8 @@ Outcome Provisioning::run() {
     CertificateRequest certificate_request = step(6, "request", [&] { return request(); });
     if (!submit(certificate_request)) return Outcome::queued;
   } catch (const Error& error) {
+    // Also the word on what an earlier run asked: the device leaves as it came, as it would have at once.
+    if (says_that_key_has_no_certificate(error.code())) may_be_certified_ = false;
     if (is_final_refusal(error.code())) undo();
     throw;
   }
@@ -156,8 +160,6 @@ void Provisioning::open_token() {
   token_ = std::make_unique<DeviceToken>(job_.token, job_.module_args);
   token_->lock(home_.file("locks"));
   token_->open_session(job_.pin, journal_, job_.retry_pin);
-  for (const KeySpec& spec : policy_.specs)
-    pkcs11::refuse_unless_supported(token_->session(), spec.algorithm);
 }
 
 // 3. What the journal knows against what lies on the token. What was begun is finished by the policy that it
@@ -172,9 +174,11 @@ TokenState Provisioning::inspect() {
   return device.state;
 }
 
-// 4. Durable before the token is touched: whatever is on it from now on and was not before is ours to finish
-// or to sweep.
+// 4. Durable before the token is touched: what is on it from now on under a name of ours, and was not before,
+// is ours to finish or to sweep.
 void Provisioning::plan() {
+  for (const KeySpec& spec : policy_.specs)
+    pkcs11::refuse_unless_supported(token_->session(), spec.algorithm);
   companions_.refuse_unless_started();
   if (!resumes_) journal_.plan(record_, clock_.now());
 }
@@ -207,11 +211,16 @@ void Provisioning::generate() {
   }
 }
 
-// Removes what came after the plan, except the pairs that are whole and certificates under our ID, which step
-// 9 puts right.
+std::vector<TokenObject> Provisioning::left_by_attempt() const {
+  return station::left_by_attempt(
+      pkcs11::objects_not_in(pkcs11::inventory(token_->session()), record_.inventory), policy_,
+      written_chain());
+}
+
+// Removes what a broken attempt left, except the pairs that are whole and certificates under our ID, which
+// step 9 puts right.
 void Provisioning::sweep() const {
-  std::vector<TokenObject> ours =
-      pkcs11::objects_not_in(pkcs11::inventory(token_->session()), record_.inventory);
+  std::vector<TokenObject> ours = left_by_attempt();
   std::erase_if(ours, [&](const TokenObject& object) {
     bool is_key = object.identity.object_class == ObjectClass::private_key ||
                   object.identity.object_class == ObjectClass::public_key;
@@ -252,13 +261,7 @@ bool Provisioning::submit(const CertificateRequest& certificate_request) {
 }
 
 bool Provisioning::submit_by_media(const CertificateRequest& certificate_request, const cmp::Accept& accept) {
-  try {
-    if (media_->enroll(certificate_request, accept, clock_.now())) return true;
-  } catch (const Error& error) {
-    // It is the word on what an earlier run asked: the device leaves as it came, as it would have at once.
-    if (says_that_key_has_no_certificate(error.code())) may_be_certified_ = false;
-    throw;
-  }
+  if (media_->enroll(certificate_request, accept, clock_.now())) return true;
   reporter_.step_ends();
   companions_.finish();
   return false;
@@ -305,9 +308,7 @@ void Provisioning::undo() noexcept {
   try {
     token_->renew_session();
     pairs_.clear();
-    std::vector<TokenObject> ours =
-        pkcs11::objects_not_in(pkcs11::inventory(token_->session()), record_.inventory);
-    token_->destroy(ours);
+    token_->destroy(left_by_attempt());
     journal_.forget_plan(record_.token);
   } catch (const std::exception&) {
     // The plan is still in the journal, so the next run sweeps; the refusal is what the operator must hear

@@ -57,6 +57,7 @@ class Provisioning {
   auto step(int number, std::string_view name, const Step& body);
   std::vector<Certificate> written_chain() const;
   std::optional<FileDescriptor> turn_with_other_bays() const;
+  std::vector<pkcs11::TokenObject> left_by_attempt() const;
   void sweep() const;
   void undo() noexcept;
   bool submit_by_media(const CertificateRequest&, const cmp::Accept&);

@@ -88,11 +88,13 @@ CK_RV initialize(void* arguments) {
 CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY notify,
                    CK_SESSION_HANDLE* session) {
   note("C_OpenSession");
+  if (std::optional<CK_RV> other = other_answer("C_OpenSession")) return *other;
   return real->C_OpenSession(slot, flags, application, notify, session);
 }
 
 CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
   note("C_Login");
+  if (std::optional<CK_RV> other = other_answer("C_Login")) return *other;
   int left = pin_tries_left();
   if (left == 0) return CKR_PIN_LOCKED;
   CK_RV rv = real->C_Login(session, user, pin, size);
@@ -117,6 +119,7 @@ CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_A
                         CK_ULONG public_count, CK_ATTRIBUTE* private_template, CK_ULONG private_count,
                         CK_OBJECT_HANDLE* public_key, CK_OBJECT_HANDLE* private_key) {
   note("C_GenerateKeyPair");
+  if (std::optional<CK_RV> other = other_answer("C_GenerateKeyPair")) return *other;
   return real->C_GenerateKeyPair(session, mechanism, public_template, public_count, private_template,
                                  private_count, public_key, private_key);
 }
@@ -124,17 +127,20 @@ CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_A
 CK_RV create_object(CK_SESSION_HANDLE session, CK_ATTRIBUTE* attributes, CK_ULONG count,
                     CK_OBJECT_HANDLE* object) {
   note("C_CreateObject");
+  if (std::optional<CK_RV> other = other_answer("C_CreateObject")) return *other;
   return real->C_CreateObject(session, attributes, count, object);
 }
 
 CK_RV set_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* attributes,
                           CK_ULONG count) {
   note("C_SetAttributeValue");
+  if (std::optional<CK_RV> other = other_answer("C_SetAttributeValue")) return *other;
   return real->C_SetAttributeValue(session, object, attributes, count);
 }
 
 CK_RV destroy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
   note("C_DestroyObject");
+  if (std::optional<CK_RV> other = other_answer("C_DestroyObject")) return *other;
   return real->C_DestroyObject(session, object);
 }
 
