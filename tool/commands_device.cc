@@ -263,7 +263,7 @@ int verify(const VerifyOptions& options) {
   pkcs11::KeyPolicy policy = pkcs11::KeyPolicy::preset(preset_for(options, device_id), KeyAlgorithm::p256);
   pkcs11::Uri uri = pkcs11::Uri::parse(options.token.uri);
   pkcs11::Pin pin = options.token.read_pin(uri);
-  DeviceToken token(uri, options.token.module_args);
+  DeviceToken token(uri, options.token.module_args, device_id);
   if (options.home.empty()) {
     token.open_session(pin);
   } else {
@@ -341,7 +341,7 @@ struct InspectOptions {
 int inspect(const InspectOptions& options) {
   pkcs11::Uri uri = pkcs11::Uri::parse(options.token.uri);
   pkcs11::Pin pin = options.token.read_pin(uri);
-  DeviceToken token(uri, options.token.module_args);
+  DeviceToken token(uri, options.token.module_args, {});
   token.open_session(pin);
   std::vector<pkcs11::TokenObject> objects = pkcs11::inventory(token.session());
   const pkcs11::TokenInfo& info = token.info();

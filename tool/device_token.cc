@@ -33,11 +33,14 @@ pkcs11::KeyName chain_name(const Certificate& certificate) {
   return {pkcs11::KeyId::parse(certificate.subject_key_identifier()), "fleetroot-issuing-ca"};
 }
 
-DeviceToken::DeviceToken(const pkcs11::Uri& uri, const std::string& module_args)
-    : module_(module_path_of(uri), module_args), info_(module_.find_token(uri)) {}
+DeviceToken::DeviceToken(const pkcs11::Uri& uri, const std::string& module_args,
+                         const std::optional<DeviceId>& device_id)
+    : module_(module_path_of(uri), module_args),
+      info_(module_.find_token(uri)),
+      identity_(token_identity(info_, device_id)) {}
 
 void DeviceToken::lock(const std::filesystem::path& lock_directory) {
-  lock_ = try_lock_file(lock_directory / sha256_hex(as_bytes(token_identity(info_))).substr(0, 32));
+  lock_ = try_lock_file(lock_directory / sha256_hex(as_bytes(identity_)).substr(0, 32));
   if (!lock_) {
     throw Error(ErrorCode::token_busy,
                 fmt::format("another station process works on the token {}", info_.describe()),
@@ -51,8 +54,7 @@ void DeviceToken::open_session(const pkcs11::Pin& pin) {
 }
 
 void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin) {
-  std::string identity = token_identity(info_);
-  unsigned wrong_pins = journal.wrong_pins(identity);
+  unsigned wrong_pins = journal.wrong_pins(identity_);
   if (wrong_pins + 1 >= profile().pin_tries && !retry_pin) {
     throw Error(
         ErrorCode::pin_locked,
@@ -63,10 +65,10 @@ void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool re
   try {
     open_session(pin);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::pin_wrong) journal.count_wrong_pin(identity);
+    if (error.code() == ErrorCode::pin_wrong) journal.count_wrong_pin(identity_);
     throw;
   }
-  if (wrong_pins > 0) journal.clear_wrong_pins(identity);
+  if (wrong_pins > 0) journal.clear_wrong_pins(identity_);
 }
 
 void DeviceToken::renew_session() {

@@ -10,6 +10,7 @@
 
 #include "lib/base/files.h"
 #include "lib/x509/certificate.h"
+#include "lib/x509/device_id.h"
 #include "pkcs11/key_pair.h"
 #include "pkcs11/module.h"
 #include "pkcs11/objects.h"
@@ -26,10 +27,13 @@ pkcs11::KeyName chain_name(const Certificate& certificate);
 // Owns the module. One thread.
 class DeviceToken {
  public:
-  // Finds the token, without a session yet. Error as Module's.
-  DeviceToken(const pkcs11::Uri& uri, const std::string& module_args);
+  // Finds the token of the device, where one is named, without a session yet. Error as Module's.
+  DeviceToken(const pkcs11::Uri& uri, const std::string& module_args,
+              const std::optional<DeviceId>& device_id);
 
   const pkcs11::TokenInfo& info() const { return info_; }
+  // By which the journal and other processes know it (token_identity).
+  const std::string& identity() const { return identity_; }
   const pkcs11::ModuleProfile& profile() const { return module_.profile(); }
   const pkcs11::Session& session() const { return *session_; }
 
@@ -60,6 +64,7 @@ class DeviceToken {
  private:
   pkcs11::Module module_;
   pkcs11::TokenInfo info_;
+  std::string identity_;
   std::optional<FileDescriptor> lock_;
   std::unique_ptr<pkcs11::Session> session_;
 };

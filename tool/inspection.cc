@@ -34,7 +34,7 @@ Inspection::Inspection(const ProvisionJob& job, const DeviceId& device_id, const
       policy_(KeyPolicy::preset(job.preset, job.algorithm)) {}
 
 Inspected Inspection::run() {
-  std::optional<DeviceRecord> holder = journal_.device_on_token(token_identity(token_.info()));
+  std::optional<DeviceRecord> holder = journal_.device_on_token(token_.identity());
   if (!holder) return unknown();
   bool is_of_this_device = holder->device_id == device_id_.text();
   if (holder->state == DeviceState::planned) {
@@ -79,7 +79,7 @@ Inspected Inspection::unknown() {
   std::vector<TokenObject> objects = pkcs11::inventory(token_.session());
   Inspected device{.state = TokenState::fresh,
                    .record = {.device_id = device_id_.text(),
-                              .token = token_identity(token_.info()),
+                              .token = token_.identity(),
                               .order = job_.order.text(),
                               .state = DeviceState::planned,
                               .preset = job_.preset,

@@ -165,8 +165,10 @@ auto guarded(const Body& body) {
 
 }  // namespace
 
-std::string token_identity(const pkcs11::TokenInfo& token) {
-  return fmt::format("{}/{}/{}", token.manufacturer, token.model, token.serial);
+std::string token_identity(const pkcs11::TokenInfo& token, const std::optional<DeviceId>& device_id) {
+  std::string identity = fmt::format("{}/{}/{}", token.manufacturer, token.model, token.serial);
+  bool is_numbered = token.serial.find_first_not_of(token.serial.substr(0, 1)) != std::string::npos;
+  return is_numbered || !device_id ? identity : fmt::format("{}/{}", identity, device_id->text());
 }
 
 Journal::Journal(const std::filesystem::path& file) : database_(file, kMigrations), media(database_) {}

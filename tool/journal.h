@@ -16,8 +16,10 @@
 
 namespace fleetroot::station {
 
-// A token's identity across slots and replugging: manufacturer, model and serial number, "/" between.
-std::string token_identity(const pkcs11::TokenInfo& token);
+// A token's identity across slots and replugging: manufacturer, model and serial number, "/" between. A model
+// that numbers none of its tokens ("0000000000000000") is known by the device that it is in, where one is
+// named: the same for all tokens of this device, and for no other's.
+std::string token_identity(const pkcs11::TokenInfo& token, const std::optional<DeviceId>& device_id);
 
 // replaced: the device has its identity on another token by now.
 enum class DeviceState { planned, provisioned, replaced };

@@ -96,6 +96,30 @@ nss_device_with() {
   nss_agrees
 }
 
+# Both have the serial number 0000000000000000.
+@test "two devices, each with a token of NSS softokn, at one station" {
+  fleetroot-ca order create --home ca --id PO-2 --pattern 'NSS-[0-9]' --quantity 2
+  for device in NSS-1 NSS-2 NSS-1; do
+    [[ -d $device ]] || { make_nss_token && mv nss $device; }
+    mv $device nss
+    run --separate-stderr -0 on_nss provision --home st --order PO-2 --device-id $device
+    run -0 on_nss verify --home st --device-id $device
+    mv nss $device
+  done
+  [[ $(fleetroot-ca cert list --home ca --order PO-2 --json | wc -l) == 2 ]]
+  mv NSS-1 nss
+  refused 65 'object' on_nss provision --home st --order PO-2 --device-id NSS-3
+}
+
+@test "a device on NSS softokn stays done where the station makes keys by now that NSS cannot" {
+  make_nss_token
+  run --separate-stderr -0 on_nss provision --home st --order PO-1 --device-id DEV-1
+  sed -i 's/^algorithm = "p256"/algorithm = "ed25519"/' st/station.toml
+  grep -q '"ed25519"' st/station.toml
+  run --separate-stderr -0 on_nss provision --home st --order PO-1 --device-id DEV-1
+  [[ $output == *"already provisioned"* ]]
+}
+
 # A token that is far away
 
 # start_server: the token's end of the wire; ends with the test
