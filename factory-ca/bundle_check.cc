@@ -19,6 +19,7 @@ ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certific
       certificates.push_back(Certificate::from_der(der));
     return certificates;
   });
+  std::string digest = sha256_hex(as_bytes(json));
   media::RequestBundle content = media::RequestBundle::parse(json);
   if (content.ca != issuing.fingerprint()) {
     throw Error(
@@ -34,7 +35,7 @@ ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certific
   }
   cmp::Sender sender{.name = station->subject, .certificate = Certificate::from_der(station->certificate)};
   return {.content = std::move(content),
-          .digest = sha256_hex(document),
+          .digest = std::move(digest),
           .station = *std::move(station),
           .sender = std::move(sender)};
 }

@@ -14,7 +14,7 @@ namespace fleetroot::ca {
 
 struct ReceivedBundle {
   media::RequestBundle content;
-  std::string digest;     // SHA-256 of the whole document
+  std::string digest;     // SHA-256 of the signed content
   StationRecord station;  // who signed it
   cmp::Sender sender;     // the same, as who signs the requests in it
 };

@@ -14,8 +14,8 @@ struct BundleRecord {
   std::string station;
   std::string signer;  // key identifier of the station's certificate that signed it, hexadecimal
   long long sequence = 0;
-  std::string digest;        // SHA-256 of the bundle
-  std::string reply_digest;  // and of what it was answered with
+  std::string digest;        // SHA-256 of what was signed
+  std::string reply_digest;  // and of the whole document that answered it
   std::string order;
   std::string answered_at;
 };

@@ -32,7 +32,7 @@ struct QueuedReceipt {
 
 struct SentBundle {
   long long sequence = 0;
-  std::string digest;
+  std::string digest;  // SHA-256 of what was signed
   OrderId order;
 };
 

@@ -106,20 +106,28 @@ void MediaExchange::write_new_bundles(int days) {
 
 // On disk before it is on record, and on record before it leaves the station.
 void MediaExchange::write_bundle(const media::RequestBundle& bundle, EVP_PKEY* key) {
-  Bytes document = media::sign_document(as_bytes(bundle.to_json()), station_, key);
+  std::string json = bundle.to_json();
+  Bytes document = media::sign_document(as_bytes(json), station_, key);
   write_file(kept(bundle.sequence, media::kRequestSuffix), as_text(document));
-  journal_.send({.sequence = bundle.sequence, .digest = sha256_hex(document), .order = bundle.order}, bundle,
-                clock_.now());
+  journal_.send({.sequence = bundle.sequence, .digest = sha256_hex(as_bytes(json)), .order = bundle.order},
+                bundle, clock_.now());
 }
 
 media::RequestBundle MediaExchange::read_bundle(const SentBundle& bundle, std::string& document) const {
   fs::path file = kept(bundle.sequence, media::kRequestSuffix);
   document = read_file(file, media::kMaximumDocumentSize);
-  if (sha256_hex(as_bytes(document)) != bundle.digest) {
-    throw Error(ErrorCode::io, fmt::format("{} is not the bundle that was sent", file.string()),
-                "restore the file from a back-up, or from the medium that carried it");
+  std::string json;
+  std::string cause;
+  try {
+    json = media::content_of(as_bytes(document));
+  } catch (const Error& error) {
+    cause = error.message();
   }
-  return media::RequestBundle::parse(media::content_of(as_bytes(document)));
+  if (sha256_hex(as_bytes(json)) != bundle.digest) {
+    throw Error(ErrorCode::io, fmt::format("{} is not the bundle that was sent", file.string()),
+                "restore the file from a back-up, or from the medium that carried it", cause);
+  }
+  return media::RequestBundle::parse(json);
 }
 
 std::vector<FoundAnswer> MediaExchange::answers_on(const fs::path& medium) {

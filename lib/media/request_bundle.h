@@ -38,7 +38,7 @@ struct RequestBundle {
   std::string ca;  // fingerprint of the CA's certificate that the station has pinned
   StationName station;
   long long sequence = 0;  // 1, 2, 3 …
-  std::string previous;    // SHA-256 of the bundle before, signature and all
+  std::string previous;    // SHA-256 of the JSON of the bundle before
   OrderId order;
   Time created;
   Time expires;

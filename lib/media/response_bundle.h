@@ -25,7 +25,7 @@ struct ResponseBundle {
   std::string ca;  // fingerprint
   StationName station;
   long long sequence = 0;
-  std::string request_bundle;  // its SHA-256, signature and all
+  std::string request_bundle;  // SHA-256 of its JSON
   OrderId order;
   Time created;
   std::vector<Answer> answers;  // in the order of the requests

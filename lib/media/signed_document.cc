@@ -197,8 +197,11 @@ std::string verify_document(BytesView document, const std::vector<Certificate>& 
 }
 
 std::string content_of(BytesView document) {
-  CmsPtr cms = parse(document);
-  return std::string(as_text(view(*CMS_get0_content(cms.get()))));
+  X509StackPtr brought(CMS_get1_certs(parse(document).get()));
+  if (sk_X509_num(brought.get()) != 1) throw damaged("it has not exactly one certificate in it");
+  Certificate signer =
+      Certificate::from_der(to_der(i2d_X509, static_cast<const X509*>(sk_X509_value(brought.get(), 0))));
+  return verify_document(document, [&](BytesView) { return std::vector{signer}; });
 }
 
 }  // namespace fleetroot::media

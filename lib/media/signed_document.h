@@ -5,7 +5,8 @@
 // There is one way to write a document, and no other is read: DER; the content attached; SHA-256, SHA-384 or
 // SHA-512; one signer, named by its subject key identifier, with signed attributes and its certificate and no
 // other beside it; no unsigned attributes, no CRLs. So no byte of a document can change without its being
-// refused.
+// refused, but for the signature itself: who has no key can still make a second ECDSA signature of one (r,
+// n-s of r, s). So a document is known by the digest of its content, never by that of its bytes.
 #pragma once
 
 #include <functional>
@@ -35,7 +36,8 @@ std::string verify_document(BytesView document, const FindSigner& find_signer);
 // The same, where the signer must be one of these; Error(bundle_foreign) if it is another.
 std::string verify_document(BytesView document, const std::vector<Certificate>& pinned);
 
-// The content of a document that is known by its digest, whoever signed it. Error(bundle_damaged).
+// The content of a document that is known by its digest, whoever signed it: the certificate in it is
+// believed. Error(bundle_damaged).
 std::string content_of(BytesView document);
 
 }  // namespace fleetroot::media

@@ -77,7 +77,7 @@ load media
   jq -r '.requests[0].pkimessage' request.json | base64 -d >message.der
   [[ $(jq -r '.requests[0].sha256' request.json) == "$(sha256sum <message.der | cut -d ' ' -f 1)" ]]
   content stick/st-01.000001.response >response.json
-  [[ $(jq -r .request_bundle response.json) == "$(sha256sum <stick/st-01.000001.request | cut -d ' ' -f 1)" ]]
+  [[ $(jq -r .request_bundle response.json) == "$(sha256sum <request.json | cut -d ' ' -f 1)" ]]
   jq -r '.answers[0].certificate' response.json | base64 -d | openssl x509 -inform DER -out device.pem
   openssl verify -x509_strict -purpose sslclient -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem device.pem
   run -0 openssl x509 -in device.pem -noout -subject

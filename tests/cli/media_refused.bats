@@ -14,7 +14,7 @@ load media
   cp queue/PO-1/D-1.p10cr D-1.der
   mkdir stick
   bundle_of D-2 | jq '.requests[0].device_id = "D-1"' | sign_bundle stick/1.request
-  first=$(sha256sum <stick/1.request | cut -d ' ' -f 1)
+  first=$(content stick/1.request | sha256sum | cut -d ' ' -f 1)
   bundle_of D-1 | jq --arg previous "$first" '.sequence = 2 | .previous = $previous' | sign_bundle stick/2.request
   remember
 
@@ -130,7 +130,7 @@ in_place_of_a_file() {
   rm stick/1.response
   remember
 
-  sign_bundle stick/1.request <bundle.json # the same content, another signature
+  jq '.expires = .created' bundle.json | sign_bundle stick/1.request
   refused_whole 65 'bundle 1 of station st-x has been answered, and it was another one'
   rm stick/*
   jq '.sequence = 2 | .previous = "1" * 64' bundle.json | sign_bundle stick/2.request
@@ -160,6 +160,41 @@ in_place_of_a_file() {
   mv good $answer
   import_from stick
   [[ $(queue D-1 D-1 --json | tail -n 1 | jq -r .result) == pass ]]
+}
+
+mirror() {
+  "$BATS_TEST_DIRNAME/mirror-signature" "$1" "$2"
+  ! cmp --silent "$1" "$2"
+}
+
+@test "whoever carries a bundle can give it another signature: it is the same bundle all the same" {
+  one_device
+  cp -r stick sent
+  mirror sent/st-01.000001.request stick/st-01.000001.request
+  run -0 process stick
+  [[ $output == *'1 certificates, 0 refused'* ]]
+  run -0 process sent
+  [[ $output == *'again'* ]]
+  cmp stick/st-01.000001.response sent/st-01.000001.response
+
+  mirror sent/st-01.000001.response stick/st-01.000001.response
+  run -0 import_from stick
+  [[ $(queue D-1 D-1 --json | tail -n 1 | jq -r .result) == pass ]]
+  # and the next one follows it: the receipt
+  rm -r stick
+  export_to stick
+  process stick
+  [[ $(confirmation D-1) == accepted ]]
+}
+
+@test "a bundle that a station kept, and that its disk has changed, does not go out" {
+  one_device
+  bundle=st/media/000001.request
+  size=$(stat -c %s $bundle)
+  { head -c $((size - 1)) $bundle; printf '\0'; } >changed
+  cmp --silent $bundle changed && printf '\1' | dd of=changed bs=1 seek=$((size - 1)) conv=notrunc
+  mv changed $bundle
+  refused 74 'is not the bundle that was sent' export_to stick-2
 }
 
 # import_refused CODE PATTERN: what is on the stick, by that name; the station is as it was

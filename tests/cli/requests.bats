@@ -74,7 +74,7 @@ on_a_stick() {
   local bundle=stick/$((sent += 1))
   bundle_of "$2" | jq --argjson sent "$sent" --arg previous "$previous" '.sequence = $sent | .previous = $previous' |
     sign_bundle "$bundle.request"
-  previous=$(sha256sum <"$bundle.request" | cut -d ' ' -f 1)
+  previous=$(content "$bundle.request" | sha256sum | cut -d ' ' -f 1)
   fleetroot-ca media process --home ca "$bundle.request" | grep -q '0 certificates, 1 refused'
   content "$bundle.response" | jq -e '.answers[0].error.message'
 }

@@ -1,5 +1,6 @@
 // A signed document is read if not one bit of it has changed, and openssl reads it too.
 #include <openssl/cms.h>
+#include <openssl/ec.h>
 #include <openssl/pem.h>
 
 #include "lib/base/files.h"
@@ -149,6 +150,41 @@ TEST_F(OtherShapes, ACertificateOfTheSameNameAndKeyIsNotTheSigner) {
   EXPECT_EQ(code_of([&] { (void)verify_document(document, {twin.certificate}); }), ErrorCode::bundle_damaged);
   // Unless both are trusted, as before and after a renewal.
   EXPECT_NO_THROW((void)verify_document(document, {twin.certificate, signer.certificate}));
+}
+
+// What anybody can make of an ECDSA signature without the key: n-s in the place of s.
+Bytes mirrored(BytesView document) {
+  const unsigned char* in = document.data();
+  CmsPtr cms(d2i_CMS_ContentInfo(nullptr, &in, static_cast<long>(document.size())));
+  ASN1_OCTET_STRING* signature =
+      CMS_SignerInfo_get0_signature(sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(cms.get()), 0));
+  in = ASN1_STRING_get0_data(signature);
+  std::unique_ptr<ECDSA_SIG, FreeWith<ECDSA_SIG_free>> pair(
+      d2i_ECDSA_SIG(nullptr, &in, ASN1_STRING_length(signature)));
+  std::unique_ptr<EC_GROUP, FreeWith<EC_GROUP_free>> group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  BIGNUM* s = BN_new();
+  BN_sub(s, EC_GROUP_get0_order(group.get()), ECDSA_SIG_get0_s(pair.get()));
+  ECDSA_SIG_set0(pair.get(), BN_dup(ECDSA_SIG_get0_r(pair.get())), s);
+  Bytes der = to_der(i2d_ECDSA_SIG, static_cast<const ECDSA_SIG*>(pair.get()));
+  ASN1_OCTET_STRING_set(signature, der.data(), static_cast<int>(der.size()));
+  return to_der(i2d_CMS_ContentInfo, static_cast<const CMS_ContentInfo*>(cms.get()));
+}
+
+TEST_F(OtherShapes, TheMirroredSignatureIsOfTheSameContent) {
+  Bytes document = sign_document(as_bytes(kContent), signer.certificate, signer.key.get());
+  Bytes twin = mirrored(document);
+  EXPECT_NE(twin, document);
+  EXPECT_EQ(verify_document(twin, {signer.certificate}), kContent);
+  EXPECT_EQ(content_of(twin), kContent);
+}
+
+TEST_F(OtherShapes, WhatItsOwnCertificateDoesNotFitHasNoContent) {
+  Bytes document = made_by_openssl(signer, {});
+  document.back() ^= 1;
+  EXPECT_EQ(code_of([&] { (void)content_of(document); }), ErrorCode::bundle_damaged);
+  EXPECT_EQ(
+      code_of([&] { (void)content_of(made_by_openssl(signer, {.flags = CMS_USE_KEYID | CMS_NOCERTS})); }),
+      ErrorCode::bundle_damaged);
 }
 
 TEST_F(OtherShapes, WhatIsTooLargeIsNotEvenParsed) {

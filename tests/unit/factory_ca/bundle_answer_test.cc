@@ -43,6 +43,9 @@ class Bundles : public Factory {
   Bytes signed_by_station(const media::RequestBundle& bundle) {
     return media::sign_document(as_bytes(bundle.to_json()), station, station_key.get());
   }
+  std::string digest_of(const Bytes& document) {
+    return sha256_hex(as_bytes(media::verify_document(document, {station})));
+  }
   // As another process of the CA would.
   AnsweredBundle answer(BytesView document) {
     std::unique_ptr<Process> ca = another_process();
@@ -99,7 +102,7 @@ TEST_F(Bundles, AReplayGetsTheSameBytesEvenMuchLater) {
 TEST_F(Bundles, AnEarlierReplyThatIsGoneIsNotMadeAnew) {
   Bytes document = signed_by_station(bundle_for({"dev-1"}));
   answer(document);
-  std::filesystem::path file = directory.path() / "media" / (sha256_hex(document) + ".response");
+  std::filesystem::path file = directory.path() / "media" / (digest_of(document) + ".response");
   write_file(file, "something else");
   EXPECT_EQ(code_of([&] { answer(document); }), ErrorCode::io);
   std::filesystem::remove(file);
@@ -122,7 +125,7 @@ TEST_F(Bundles, GoOnAfterADeathAtAnyMoment) {
         serials.push_back(Certificate::from_der(*answered.certificate).serial().hex());
       break;
     } catch (const Death&) {
-      EXPECT_FALSE(ledger().bundles.with_digest(sha256_hex(document))) << "after look " << moment;
+      EXPECT_FALSE(ledger().bundles.with_digest(digest_of(document))) << "after look " << moment;
     }
     clock.looking = [] {};
   }
@@ -154,7 +157,7 @@ TEST_F(Bundles, FillAnOrderExactlyAndSayWhoIsTooMuch) {
 TEST_F(Bundles, ReceiptsConfirm) {
   Bytes first = signed_by_station(bundle_for({"dev-1", "dev-2"}));
   answer(first);
-  media::RequestBundle next = bundle_for({}, 2, sha256_hex(first));
+  media::RequestBundle next = bundle_for({}, 2, digest_of(first));
   auto receipt = [&](const std::string& device, const std::string& serial, bool accepted) {
     next.receipts.push_back({.device_id = DeviceId::parse(device),
                              .serial = SerialNumber::from_hex(serial),
