@@ -129,7 +129,9 @@ struct Client::State {
     beast::error_code error;
     std::size_t used = parser.put(asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
-    if (!error || error == beast::http::error::need_more) return;
+    // As in the server: chunk lines and trailers that never end are bounded here.
+    bool needs_more = error == beast::http::error::need_more && unread.size() <= kMaximumHead;
+    if (!error || needs_more) return;
     throw Error(ErrorCode::protocol, fmt::format("{} does not speak HTTP as we know it", url.authority()),
                 "check the address and the port", error.message());
   }

@@ -212,6 +212,10 @@ asio::awaitable<bool> Connection::serve_request() {
     std::size_t used = 0;
     if (!unread_.empty()) used = parser->put(asio::buffer(unread_.data(), unread_.size()), error);
     unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
+    // What is left is an unfinished line. Beast bounds those of the head, but not those between chunks and
+    // behind the last one.
+    if (error == beast::http::error::need_more && unread_.size() > shared_->limits.head)
+      error = beast::http::error::header_limit;
     bool needs_more = error == beast::http::error::need_more || (!error && !parser->is_done());
     if (error && !needs_more) {
       std::string words = error.message();

@@ -19,7 +19,7 @@ namespace fleetroot::http {
 
 struct Limits {
   std::size_t body = 1 << 20;     // bytes; 413 beyond
-  std::size_t head = 8 << 10;     // bytes of request line and headers; 431 beyond
+  std::size_t head = 8 << 10;     // bytes of request line and headers, or of one chunk's line; 431 beyond
   std::size_t header_count = 64;  // 431 beyond
   // From the connection to the end of the TLS handshake; from a request's first byte to the end of its
   // headers; from there to the end of its body; from the complete request to the handler's answer; for the

@@ -82,6 +82,25 @@ class RawClient {
   FileDescriptor fd_;
 };
 
+// A stranger who says this to the first that comes, whatever he asks, and waits for him to leave.
+class RawServer {
+ public:
+  explicit RawServer(std::string words) : words_(std::move(words)) {}
+  Url url() const { return Url::parse("http://" + listener_.address()); }
+
+ private:
+  void serve() {
+    FileDescriptor client(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+    write_fully(client.get(), as_bytes(words_));
+    char waste[4096];
+    while (read(client.get(), waste, sizeof waste) > 0) {
+    }
+  }
+  const std::string words_;
+  Listener listener_ = Listener::bind("127.0.0.1:0");
+  std::jthread thread_{[this] { serve(); }};
+};
+
 // What the server told of, from its own threads.
 class Troubles {
  public:
@@ -207,6 +226,26 @@ TEST_F(HttpServer, RefusesWhatIsTooLongOrNoHttp) {
   EXPECT_THAT(ask("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
               StartsWith("HTTP/1.1 400 "));
   EXPECT_EQ(get("/still"), "GET /still?  ");
+}
+
+TEST_F(HttpServer, BoundsWhatStandsBetweenChunksAndBehindThem) {
+  start({.body = 100'000, .head = 1000});
+  const std::string head = "POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string endless(50'000, 'x');
+  EXPECT_THAT(ask(head + "1;x=" + endless), StartsWith("HTTP/1.1 431 "));
+  EXPECT_THAT(ask(head + "0\r\nX: " + endless), StartsWith("HTTP/1.1 431 "));
+  EXPECT_EQ(troubles_.pop(), Trouble::head_too_large);
+  // What is in a chunk may be longer.
+  EXPECT_THAT(ask(head + "c350\r\n" + endless + "\r\n0\r\nX: y\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServer, TheClientBoundsThemToo) {
+  for (const char* begin : {"1;x=", "0\r\nX: "}) {
+    RawServer server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
+                     (begin + std::string(100'000, 'x')));
+    Client one(server.url(), std::nullopt);
+    EXPECT_EQ(code_of([&] { one.exchange({.path = "/"}, soon()); }), ErrorCode::protocol) << begin;
+  }
 }
 
 TEST_F(HttpServer, TellsAClientThatWaitsForItToGoOn) {
