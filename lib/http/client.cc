@@ -77,6 +77,11 @@ struct Client::State {
             std::move(cause)};
   }
 
+  // close() ends only what waits on a socket.
+  void refuse_if_late() const {
+    if (is_late) throw unreachable("did not answer in time", "");
+  }
+
   Bytes encode(const Outgoing& request) const {
     std::string head =
         fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, url.authority());
@@ -96,6 +101,7 @@ struct Client::State {
     tcp::resolver resolver(context);
     tcp::resolver::results_type found = co_await resolver.async_resolve(url.host, url.port, token);
     if (error) throw unreachable("cannot be found", error.message());
+    refuse_if_late();
     tcp::socket socket(context);
     for (const auto& entry : found) {
       socket = tcp::socket(context);
@@ -106,6 +112,7 @@ struct Client::State {
       if (!error || is_late) break;
     }
     if (error) throw unreachable("cannot be reached", error.message());
+    refuse_if_late();
     stream = std::make_unique<Stream>(std::move(socket));
     is_used = false;
     if (tls) {
@@ -232,7 +239,7 @@ Response Client::exchange(const Outgoing& request, steady_clock::time_point dead
   }
   if (response) return std::move(*response);
   state.stream.reset();
-  if (state.is_late) throw state.unreachable("did not answer in time", "");
+  state.refuse_if_late();
   try {
     std::rethrow_exception(failure);
   } catch (const std::system_error& error) {

@@ -39,7 +39,7 @@ class Client {
   // the deadline; Error(certificate_rejected) if the server is not who it should be; Error(not_authorised) if
   // it refuses our certificate; Error(protocol) for what is no HTTP. A connection that the server closed
   // while it was idle is opened again, and the request sent once more. Interim answers (100 to 199) are
-  // passed over.
+  // passed over. A name that is being looked up (getaddrinfo) is waited for past the deadline.
   Response exchange(const Outgoing& request, std::chrono::steady_clock::time_point deadline);
   // From any thread: the exchange that runs fails, and every later one.
   void give_up();

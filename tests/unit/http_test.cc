@@ -419,6 +419,17 @@ TEST_F(HttpServer, TheClientGivesUpAtItsDeadline) {
   EXPECT_EQ(code_of([&] { one.exchange({.path = "/"}, soon()); }), ErrorCode::ca_unreachable);
 }
 
+TEST_F(HttpServer, TheClientDoesNotConnectAfterItsDeadline) {
+  std::vector<Reply> kept;
+  start({.answer = std::chrono::milliseconds(1)},
+        [&](const Request&, Reply reply) { kept.push_back(std::move(reply)); });
+  Client one = client();
+  // The name is found, and the deadline is past by then.
+  EXPECT_EQ(code_of([&] { one.exchange({.path = "/"}, steady_clock::now()); }), ErrorCode::ca_unreachable);
+  server_->stop(std::chrono::seconds(60));
+  EXPECT_TRUE(kept.empty()) << "it asked all the same";
+}
+
 class TlsServer : public HttpServer {
  protected:
   static CertificateText text(const std::string& name, ExtensionTexts extensions) {
