@@ -12,9 +12,12 @@ constexpr std::size_t kManyAddresses = 4096;
 // For a client to stop sending and read why it was refused.
 constexpr std::chrono::milliseconds kLinger{2000};
 
-bool waits_for_client(Stage stage) {
-  return stage == Stage::handshake || stage == Stage::idle || stage == Stage::reading ||
-         stage == Stage::lingering;
+// Who takes longer over its answer is not in a hurry.
+constexpr std::chrono::milliseconds kTakesAnswer{2000};
+
+bool waits_for_client(Stage stage, std::chrono::steady_clock::duration since) {
+  if (stage == Stage::writing) return since >= kTakesAnswer;
+  return stage != Stage::answering;
 }
 
 }  // namespace
@@ -47,14 +50,16 @@ void Connections::close(Connection& connection, Reason reason) {
 }
 
 // Sends away the one that has waited longest, of this address or of all: first of those that have not shown
-// who they are yet, then of the idle ones, then of those that are slow. False if nobody waits.
-bool Connections::make_room(const std::string* address) {
+// who they are yet, then of the idle ones, then of those that are slow, and last of those that do not take
+// their answers. False if nobody waits.
+bool Connections::make_room(const std::string* address, TimePoint now) {
   auto rank = [](const Connection& c) {
-    return std::tuple(c.stage != Stage::handshake, c.stage != Stage::idle, c.since);
+    return std::tuple(c.stage != Stage::handshake, c.stage != Stage::idle, c.stage == Stage::writing,
+                      c.since);
   };
   Connection* first = nullptr;
   for (auto& [number, connection] : table_) {
-    bool may_go = !connection.is_closed && waits_for_client(connection.stage) &&
+    bool may_go = !connection.is_closed && waits_for_client(connection.stage, now - connection.since) &&
                   (address == nullptr || connection.peer.address == *address);
     if (may_go && (first == nullptr || rank(connection) < rank(*first))) first = &connection;
   }
@@ -68,8 +73,8 @@ std::optional<std::uint64_t> Connections::admit(const std::string& address, Clos
   if (is_stopping_) return std::nullopt;
   auto from = open_from_.find(address);
   bool is_address_full = from != open_from_.end() && from->second >= limits_.connections_per_address;
-  if (is_address_full && !make_room(&address)) return std::nullopt;
-  if (open_ >= limits_.connections && !make_room(nullptr)) return std::nullopt;
+  if (is_address_full && !make_room(&address, now)) return std::nullopt;
+  if (open_ >= limits_.connections && !make_room(nullptr, now)) return std::nullopt;
   std::uint64_t number = ++last_;
   Connection connection;
   connection.peer.address = address;

@@ -15,7 +15,7 @@
 
 namespace fleetroot::http {
 
-// What a connection is doing. In the first three it waits for its client to send something.
+// What a connection is doing. In all but one, answering, it waits for its client.
 enum class Stage { handshake, idle, reading, answering, writing, lingering };
 
 class Connections {
@@ -61,7 +61,7 @@ class Connections {
   };
   using Table = std::map<std::uint64_t, Connection>;
 
-  bool make_room(const std::string* address);
+  bool make_room(const std::string* address, TimePoint now);
   void close(Connection& connection, Reason reason = Reason::not_wanted);
   std::chrono::milliseconds patience(Stage stage) const;
 

@@ -31,7 +31,8 @@ struct Limits {
   std::chrono::milliseconds writing{30'000};
   std::chrono::milliseconds idle{60'000};
   // Beyond these the one that has waited longest gives way: first one in its handshake, then an idle one,
-  // then one that has not sent a complete request. If all are being answered, the new one is closed.
+  // then one that has not sent a complete request, then one that has not taken its answer for two seconds. If
+  // all are being answered, the new one is closed.
   std::size_t connections = 2000;
   std::size_t connections_per_address = 2000;
   // How many servers of this process share its files: each takes no more than its part.

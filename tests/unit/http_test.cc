@@ -14,6 +14,7 @@
 
 #include "lib/base/process.h"
 #include "lib/http/client.h"
+#include "lib/http/connections.h"
 #include "lib/http/server.h"
 #include "tests/expect_error.h"
 #include "tests/software_pki.h"
@@ -565,6 +566,27 @@ TEST_F(TlsServer, KeyAndCertificateMustBelongTogether) {
   ServerTls tls = server_tls();
   tls.identity.key = other.key.get();
   EXPECT_EQ(code_of([&] { start({}, echo, tls); }), ErrorCode::configuration);
+}
+
+TEST(HttpConnections, WhoDoesNotTakeItsAnswerGivesWayLast) {
+  Connections connections({.connections = 2});
+  const Connections::TimePoint begin{};
+  std::vector<int> closed;
+  auto admit = [&](int number, std::chrono::seconds after) {
+    return connections.admit(
+        "127.0.0.1", [&closed, number](auto) { closed.push_back(number); }, begin + after);
+  };
+  std::uint64_t deaf = admit(1, std::chrono::seconds(0)).value();
+  std::uint64_t slow = admit(2, std::chrono::seconds(0)).value();
+  connections.enter(deaf, Stage::writing, begin);
+  connections.enter(slow, Stage::answering, begin);
+  EXPECT_FALSE(admit(3, std::chrono::seconds(1))) << "it may be reading";
+  connections.enter(slow, Stage::reading, begin + std::chrono::seconds(2));
+  std::uint64_t next = admit(4, std::chrono::seconds(3)).value();
+  EXPECT_EQ(closed, std::vector{2}) << "who is slow to ask went first";
+  connections.enter(next, Stage::answering, begin + std::chrono::seconds(3));
+  EXPECT_TRUE(admit(5, std::chrono::seconds(3)));
+  EXPECT_EQ(closed, (std::vector{2, 1}));
 }
 
 TEST(HttpUrl, SaysWhereAndHow) {
