@@ -31,10 +31,8 @@ bool GroupCommit::commit_together(const Group& group) {
     }
     transaction.commit();
   } catch (...) {
-    // Whose change was refused keeps that as its reason.
-    for (Change* change : group) {
-      if (!change->error) change->error = std::current_exception();
-    }
+    // Theirs too that were refused: what they were refused for may be a change that is not there now.
+    for (Change* change : group) change->error = std::current_exception();
   }
   return true;
 }

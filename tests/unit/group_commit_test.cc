@@ -17,7 +17,8 @@ using testing::ElementsAre;
 
 const std::vector<std::string_view> kCounter{
     "CREATE TABLE counter (id INTEGER PRIMARY KEY, value INTEGER NOT NULL);\n"
-    "INSERT INTO counter VALUES (1, 0);\n"};
+    "INSERT INTO counter VALUES (1, 0);\n"
+    "CREATE TABLE places (counter INTEGER REFERENCES counter (id) DEFERRABLE INITIALLY DEFERRED);\n"};
 
 class GroupCommitTest : public testing::Test {
  protected:
@@ -49,6 +50,16 @@ class GroupCommitTest : public testing::Test {
     co_await group_.change([&] {
       database_.sql() << "ROLLBACK";
       throw Error(ErrorCode::io, "the disk is full", "make room");
+    });
+    co_return 0;
+  }
+  // The only place, in a transaction that cannot be committed.
+  Task<int> taking_the_place() {
+    co_await group_.change([&] {
+      int taken = 0;
+      database_.row("SELECT COUNT(*) FROM places", soci::into(taken));
+      if (taken > 0) throw Error(ErrorCode::order_full, "full", "wait");
+      database_.sql() << "INSERT INTO places VALUES (99)";
     });
     co_return 0;
   }
@@ -160,6 +171,11 @@ TEST_F(GroupCommitTest, NobodyIsToldThatItIsDurableWhenItIsNot) {
   for (Task<int>& task : tasks) EXPECT_EQ(code_of([&] { task.take(); }), ErrorCode::io);
   run(adding(5));
   EXPECT_EQ(value(), 5) << "the next group starts anew";
+}
+
+TEST_F(GroupCommitTest, NobodyIsRefusedForWhatIsNotThere) {
+  std::vector<Task<int>> tasks = run(taking_the_place(), taking_the_place());
+  for (Task<int>& task : tasks) EXPECT_EQ(code_of([&] { task.take(); }), ErrorCode::internal);
 }
 
 TEST_F(GroupCommitTest, WhoeverLooksAloneIsInNoTransaction) {
