@@ -35,7 +35,6 @@ class CmpClient : public CaClient {
 
 http::ClientTls Caller::tls() const {
   return {.roots = fleet_roots,
-          .intermediates = issuing,
           .identity = http::TlsIdentity{.chain = {station.certificate}, .key = station.key}};
 }
 

@@ -26,10 +26,9 @@ std::string meet_gateway(const Gateway& gateway, const std::vector<Certificate>&
                          const DeviceId& device_id) {
   http::Response response;
   try {
-    http::Client client(http::Url::parse(gateway.url),
-                        http::ClientTls{.roots = gateway.roots,
-                                        .intermediates = {},
-                                        .identity = http::TlsIdentity{.chain = chain, .key = key}});
+    http::Client client(
+        http::Url::parse(gateway.url),
+        http::ClientTls{.roots = gateway.roots, .identity = http::TlsIdentity{.chain = chain, .key = key}});
     response = client.exchange({.path = "/whoami"}, std::chrono::steady_clock::now() + kPatience);
   } catch (const Error& error) {
     rethrow(gateway, error);

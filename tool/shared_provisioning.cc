@@ -129,7 +129,6 @@ Bytes ask_gateway(const SharedJob& job, std::map<std::string, std::string>& arch
   http::Client client(
       address,
       http::ClientTls{.roots = Certificate::list_from_pem(archive.at("server_ca.pem")),
-                      .intermediates = {},
                       .identity = http::TlsIdentity{.chain = {shared.certificate}, .key = shared.key.get()}});
   std::string path = (address.path == "/" ? "" : address.path) + "/devices";
   http::Response response = client.exchange({.method = "POST",

@@ -37,10 +37,8 @@ struct ServerTls {
 };
 
 struct ClientTls {
-  // The server's chain must end in one of these, and its certificate name the URL's host.
+  // The chain that the server sends must end in one of these, and its certificate name the URL's host.
   std::vector<Certificate> roots;
-  // What the server may leave out of its chain.
-  std::vector<Certificate> intermediates{};
   std::optional<TlsIdentity> identity{};
 };
 

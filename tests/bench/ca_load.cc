@@ -161,7 +161,6 @@ double run_socket(const Load& load, std::size_t clients) {
 
 double run_https(const Load& load, std::size_t clients, const char* url) {
   http::ClientTls tls{.roots = {load.home.fleet_root()},
-                      .intermediates = {load.home.issuing_certificate()},
                       .identity = http::TlsIdentity{.chain = {load.station}, .key = load.key.get()}};
   return spread(load.messages.size(), clients, [&]() -> std::function<void(std::size_t)> {
     auto client = std::make_shared<http::Client>(http::Url::parse(url), tls);
