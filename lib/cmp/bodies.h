@@ -19,9 +19,13 @@ enum class Status : int { accepted = 0, granted_with_modifications = 1, rejectio
 
 // Bits of a PKIFailureInfo, which other implementations look at; ours read the code in the text.
 enum class Failure : unsigned {
+  bad_message_check = 1,
   bad_request = 2,
   incorrect_data = 7,
   bad_proof = 9,
+  bad_recipient_nonce = 18,
+  transaction_id_in_use = 21,
+  unsupported_version = 22,
   not_authorised = 23,
   unavailable = 24,
   system_failure = 25

@@ -18,8 +18,15 @@ Failure failure_of(ErrorCode code) {
   }
 }
 
+// What CMP has a bit of its own for. Ours read the code in the text.
+struct Refusal : Error {
+  Refusal(Failure bit, Error error) : Error(std::move(error)), failure(bit) {}
+  Failure failure;
+};
+
 StatusInfo status_of(const Error& error) {
-  return rejection(encode_refusal(error), failure_of(error.code()));
+  const auto* refusal = dynamic_cast<const Refusal*>(&error);
+  return rejection(encode_refusal(error), refusal != nullptr ? refusal->failure : failure_of(error.code()));
 }
 
 Error our_bug() {
@@ -38,9 +45,10 @@ BodyType answer_to(BodyType request) {
 
 void refuse_unless_signed(const Message& message, const Sender& sender) {
   if (is_protected_by(message, sender.key)) return;
-  throw Error(ErrorCode::not_authorised,
-              "the CMP message is not signed with the key that " + sender.name + " was enrolled with",
-              "check that the station uses the key and certificate that it was enrolled with");
+  throw Refusal(Failure::bad_message_check,
+                {ErrorCode::not_authorised,
+                 "the CMP message is not signed with the key that " + sender.name + " was enrolled with",
+                 "check that the station uses the key and certificate that it was enrolled with"});
 }
 
 // Nobody renews under another name.
@@ -79,21 +87,22 @@ Responder::~Responder() = default;
 // Step 1 of docs/issuance-cycle.md: one message, bounded, parsed once.
 Task<Bytes> Responder::answer(BytesView bytes, std::string label) {
   Message message = parse_message(bytes);
-  std::optional<Error> error;
+  StatusInfo status;
   try {
     co_return co_await handle(message, bytes, label);
   } catch (const Error& refusal) {
-    error = refusal;
+    status = status_of(refusal);
   } catch (const std::exception&) {
-    error = our_bug();
+    status = status_of(our_bug());
   }
-  co_return refuse(message, *error);
+  co_return refuse(message, status);
 }
 
 Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::string_view label) {
   if (message.header.version != 2) {
-    throw Error(ErrorCode::protocol, "the CMP message is of a version that this CA does not speak",
-                "have the station speak CMP version 2");
+    throw Refusal(Failure::unsupported_version,
+                  {ErrorCode::protocol, "the CMP message is of a version that this CA does not speak",
+                   "have the station speak CMP version 2"});
   }
   switch (message.type) {
     case BodyType::p10cr:
@@ -130,8 +139,9 @@ Task<Bytes> Responder::begin(const Message& message, BytesView bytes, std::strin
   if (OpenTransaction open = find(key)) {
     // An answer that was lost is given again; it is bound to the nonce of this very request.
     if (open->request_digest == digest) co_return open->answer;
-    throw Error(ErrorCode::protocol, "another request is open under the same CMP transaction ID",
-                "make the request again");
+    throw Refusal(Failure::transaction_id_in_use,
+                  {ErrorCode::protocol, "another request is open under the same CMP transaction ID",
+                   "make the request again"});
   }
   CertificateResponse response{.request_id = 0, .status = {}, .certificate = {}, .publications = {}};
   Issued issued;
@@ -164,8 +174,9 @@ Task<Bytes> Responder::finish(const Message& message) {
   Sender sender = sender_of(message);
   refuse_unless_signed(message, sender);
   if (message.header.recipient_nonce != open->nonce) {
-    throw Error(ErrorCode::protocol, "the CMP message does not answer what the CA sent",
-                "run the same command again: it resumes");
+    throw Refusal(Failure::bad_recipient_nonce,
+                  {ErrorCode::protocol, "the CMP message does not answer what the CA sent",
+                   "run the same command again: it resumes"});
   }
   // What does not read closes nothing.
   std::optional<CertificateConfirmation> confirmation;
@@ -189,11 +200,12 @@ Bytes Responder::revoke(const Message& message) {
   return encode_answer(message, random_bytes(kRandomSize), BodyType::rp, encode_revocation_response({}));
 }
 
-// A request gets its refusal as its certificate response, everything else as an error message.
-Bytes Responder::refuse(const Message& message, const Error& error) const {
-  bool is_request = message.type == BodyType::p10cr || message.type == BodyType::kur;
-  CertificateResponse response{
-      .request_id = 0, .status = status_of(error), .certificate = {}, .publications = {}};
+// A request gets its refusal as its certificate response, everything else as an error message; so does a
+// request of another version (RFC 4210 section 7).
+Bytes Responder::refuse(const Message& message, const StatusInfo& status) const {
+  bool is_request = (message.type == BodyType::p10cr || message.type == BodyType::kur) &&
+                    status.failure != Failure::unsupported_version;
+  CertificateResponse response{.request_id = 0, .status = status, .certificate = {}, .publications = {}};
   return encode_answer(message, random_bytes(kRandomSize),
                        is_request ? answer_to(message.type) : BodyType::error,
                        is_request ? encode(response) : encode_error(response.status));

@@ -106,7 +106,7 @@ class Responder {
   Task<Bytes> finish(const Message& message);
   Bytes revoke(const Message& message);
   Sender sender_of(const Message& message);
-  Bytes refuse(const Message& message, const Error& error) const;
+  Bytes refuse(const Message& message, const StatusInfo& status) const;
   Bytes encode_answer(const Message& message, Bytes nonce, BodyType type, BytesView body,
                       const std::vector<Certificate>& chain = {}) const;
 

@@ -51,12 +51,15 @@ class CmpResponderTest : public CmpTest {
   }
   using Edit = std::function<Bytes(const Bytes&)>;
   static Bytes unchanged(const Bytes& part) { return part; }
+  // To the last one.
+  Bytes answered;
   // Enrolls, with body and header of the certConf replaced by what is made of them, and signed by the
   // station.
   void enroll_with_confirmation(const Edit& edit, const Edit& edit_header = unchanged) {
     Client client = make_client(station, [&](BytesView message) {
       if (body_of(Bytes(message.begin(), message.end())) != kCertConf) return responder.respond(message);
-      return responder.respond(resigned(message, edit, edit_header));
+      answered = responder.respond(resigned(message, edit, edit_header));
+      return answered;
     });
     try {
       client.enroll(request, [](const Enrolled&) {});
@@ -107,6 +110,12 @@ class CmpResponderTest : public CmpTest {
     der.push_back(static_cast<std::uint8_t>(content.size()));
     der.insert(der.end(), content.begin(), content.end());
     return der;
+  }
+  // Of a refusal, as a certificate response or as an error message.
+  static std::optional<Failure> failure_in(const Bytes& answer) {
+    Message message = parse_message(answer);
+    if (message.type == BodyType::error) return parse_error(message.body).failure;
+    return parse_certificate_response(message.body).status.failure;
   }
   void expect_refusal(const Bytes& message, std::string_view code) {
     Bytes answer = responder.respond(message);
@@ -209,6 +218,7 @@ TEST_F(CmpResponderTest, RefusesASecondRequestUnderAnOpenTransactionId) {
   responder.respond(with_id(station, 7));
   Bytes answer = responder.respond(with_id(station, 7));
   EXPECT_TRUE(says(answer, "[protocol]"));
+  EXPECT_EQ(failure_in(answer), Failure::transaction_id_in_use);
   EXPECT_EQ(authority.issued.size(), 1U);
   // Another station may use the same ID by chance; it is another transaction.
   authority.enroll(other_station);
@@ -280,6 +290,7 @@ TEST_F(CmpResponderTest, SurvivesAForgedConfirmation) {
       forged.at(position) ^= 1;
       Bytes answer = responder.respond(forged);
       EXPECT_EQ(body_of(answer), kErrorBody);
+      EXPECT_EQ(failure_in(answer), Failure::bad_message_check);
       EXPECT_TRUE(authority.outcomes.empty());
     }
     return responder.respond(message);
@@ -308,6 +319,7 @@ TEST_F(CmpResponderTest, TakesAConfirmationOnlyOfItsOwnAnswer) {
     return changed;
   };
   enroll_with_confirmation(unchanged, with_another_nonce);
+  EXPECT_EQ(failure_in(answered), Failure::bad_recipient_nonce);
   EXPECT_TRUE(authority.outcomes.empty());
 }
 
@@ -319,6 +331,8 @@ TEST_F(CmpResponderTest, SpeaksVersion2Alone) {
   ASSERT_LT(found - message.begin(), 12);
   found[2] = 3;
   expect_refusal(message, "[protocol]");
+  EXPECT_EQ(body_of(responder.respond(message)), kErrorBody);
+  EXPECT_EQ(failure_in(responder.respond(message)), Failure::unsupported_version);
 }
 
 TEST_F(CmpResponderTest, TakesAnEmptyConfirmationForARejection) {
