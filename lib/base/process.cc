@@ -43,6 +43,13 @@ bool close_all_but(std::vector<int> kept) {
   return close_range(next, ~0U, 0) == 0;
 }
 
+// What the system may have no room for, now.
+Error cannot_make(const std::string& what, int error) {
+  bool is_full = error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
+  return system_error(is_full ? ErrorCode::busy : ErrorCode::internal, "cannot " + what,
+                      "close some programs and try again", error);
+}
+
 // A file that can be neither read nor written, in place of those that whoever started us has closed.
 void occupy_standard_files() {
   int fd = 0;
@@ -78,9 +85,7 @@ int exit_status(int status) {
 
 std::pair<FileDescriptor, FileDescriptor> make_pipe() {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) {
-    throw system_error(ErrorCode::internal, "cannot make a pipe", "close some programs and try again", errno);
-  }
+  if (pipe2(ends, O_CLOEXEC) != 0) throw cannot_make("make a pipe", errno);
   return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
 }
 
@@ -101,6 +106,7 @@ ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {
   argv.push_back(nullptr);
   int error = posix_spawnp(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
+  if (error == EAGAIN || error == ENOMEM) throw cannot_make("start " + arguments.front(), error);
   if (error != 0) {
     throw system_error(ErrorCode::configuration, fmt::format("cannot start {}", arguments.front()),
                        "check the program's name and that it is in PATH", error);
@@ -113,10 +119,7 @@ ChildProcess::ChildProcess(const std::function<int()>& body, std::vector<int> ke
   auto [child_stdin, our_stdin] = make_pipe();
   auto [our_stdout, child_stdout] = make_pipe();
   pid_ = fork();
-  if (pid_ < 0) {
-    throw system_error(ErrorCode::internal, "cannot start a process", "close some programs and try again",
-                       errno);
-  }
+  if (pid_ < 0) throw cannot_make("start a process", errno);
   if (pid_ == 0) {
     bool ready = dup2(child_stdin.get(), STDIN_FILENO) >= 0 && dup2(child_stdout.get(), STDOUT_FILENO) >= 0 &&
                  close_all_but(std::move(kept));

@@ -29,7 +29,7 @@ void keep_freed_memory();
 // children too unless their start says otherwise.
 FileDescriptor watch_stop_signals();
 
-// The end to read and the end to write, both closed by exec.
+// The end to read and the end to write, both closed by exec. Error(busy) if there is no room for more files.
 std::pair<FileDescriptor, FileDescriptor> make_pipe();
 
 // What a shell makes of waitpid's status: the exit code, 128 + N after signal N.
@@ -38,11 +38,11 @@ int exit_status(int status);
 // A running child with its stdin and stdout on pipes; stderr is ours. The destructor does as wait().
 class ChildProcess {
  public:
-  // Looked up in PATH if the program's name has no slash. Error(configuration) if it cannot be started.
+  // Looked up in PATH if it has no slash. Error(configuration) if it cannot be started, Error(busy) as below.
   explicit ChildProcess(const std::vector<std::string>& arguments);
   // This program, going on with `body` in a process of its own, which ends with what it returns. Of our files
   // it has its pipes, stderr and those in `kept`, and our secrets are zeros to it. Only while there is one
-  // thread and no PKCS#11 module: a forked module is undefined. Error(internal) if the system has no room for
+  // thread and no PKCS#11 module: a forked module is undefined. Error(busy) if the system has no room for
   // a process.
   explicit ChildProcess(const std::function<int()>& body, std::vector<int> kept = {});
   ChildProcess(ChildProcess&&) noexcept;

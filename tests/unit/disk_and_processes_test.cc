@@ -228,6 +228,39 @@ TEST(Child, AProgramThatIsNotThereIsAConfigurationError) {
   EXPECT_EQ(code_of([] { ChildProcess({"fleetroot-no-such-program"}); }), ErrorCode::configuration);
 }
 
+// The limit is that of what this process has already.
+class NoRoom {
+ public:
+  NoRoom(__rlimit_resource resource, rlim_t limit) : resource_(resource) {
+    getrlimit(resource_, &before_);
+    rlimit now{limit, before_.rlim_max};
+    setrlimit(resource_, &now);
+  }
+  NoRoom(const NoRoom&) = delete;
+  NoRoom& operator=(const NoRoom&) = delete;
+  ~NoRoom() { setrlimit(resource_, &before_); }
+
+ private:
+  const __rlimit_resource resource_;
+  rlimit before_{};
+};
+
+TEST(Child, NoRoomForItIsNoFaultOfItsNameAndPasses) {
+  ErrorCode without_files{};
+  {
+    NoRoom no_files(RLIMIT_NOFILE, 0);
+    without_files = code_of([] { make_pipe(); });
+  }
+  EXPECT_EQ(without_files, ErrorCode::busy);
+  ErrorCode without_memory{};
+  {
+    NoRoom no_memory(RLIMIT_AS, 0);  // the stack of a child
+    without_memory = code_of([] { ChildProcess({"true"}); });
+  }
+  EXPECT_EQ(without_memory, ErrorCode::busy);
+  EXPECT_EQ(ChildProcess({"true"}).wait(), 0);
+}
+
 TEST(Child, ReadingEndsAtTheDeadlineOrTheEnd) {
   ChildProcess child({"cat"});
   Bytes answer(5);
