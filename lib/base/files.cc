@@ -184,13 +184,16 @@ void make_private_directory(const fs::path& path) {
     int error = errno;
     std::error_code ignored;
     if (error == EEXIST && fs::is_directory(path, ignored) && fs::is_empty(path, ignored)) {
-      if (chmod(path.c_str(), 0700) == 0) return;
-      error = errno;
+      error = chmod(path.c_str(), 0700) == 0 ? 0 : errno;
     }
-    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create the directory {}", path.string()),
-                       "name a directory that does not exist yet, or is empty", error);
+    if (error != 0) {
+      throw system_error(ErrorCode::cannot_create,
+                         fmt::format("cannot create the directory {}", path.string()),
+                         "name a directory that does not exist yet, or is empty", error);
+    }
   }
-  sync_directory(path.parent_path());
+  // Of "ca/" the parent path is "ca".
+  sync_directory((path.has_filename() ? path : path.parent_path()).parent_path());
 }
 
 void sync_tree(const fs::path& path) {

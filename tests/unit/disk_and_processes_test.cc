@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "lib/base/files.h"
@@ -14,6 +16,16 @@
 #include "lib/base/secret.h"
 #include "tests/expect_error.h"
 #include "tests/scratch_directory.h"
+
+static std::vector<ino_t> synced;  // by the function below
+
+// In place of the system's.
+extern "C" int fsync(int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0) return -1;
+  synced.push_back(status.st_ino);
+  return static_cast<int>(syscall(SYS_fsync, fd));
+}
 
 namespace fleetroot {
 namespace {
@@ -27,6 +39,12 @@ unsigned mode_of(const fs::path& path) {
   struct stat status {};
   EXPECT_EQ(stat(path.c_str(), &status), 0) << path;
   return status.st_mode & 0777;
+}
+
+ino_t inode_of(const fs::path& path) {
+  struct stat status {};
+  EXPECT_EQ(stat(path.c_str(), &status), 0) << path;
+  return status.st_ino;
 }
 
 std::vector<std::string> names_in(const fs::path& directory) {
@@ -174,6 +192,18 @@ TEST_F(Files, APrivateDirectoryIsNewOrEmptyAndPrivate) {
   EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "new"); }), ErrorCode::cannot_create);
   EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "new/f"); }), ErrorCode::cannot_create);
   EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "a/b"); }), ErrorCode::cannot_create);
+}
+
+TEST_F(Files, APrivateDirectoryIsInItsParentAfterAPowerCut) {
+  auto has_synced_parent = [&](const std::string& name) {
+    synced.clear();
+    make_private_directory(directory_ / name);
+    return std::count(synced.begin(), synced.end(), inode_of(directory_.path())) == 1;
+  };
+  EXPECT_TRUE(has_synced_parent("new"));
+  EXPECT_TRUE(has_synced_parent("new")) << "nobody says who made it";
+  EXPECT_TRUE(has_synced_parent("slash/"));
+  EXPECT_TRUE(has_synced_parent("slash//"));
 }
 
 TEST_F(Files, ALockHasOneHolder) {
