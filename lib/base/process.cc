@@ -131,6 +131,7 @@ ChildProcess::ChildProcess(const std::function<int()>& body, std::vector<int> ke
 
 ChildProcess::ChildProcess(ChildProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
+      exit_code_(other.exit_code_),
       stdin_(std::move(other.stdin_)),
       stdout_(std::move(other.stdout_)) {}
 

@@ -252,6 +252,8 @@ TEST(Child, ThatHasLeftIsNeitherAskedNorKilled) {
   EXPECT_EQ(child.wait(), 7);
   child.ask_to_end();
   EXPECT_EQ(child.wait(), 7);
+  ChildProcess moved(std::move(child));
+  EXPECT_EQ(moved.wait(), 7);
 }
 
 TEST(Child, AProgramThatIsNotThereIsAConfigurationError) {
