@@ -51,6 +51,11 @@ class Wiping {
   Bytes& bytes_;
 };
 
+// A path; or what OPTIONS has in its place (RFC 9112 section 3.2). We are nobody's proxy.
+bool is_target(std::string_view target) {
+  return target.starts_with('/') || target == "*";
+}
+
 Trouble trouble_of(unsigned status) {
   if (status == 413) return Trouble::body_too_large;
   return status == 431 ? Trouble::head_too_large : Trouble::bad_request;
@@ -228,6 +233,10 @@ asio::awaitable<bool> Connection::serve_request() {
       auto count = std::distance(fields.begin(), fields.end());
       if (static_cast<std::size_t>(count) > shared_->limits.header_count) {
         co_await refuse(431, "too many headers");
+        throw Ended();
+      }
+      if (!is_target(text(parser->get().target()))) {
+        co_await refuse(400, "the target is no path");
         throw Ended();
       }
       enter(Stage::reading);

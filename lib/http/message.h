@@ -32,7 +32,7 @@ struct Peer {
 
 struct Request {
   std::string method;
-  std::string path;   // "/devices", never empty, not decoded
+  std::string path;   // "/devices" or "*", not decoded
   std::string query;  // what follows the first '?'
   std::vector<Header> headers;
   Bytes body;

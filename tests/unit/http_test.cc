@@ -226,6 +226,9 @@ TEST_F(HttpServer, RefusesWhatIsTooLongOrNoHttp) {
               StartsWith("HTTP/1.1 413 "));
   EXPECT_THAT(ask("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
               StartsWith("HTTP/1.1 400 "));
+  for (const char* target : {"?x", "http://elsewhere/", "x/y"})
+    EXPECT_THAT(ask("GET " + std::string(target) + " HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 400 "))
+        << target;
   EXPECT_EQ(get("/still"), "GET /still?  ");
 }
 
