@@ -87,13 +87,14 @@ Client::Client(Identity station, Certificate ca, Transfer transfer)
   std::erase(station_.chain, ca_);
 }
 
-PendingRequest Client::begin(const CertificateRequest& request) {
+Client::PendingRequest Client::begin(const CertificateRequest& request) const {
   return begin(
       BodyType::p10cr, [&] { return request.der(); },
       to_der(i2d_X509_PUBKEY, X509_REQ_get_X509_PUBKEY(request.x509_req())));
 }
 
-PendingRequest Client::begin(BodyType type, const std::function<Bytes()>& body, Bytes public_key) const {
+Client::PendingRequest Client::begin(BodyType type, const std::function<Bytes()>& body,
+                                     Bytes public_key) const {
   PendingRequest pending{.message = {},
                          .transaction_id = random_bytes(kRandomSize),
                          .nonce = random_bytes(kRandomSize),
@@ -176,14 +177,6 @@ void Client::reject(const Answer& answer, std::string why) const {
   } catch (const std::exception&) {
     return;
   }
-}
-
-Enrolled Client::take(const PendingRequest& pending, BytesView bytes) const {
-  Answer answer = read_answer(pending, bytes);
-  if (answer.message.type != BodyType::cp) throw unbelievable("it is no certificate response");
-  Enrolled enrolled = certificates_in(answer);
-  refuse_unless_for(pending.public_key, enrolled.certificate);
-  return enrolled;
 }
 
 Enrolled Client::enroll(const CertificateRequest& request, const Accept& accept) {

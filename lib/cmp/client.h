@@ -34,15 +34,6 @@ struct Identity {
   EVP_PKEY* key;  // not owned
 };
 
-// A request that waits for its answer: what must be known to believe the answer, and all that a journal has
-// to keep where the answer comes another day.
-struct PendingRequest {
-  Bytes message;  // to be sent, again and again the same
-  Bytes transaction_id;
-  Bytes nonce;
-  Bytes public_key;  // the SubjectPublicKeyInfo that was asked for
-};
-
 class Client {
  public:
   // The answer must be signed by exactly `ca`: it is pinned. One object serves one transaction at a time.
@@ -59,14 +50,19 @@ class Client {
   // The next certificate of the station, for the key that it has. Throws as enroll() does.
   Enrolled renew(const Accept& accept);
 
-  // The two halves of enroll(), for a CA that is asked by post: no confirmation follows. They throw as it
-  // does.
-  PendingRequest begin(const CertificateRequest& request);
-  Enrolled take(const PendingRequest& pending, BytesView answer) const;
-
  private:
+  // What must be known to believe the answer.
+  struct PendingRequest {
+    Bytes message;  // to be sent, again and again the same
+    Bytes transaction_id;
+    Bytes nonce;
+    Bytes public_key;  // the SubjectPublicKeyInfo that was asked for
+  };
   struct Answer;
+  friend Bytes request_message(const Identity& station, const Certificate& ca,
+                               const CertificateRequest& request);
 
+  PendingRequest begin(const CertificateRequest& request) const;
   PendingRequest begin(BodyType type, const std::function<Bytes()>& body, Bytes public_key) const;
   Enrolled finish(const PendingRequest& pending, BodyType answer_type, const Accept& accept);
   Answer read_answer(const PendingRequest& pending, BytesView bytes) const;

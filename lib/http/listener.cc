@@ -58,10 +58,6 @@ std::string name_of_socket(int fd) {
 Listener::Listener(FileDescriptor socket)
     : socket_(std::move(socket)), address_(name_of_socket(socket_.get())) {}
 
-Listener Listener::adopt(FileDescriptor socket) {
-  return Listener(std::move(socket));
-}
-
 Listener Listener::bind(const std::string& address) {
   AddressesPtr addresses = resolve(address);
   FileDescriptor fd(socket(addresses->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));

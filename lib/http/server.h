@@ -47,8 +47,6 @@ class Listener {
   // "127.0.0.1:8443", "[::1]:8443", "0.0.0.0:0", "localhost:0"; port 0: the system chooses.
   // Error(usage) if it is no such thing, Error(configuration) if the address cannot be had.
   static Listener bind(const std::string& address);
-  // One that another process of ours has bound.
-  static Listener adopt(FileDescriptor socket);
 
   // What it is bound to, with the port that was chosen: "127.0.0.1:41233".
   const std::string& address() const { return address_; }

@@ -79,14 +79,5 @@ INSTANTIATE_TEST_SUITE_P(All, ClientOfStockServer,
                                          KeyAlgorithm::rsa3072),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
-TEST_F(CmpWire, CanBeAskedOneDayAndAnsweredAnother) {
-  PendingRequest pending = make_client(station, {}).begin(request);
-  Bytes answer = responder.respond(pending.message);
-  EXPECT_EQ(make_client(station, {}).take(pending, answer).certificate, authority.issued.at(0));
-  EvpPkeyPtr other_key = software_key();
-  PendingRequest other = make_client(station, {}).begin(make_request("DEV-2", other_key.get()));
-  EXPECT_EQ(refusal_of([&] { make_client(station, {}).take(other, answer); }).code(), ErrorCode::protocol);
-}
-
 }  // namespace
 }  // namespace fleetroot::cmp
