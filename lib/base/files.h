@@ -1,5 +1,5 @@
 // The one door to the disk. Every write here is durable when the call returns: file and directory are synced.
-// Failures throw Error(io) or Error(cannot_create) with errno's words; a failed write leaves the old file.
+// Failures throw Error(io) or Error(cannot_create) with errno's words; what failed has left no half file.
 #pragma once
 
 #include <filesystem>
@@ -37,7 +37,7 @@ std::optional<std::string> read_file_if_present(const std::filesystem::path& pat
 // As read_file, for a file that somebody else may have put there: a symbolic link is refused too.
 std::string read_foreign_file(const std::filesystem::path& path, std::size_t maximum);
 
-// Replaces the file atomically: readers and a power cut see the old content or the new, never half.
+// Replaces the file atomically: readers, a power cut and a failure see the old content or the new, not half.
 void write_file(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
 
 // Removes what write_file has left in a directory for files whose names end with `suffix`, in processes that
