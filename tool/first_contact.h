@@ -17,7 +17,7 @@ struct Gateway {
 
 // Connects as the device and asks GET /whoami: what the gateway calls the device's standing. `chain`: the
 // device's certificate first; `key` may be one in a token. Error(not_authorised) if it is not let in or is
-// taken for another, Error(ca_unreachable), Error(certificate_rejected) if the gateway is not the pinned one.
+// taken for another, Error(ca_unreachable), Error(protocol) if the gateway is not the pinned one.
 std::string meet_gateway(const Gateway& gateway, const std::vector<Certificate>& chain, EVP_PKEY* key,
                          const DeviceId& device_id);
 

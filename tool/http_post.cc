@@ -69,13 +69,11 @@ http::Response HttpPoster::send(const Post& post, const http::ClientTls& tls) {
         client_.reset();
         current_ = (current_ + 1) % urls_.size();
       }
-      // Refused is refused, by whichever of them.
-      if (obstacle->code() != ErrorCode::ca_unreachable &&
-          obstacle->code() != ErrorCode::certificate_rejected) {
+      // Refused is refused, by whichever of them. Another may have the right certificate, and speak HTTP.
+      if (obstacle->code() != ErrorCode::ca_unreachable && obstacle->code() != ErrorCode::protocol)
         throw Error(*obstacle);
-      }
     }
-    bool is_hopeless = obstacle->code() == ErrorCode::certificate_rejected;
+    bool is_hopeless = obstacle->code() == ErrorCode::protocol;
     auto wait = std::max(pause, wish_);
     if (is_hopeless || steady_clock::now() + wait >= deadline) throw Error(*obstacle);
     std::this_thread::sleep_for(wait);

@@ -36,7 +36,7 @@ class Client {
   Client& operator=(Client&&) noexcept;
 
   // The response, whatever its status. Error(ca_unreachable) if there is no connection or no answer before
-  // the deadline; Error(certificate_rejected) if the server is not who it should be; Error(not_authorised) if
+  // the deadline; Error(protocol) if the server is not who it should be; Error(not_authorised) if
   // it refuses our certificate; Error(protocol) for what is no HTTP. A connection that the server closed
   // while it was idle is opened again, and the request sent once more. Interim answers (100 to 199) are
   // passed over. A name that is being looked up (getaddrinfo) is waited for past the deadline.

@@ -33,7 +33,7 @@ Error tls_error(SSL* ssl) {
   int reason = ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0;
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && SSL_is_server(ssl) == 0) {
     take_openssl_errors();
-    return {ErrorCode::certificate_rejected, "the server's certificate is not one to believe",
+    return {ErrorCode::protocol, "the server's certificate is not one to believe",
             "check the address, and which root is pinned", X509_verify_cert_error_string(verdict)};
   }
   switch (reason) {

@@ -20,7 +20,7 @@ class Stream {
  public:
   explicit Stream(asio::ip::tcp::socket socket);
 
-  // From here on all goes through `ssl`. Error(certificate_rejected, not_authorised, protocol).
+  // From here on all goes through `ssl`. Error(not_authorised, protocol).
   asio::awaitable<void> shake_hands(SslPtr ssl);
   // What it was, if that failed with an Error.
   Trouble handshake_trouble() const { return handshake_trouble_; }

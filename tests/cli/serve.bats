@@ -214,7 +214,7 @@ EOF
   mv ca own-ca
   make_ca
   begin_serving --no-client-certificate
-  refused 65 'not one to believe' provision DEV-1 DEV-1 --ca "$url"
+  refused 76 'not one to believe' provision DEV-1 DEV-1 --ca "$url"
   end_serving
 }
 
