@@ -11,15 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void make_directory(const fs::path& path) {
-  std::error_code error;
-  fs::create_directory(path, error);
-  if (error || !fs::is_directory(path)) {
-    throw Error(ErrorCode::cannot_create, fmt::format("cannot create the directory {}", path.string()),
-                "check that the medium is there and mounted", error.message());
-  }
-}
-
 // What one bundle takes of what waits.
 struct Load {
   std::vector<media::CarriedRequest> requests;

@@ -13,12 +13,10 @@ namespace fs = std::filesystem;
 constexpr std::string_view kMedia = "media:";
 
 void make_directories(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) {
-    throw Error(ErrorCode::cannot_create, "cannot create the directory " + path.string(),
-                "check the path and its permissions", error.message());
-  }
+  std::error_code ignored;
+  if (path.empty() || fs::is_directory(path, ignored)) return;
+  make_directories(path.parent_path());
+  make_directory(path);
 }
 
 }  // namespace

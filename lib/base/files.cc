@@ -32,6 +32,11 @@ void sync_directory(const fs::path& path) {
   sync_path(path.empty() ? fs::path(".") : path, O_RDONLY | O_DIRECTORY);
 }
 
+// The parent path of "ca/" is "ca".
+fs::path parent_of(const fs::path& path) {
+  return (path.has_filename() ? path : path.parent_path()).parent_path();
+}
+
 void write_all(int fd, std::string_view content, const fs::path& path) {
   while (!content.empty()) {
     ssize_t written = write(fd, content.data(), content.size());
@@ -179,6 +184,17 @@ void remove_leftovers(const fs::path& directory, std::string_view suffix) {
   }
 }
 
+void make_directory(const fs::path& path) {
+  if (mkdir(path.c_str(), 0777) != 0) {
+    int error = errno;
+    std::error_code ignored;
+    if (error == EEXIST && fs::is_directory(path, ignored)) return;
+    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create the directory {}", path.string()),
+                       "check the path and its permissions, and that its medium is mounted", error);
+  }
+  sync_directory(parent_of(path));
+}
+
 void make_private_directory(const fs::path& path) {
   if (mkdir(path.c_str(), 0700) != 0) {
     int error = errno;
@@ -192,8 +208,7 @@ void make_private_directory(const fs::path& path) {
                          "name a directory that does not exist yet, or is empty", error);
     }
   }
-  // Of "ca/" the parent path is "ca".
-  sync_directory((path.has_filename() ? path : path.parent_path()).parent_path());
+  sync_directory(parent_of(path));
 }
 
 void sync_tree(const fs::path& path) {

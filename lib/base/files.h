@@ -44,6 +44,8 @@ void write_file(const std::filesystem::path& path, std::string_view content, uns
 // were killed. What cannot be removed stays, and is no failure.
 void remove_leftovers(const std::filesystem::path& directory, std::string_view suffix = {});
 
+// Makes one directory, unless it is there. Error(cannot_create).
+void make_directory(const std::filesystem::path& path);
 // Makes one directory with mode 0700. Error(cannot_create) if anything but an empty directory is there.
 void make_private_directory(const std::filesystem::path& path);
 

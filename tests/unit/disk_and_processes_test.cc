@@ -194,16 +194,28 @@ TEST_F(Files, APrivateDirectoryIsNewOrEmptyAndPrivate) {
   EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "a/b"); }), ErrorCode::cannot_create);
 }
 
-TEST_F(Files, APrivateDirectoryIsInItsParentAfterAPowerCut) {
-  auto has_synced_parent = [&](const std::string& name) {
+TEST_F(Files, ADirectoryIsInItsParentAfterAPowerCut) {
+  auto has_synced_parent = [&](const std::string& name,
+                               void (*make)(const fs::path&) = make_private_directory) {
     synced.clear();
-    make_private_directory(directory_ / name);
+    make(directory_ / name);
     return std::count(synced.begin(), synced.end(), inode_of(directory_.path())) == 1;
   };
   EXPECT_TRUE(has_synced_parent("new"));
   EXPECT_TRUE(has_synced_parent("new")) << "nobody says who made it";
   EXPECT_TRUE(has_synced_parent("slash/"));
   EXPECT_TRUE(has_synced_parent("slash//"));
+  EXPECT_TRUE(has_synced_parent("other", make_directory));
+  EXPECT_TRUE(has_synced_parent("other slash/", make_directory));
+}
+
+TEST_F(Files, ADirectoryIsMadeOnce) {
+  make_directory(directory_ / "new");
+  make_directory(directory_ / "new");
+  EXPECT_TRUE(fs::is_directory(directory_ / "new"));
+  write_file(directory_ / "f", "x");
+  EXPECT_EQ(code_of([&] { make_directory(directory_ / "f"); }), ErrorCode::cannot_create);
+  EXPECT_EQ(code_of([&] { make_directory(directory_ / "a/b"); }), ErrorCode::cannot_create);
 }
 
 TEST_F(Files, ALockHasOneHolder) {
