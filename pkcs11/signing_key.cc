@@ -6,7 +6,7 @@ namespace fleetroot::pkcs11 {
 
 // Destroyed from the bottom up: what signs before the token.
 struct SigningKey::State {
-  State(SigningToken opened, const KeyId& id) : token(std::move(opened)), key(token.key(id)) {}
+  State(SigningToken opened, TokenKey found) : token(std::move(opened)), key(std::move(found)) {}
 
   SigningToken token;
   TokenKey key;
@@ -20,8 +20,8 @@ SigningKey::~SigningKey() = default;
 
 SigningKey SigningKey::generate(const TokenSettings& settings, KeyAlgorithm algorithm, const KeyName& name) {
   SigningToken token(settings);
-  token.generate(algorithm, name);
-  return SigningKey(std::make_unique<State>(std::move(token), name.id));
+  TokenKey key = token.generate(algorithm, name);
+  return SigningKey(std::make_unique<State>(std::move(token), std::move(key)));
 }
 
 bool SigningKey::take_back(const TokenSettings& settings, const KeyName& name) noexcept {
@@ -34,7 +34,9 @@ bool SigningKey::take_back(const TokenSettings& settings, const KeyName& name) n
 }
 
 SigningKey SigningKey::open(const TokenSettings& settings, const KeyId& id) {
-  return SigningKey(std::make_unique<State>(SigningToken(settings), id));
+  SigningToken token(settings);
+  TokenKey key = token.key(id);
+  return SigningKey(std::make_unique<State>(std::move(token), std::move(key)));
 }
 
 const PublicKey& SigningKey::public_key() const {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "pkcs11/cryptoki.h"
 #include "pkcs11/key_pair.h"
 #include "pkcs11/objects.h"
 #include "pkcs11/pin.h"
@@ -36,12 +37,10 @@ void refuse_occupied(const Session& session, const KeyName& name) {
 }
 
 void destroy_pair(const Session& session, const KeyName& name) {
-  for (const TokenObject& object : inventory(session)) {
-    const ObjectIdentity& identity = object.identity;
-    bool is_key =
-        identity.object_class == ObjectClass::private_key || identity.object_class == ObjectClass::public_key;
-    if (is_key && identity.id_hex == name.id.hex() && identity.label == name.label)
-      session.destroy(object.handle);
+  for (CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY}) {
+    Template wanted;
+    wanted.add_number(CKA_CLASS, object_class).add(CKA_ID, name.id.bytes()).add(CKA_LABEL, name.label);
+    for (ObjectHandle object : session.find(wanted)) session.destroy(object);
   }
 }
 
@@ -167,25 +166,25 @@ SigningToken::SigningToken(SigningToken&&) noexcept = default;
 SigningToken& SigningToken::operator=(SigningToken&&) noexcept = default;
 SigningToken::~SigningToken() = default;
 
-PublicKey SigningToken::generate(KeyAlgorithm algorithm, const KeyName& name) {
+TokenKey SigningToken::generate(KeyAlgorithm algorithm, const KeyName& name) {
   Turn turn(*state_);
   const Session& session = turn.session();
   refuse_unless_supported(session, algorithm);
   refuse_occupied(session, name);
-  KeyPair pair = generate_key_pair(session, algorithm, name);
   try {
+    KeyPair pair = generate_key_pair(session, algorithm, name);
     refuse_unless_sound(session, pair);
     prove_pair(session, pair);
-  } catch (const Error&) {
+    if (state_->settings.softhsm_directory) sync_softhsm_directory(*state_->settings.softhsm_directory);
+    return make_key(std::move(pair));
+  } catch (const std::exception&) {
     // Is what has to be heard, whether or not the pair can be removed.
     try {
       destroy_pair(session, name);
-    } catch (const Error&) {
+    } catch (const std::exception&) {
     }
     throw;
   }
-  if (state_->settings.softhsm_directory) sync_softhsm_directory(*state_->settings.softhsm_directory);
-  return pair.public_key;
 }
 
 void SigningToken::destroy(const KeyName& name) {
@@ -202,8 +201,12 @@ TokenKey SigningToken::key(const KeyId& id) const {
                 fmt::format("the token {} holds no key with the ID {}", session.token().describe(), id.hex()),
                 "check the token URI and the key ID in the configuration");
   }
-  PublicKey public_key = pair->public_key;
-  return {std::move(public_key), std::make_shared<TurnTakingSigner>(*state_, *std::move(pair))};
+  return make_key(*std::move(pair));
+}
+
+TokenKey SigningToken::make_key(KeyPair pair) const {
+  PublicKey public_key = pair.public_key;
+  return {std::move(public_key), std::make_shared<TurnTakingSigner>(*state_, std::move(pair))};
 }
 
 }  // namespace fleetroot::pkcs11

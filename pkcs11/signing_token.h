@@ -11,6 +11,8 @@
 
 namespace fleetroot::pkcs11 {
 
+struct KeyPair;
+
 // One of its keys. Not to be used when the token has gone.
 struct TokenKey {
   PublicKey public_key;
@@ -31,7 +33,7 @@ class SigningToken {
   ~SigningToken();
 
   // As SigningKey::generate.
-  PublicKey generate(KeyAlgorithm algorithm, const KeyName& name);
+  TokenKey generate(KeyAlgorithm algorithm, const KeyName& name);
   // Both halves of a pair that generate() made.
   void destroy(const KeyName& name);
   // Error(configuration) if there is no key with this ID, Error(token_untrusted) if it is not one sound pair.
@@ -41,6 +43,7 @@ class SigningToken {
   struct State;
   class Turn;
   class TurnTakingSigner;
+  TokenKey make_key(KeyPair pair) const;
   std::unique_ptr<State> state_;
 };
 

@@ -111,6 +111,19 @@ take_over() {
   works ca/fleet-root.pem
 }
 
+@test "a new key that could not be read is left in nobody's token" {
+  make_hsm
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
+  witnessed=$(in_hsm ca-issuing)
+  witnessed=${witnessed/$softhsm/$FLEETROOT_WITNESS}
+  for answer in "CKA_EC_POINT 1 0x30" "CKA_EC_POINT 1 0x32"; do
+    WITNESS_ANSWER=$answer refused 75 'the token failed to' fleetroot-ca init --home ca --name T \
+      --issuing-token "$witnessed" --root-token "$(in_hsm ca-root)"
+    [[ ! -e ca && -z $(objects_on ca-issuing) && $stderr != *"still in its token"* ]]
+  done
+  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$witnessed"
+}
+
 # The device keeps its key: a CA that cannot sign has not refused it.
 @test "a CA whose token signs wrongly issues nothing, holds no device, and goes on once it signs" {
   make_hsm
