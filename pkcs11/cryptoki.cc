@@ -70,6 +70,7 @@ Verdict verdict_on(CK_RV rv) {
     case CKR_SLOT_ID_INVALID:
     case CKR_CRYPTOKI_NOT_INITIALIZED:
     case CKR_USER_NOT_LOGGED_IN:  // we were: a card that is reset forgets it
+    case CKR_OPERATION_ACTIVE:    // one that failed: the next run's session has none
       return {ErrorCode::token_unplugged,
               "check that the token is plugged in and has room, then run the same command again: it resumes"};
     case CKR_DEVICE_MEMORY:

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <vector>
@@ -108,6 +109,18 @@ struct SigningToken::State {
     idle.push_back(session);
     given_back.notify_one();
   }
+  // An operation that failed may stay open, and lets no other begin in its session. The new one first: a
+  // token's login ends with its last session.
+  void replace(Session*& session) {
+    std::lock_guard lock(mutex);
+    auto broken = std::ranges::find(sessions, session, &std::unique_ptr<Session>::get);
+    try {
+      *broken = std::make_unique<Session>(module, session->token());
+      session = broken->get();
+    } catch (const Error&) {
+      // The token has gone, or gives no more: what has to be heard is why it did not sign.
+    }
+  }
   void open_another() {
     try {
       sessions.push_back(std::make_unique<Session>(module, sessions.front()->token()));
@@ -138,6 +151,8 @@ class SigningToken::Turn {
   Turn& operator=(const Turn&) = delete;
   ~Turn() { state_.give_back(session_); }
   const Session& session() const { return *session_; }
+  // After a call that failed in it.
+  void replace_session() { state_.replace(session_); }
 
  private:
   State& state_;
@@ -148,9 +163,11 @@ class SigningToken::TurnTakingSigner : public Signer {
  public:
   TurnTakingSigner(State& state, KeyPair pair) : state_(state), pair_(std::move(pair)) {}
   Bytes sign(const SignatureInput& input) override {
+    Turn turn(state_);
     try {
-      return pkcs11::sign(Turn(state_).session(), pair_, input);
+      return pkcs11::sign(turn.session(), pair_, input);
     } catch (const Error& error) {
+      turn.replace_session();
       if (state_.settings.when_signing_fails) state_.settings.when_signing_fails(error);
       throw;
     }
@@ -180,7 +197,8 @@ TokenKey SigningToken::generate(KeyAlgorithm algorithm, const KeyName& name) {
   } catch (const std::exception&) {
     // Is what has to be heard, whether or not the pair can be removed.
     try {
-      destroy_pair(session, name);
+      turn.replace_session();
+      destroy_pair(turn.session(), name);
     } catch (const std::exception&) {
     }
     throw;

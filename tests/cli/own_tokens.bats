@@ -111,12 +111,29 @@ take_over() {
   works ca/fleet-root.pem
 }
 
-@test "a new key that could not be read is left in nobody's token" {
+@test "a CA whose token failed once says so, and signs on" {
+  make_hsm
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
+  witnessed=$(in_hsm ca-issuing)
+  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "${witnessed/$softhsm/$FLEETROOT_WITNESS}"
+  make_station
+  make_order PO-1 DEV-1
+  provision_it() {
+    fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(in_hsm DEV-1)"
+  }
+  # the operation that the witness answers for stays open in its session
+  WITNESS_ANSWER="C_Sign 1 0x30" refused 75 "the CA's token does not sign" provision_it
+  key=$(objects_on DEV-1 | grep -m1 ID:)
+  run -0 provision_it
+  [[ $(objects_on DEV-1 | grep -c 'Private Key') == 1 && $(objects_on DEV-1) == *"$key"* ]]
+}
+
+@test "a new key that could not be read, or does not sign, is left in nobody's token" {
   make_hsm
   export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
   witnessed=$(in_hsm ca-issuing)
   witnessed=${witnessed/$softhsm/$FLEETROOT_WITNESS}
-  for answer in "CKA_EC_POINT 1 0x30" "CKA_EC_POINT 1 0x32"; do
+  for answer in "CKA_EC_POINT 1 0x30" "C_Sign 1 0x30"; do
     WITNESS_ANSWER=$answer refused 75 'the token failed to' fleetroot-ca init --home ca --name T \
       --issuing-token "$witnessed" --root-token "$(in_hsm ca-root)"
     [[ ! -e ca && -z $(objects_on ca-issuing) && $stderr != *"still in its token"* ]]
