@@ -185,13 +185,13 @@ Secret read_source(const std::string& source, const std::filesystem::path& base)
   return read_pin_file(*file_of(source, base));
 }
 
-// Another one whenever somebody has written the file, touched it, or put another in its place.
+// Another one whenever somebody has written the file, touched it, or put another in its place; the same by
+// whatever path it is reached.
 std::string version_of(const std::filesystem::path& file) {
   struct stat status {};
   if (stat(file.c_str(), &status) != 0) return {};
-  return fmt::format("{} {}:{} {}.{:09} {}.{:09}\n", file.string(), status.st_dev, status.st_ino,
-                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec,
-                     status.st_ctim.tv_nsec);
+  return fmt::format("{}:{} {}.{:09} {}.{:09}\n", status.st_dev, status.st_ino, status.st_mtim.tv_sec,
+                     status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
 }
 
 }  // namespace

@@ -116,8 +116,8 @@ no_login() {
     cp "$pin" right
     echo wrong-pin >"$pin"
     refused 77 'the PIN for the token .* is wrong' "${check[@]}"
-    for _ in 1 2 3; do
-      refused 77 "the PIN in $pin was wrong, and the file has not changed" "${check[@]}"
+    for path in "$home" "$PWD/$home" "./$home"; do
+      refused 77 "the PIN in .*$pin was wrong, and the file has not changed" "${check[@]::4}" "$path"
     done
     (($(grep -c C_Login calls) == 1))
     touch "$pin"
