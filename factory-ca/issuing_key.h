@@ -12,8 +12,8 @@ namespace fleetroot::ca {
 // Error(configuration) if it signs wrongly or with another key: neither says anything against the request.
 Bytes sign(LintedCertificate&& linted, EVP_PKEY* key, const PublicKey& public_key);
 
-// Signs a TBSCertList. What comes back was read strictly and verified with `issuer`. Error(token_untrusted)
-// if the token does not sign, Error(certificate_rejected) for an issuer that may not sign lists.
+// Signs a TBSCertList. What comes back was read strictly and verified with `issuer`. What the token says if
+// it does not sign; Error(certificate_rejected) for an issuer that may not sign lists.
 CertificateRevocationList sign_list(const Bytes& tbs, EVP_PKEY* key, const Certificate& issuer);
 
 }  // namespace fleetroot::ca

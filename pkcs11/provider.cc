@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "lib/x509/openssl_context.h"
+#include "lib/x509/signature.h"
 
 namespace fleetroot::pkcs11 {
 namespace {
@@ -237,7 +238,8 @@ int signature_update(void* raw, const unsigned char* data, std::size_t size) {
              : 0;
 }
 
-// Signs, and turns what the token's side throws into an entry of OpenSSL's error queue.
+// Signs, and turns what the token's side throws into an entry of OpenSSL's error queue; an Error is kept
+// beside it.
 int sign_into(const SignatureContext& context, const SignatureInput& input, unsigned char* out,
               std::size_t* out_size, std::size_t capacity) {
   try {
@@ -246,6 +248,10 @@ int sign_into(const SignatureContext& context, const SignatureInput& input, unsi
     std::memcpy(out, signature.data(), signature.size());
     *out_size = signature.size();
     return 1;
+  } catch (const Error& error) {
+    keep_signing_error(error);
+    ERR_raise_data(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "%s", error.what());
+    return 0;
   } catch (const std::exception& error) {
     ERR_raise_data(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "%s", error.what());
     return 0;

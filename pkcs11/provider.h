@@ -20,7 +20,7 @@ struct SignatureInput {
 };
 
 // Something that holds a private key. Called from the thread that signs; an exception becomes a failed
-// signature, whose words OpenSSL's error queue carries.
+// signature, whose words OpenSSL's error queue carries, and an Error what let_openssl_sign() throws on.
 class Signer {
  public:
   virtual ~Signer() = default;

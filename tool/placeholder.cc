@@ -1,5 +1,7 @@
 #include "tool/placeholder.h"
 
+#include "lib/x509/signature.h"
+
 namespace fleetroot::station {
 
 Certificate make_placeholder(const DeviceId& device_id, const PublicKey& public_key, EVP_PKEY* signer,
@@ -16,12 +18,11 @@ Certificate make_placeholder(const DeviceId& device_id, const PublicKey& public_
       X509_set_issuer_name(certificate.get(), name) == 1 &&
       ASN1_TIME_set(X509_getm_notBefore(certificate.get()), seconds(now)) != nullptr &&
       ASN1_TIME_set(X509_getm_notAfter(certificate.get()), seconds(now + kLifetime)) != nullptr &&
-      X509_set_pubkey(certificate.get(), public_key.evp()) == 1 &&
-      X509_sign(certificate.get(), signer, digest_for(public_key.algorithm())) > 0;
-  if (!built) {
-    throw openssl_error(ErrorCode::token_untrusted, "the token did not sign its placeholder certificate",
-                        "run the same command again; if it fails again, replace the token");
-  }
+      X509_set_pubkey(certificate.get(), public_key.evp()) == 1;
+  let_openssl_sign(
+      [&] { return built && X509_sign(certificate.get(), signer, digest_for(public_key.algorithm())) > 0; },
+      {ErrorCode::token_untrusted, "the token did not sign its placeholder certificate",
+       "run the same command again; if it fails again, replace the token"});
   return Certificate(std::move(certificate));
 }
 

@@ -8,6 +8,7 @@
 
 #include "lib/x509/der.h"
 #include "lib/x509/openssl_context.h"
+#include "lib/x509/signature.h"
 
 namespace fleetroot::media {
 namespace {
@@ -154,13 +155,14 @@ Bytes sign_document(BytesView content, const Certificate& signer, EVP_PKEY* key)
   BioPtr in(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
   CmsPtr cms(
       CMS_sign_ex(nullptr, nullptr, nullptr, in.get(), kBinary | CMS_PARTIAL, openssl_context(), nullptr));
-  bool good = cms &&
-              CMS_add1_signer(cms.get(), signer.x509(), key, digest, kBinary | CMS_USE_KEYID) != nullptr &&
-              CMS_final(cms.get(), in.get(), nullptr, kBinary) == 1;
-  if (!good) {
-    throw openssl_error(ErrorCode::internal, "the key of " + signer.subject() + " does not sign",
-                        "check that its token is there and that the certificate is for its key");
-  }
+  let_openssl_sign(
+      [&] {
+        return cms &&
+               CMS_add1_signer(cms.get(), signer.x509(), key, digest, kBinary | CMS_USE_KEYID) != nullptr &&
+               CMS_final(cms.get(), in.get(), nullptr, kBinary) == 1;
+      },
+      {ErrorCode::internal, "the key of " + signer.subject() + " does not sign",
+       "check that its token is there and that the certificate is for its key"});
   return to_der(i2d_CMS_ContentInfo, static_cast<const CMS_ContentInfo*>(cms.get()));
 }
 

@@ -23,7 +23,7 @@ inline constexpr std::size_t kMaximumDocumentSize = 64 << 20;
 
 // `key` is the certificate's, and may be one in a token. Error(configuration) for an Ed25519 key, with which
 // OpenSSL 3.0 makes no CMS, and for a certificate without a subject key identifier; Error(internal) if the
-// key does not sign.
+// key does not sign, or what its token says of that.
 Bytes sign_document(BytesView content, const Certificate& signer, EVP_PKEY* key);
 
 // The certificates that have this subject key identifier, from where the caller trusts them: one, or several

@@ -210,10 +210,10 @@ CertificateRequest CertificateRequest::create(std::string_view common_name, cons
                                       static_cast<int>(statement_json.size())) == 1;
   }
   if (!built) throw openssl_error(ErrorCode::internal, "cannot build the certificate request", "report this");
-  if (X509_REQ_sign(request.get(), signer, digest_for(public_key.algorithm())) <= 0) {
-    throw openssl_error(ErrorCode::token_untrusted, "the token did not sign the certificate request",
-                        "run the same command again; if it fails again, replace the token");
-  }
+  let_openssl_sign(
+      [&] { return X509_REQ_sign(request.get(), signer, digest_for(public_key.algorithm())) > 0; },
+      {ErrorCode::token_untrusted, "the token did not sign the certificate request",
+       "run the same command again; if it fails again, replace the token"});
   // The bytes that leave are parsed again, so that what is verified is what the CA will see.
   CertificateRequest result = from_der(to_der(i2d_X509_REQ, request.get()));
   if (!(result.public_key() == public_key) || X509_REQ_verify(result.x509_req(), public_key.evp()) != 1) {

@@ -22,7 +22,7 @@ class CertificateRequest {
   static CertificateRequest from_pem(std::string_view pem);  // or DER
 
   // CN = `common_name`, the public key, the statement if not empty; signed by `signer`, whose public half
-  // `public_key` is. The result has been verified in software. Error(token_untrusted) if that fails.
+  // `public_key` is. Verified in software: Error(token_untrusted) if that fails, or what the signer threw.
   static CertificateRequest create(std::string_view common_name, const PublicKey& public_key,
                                    EVP_PKEY* signer, std::string_view statement_json = {});
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <utility>
 
 #include "lib/x509/openssl_context.h"
 
@@ -35,6 +36,11 @@ const SignatureAlgorithm* find_algorithm(BytesView identifier) {
   return found == kAlgorithms.end() ? nullptr : found;
 }
 
+std::optional<Error>& kept_error() {
+  thread_local std::optional<Error> error;
+  return error;
+}
+
 bool verifies(EVP_PKEY* key, const EVP_MD* digest, BytesView message, BytesView signature) {
   EvpMdCtxPtr context(EVP_MD_CTX_new());
   bool good = EVP_DigestVerifyInit_ex(context.get(), nullptr, EVP_MD_get0_name(digest), openssl_context(),
@@ -64,14 +70,28 @@ Bytes sign_message(EVP_PKEY* key, KeyAlgorithm algorithm, BytesView message) {
   std::size_t size = signature.size();
   const EVP_MD* digest = digest_for(algorithm);
   const char* digest_name = digest == nullptr ? nullptr : EVP_MD_get0_name(digest);
-  if (EVP_DigestSignInit_ex(context.get(), nullptr, digest_name, openssl_context(), nullptr, key, nullptr) !=
-          1 ||
-      EVP_DigestSign(context.get(), signature.data(), &size, message.data(), message.size()) != 1) {
-    throw openssl_error(ErrorCode::token_untrusted, "the token did not sign",
-                        "check the token, then run the same command again");
-  }
+  let_openssl_sign(
+      [&] {
+        return EVP_DigestSignInit_ex(context.get(), nullptr, digest_name, openssl_context(), nullptr, key,
+                                     nullptr) == 1 &&
+               EVP_DigestSign(context.get(), signature.data(), &size, message.data(), message.size()) == 1;
+      },
+      {ErrorCode::token_untrusted, "the token did not sign",
+       "check the token, then run the same command again"});
   signature.resize(size);
   return signature;
+}
+
+void keep_signing_error(const Error& error) {
+  kept_error() = error;
+}
+
+void let_openssl_sign(const std::function<bool()>& sign, const Error& otherwise) {
+  kept_error().reset();
+  if (sign()) return;
+  std::string reasons = take_openssl_errors();
+  if (kept_error()) throw Error(*std::exchange(kept_error(), {}));
+  throw Error(otherwise.code(), otherwise.message(), otherwise.hint(), std::move(reasons));
 }
 
 const EVP_MD* digest_of_signature(BytesView algorithm_identifier) {

@@ -9,7 +9,7 @@ make_hsm() {
   add_token hsm ca-issuing 1
   add_token hsm station 2
   add_token hsm DEV-1 3
-  export SOFTHSM2_CONF=$PWD/hsm/softhsm2.conf
+  export SOFTHSM2_CONF=$PWD/hsm/softhsm2.conf WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
 }
 in_hsm() {
   echo "pkcs11:token=$1?module-path=$softhsm&pin-source=file:$PWD/hsm/pin"
@@ -111,47 +111,45 @@ take_over() {
   works ca/fleet-root.pem
 }
 
-@test "a CA whose token failed once says so, and signs on" {
+# make_witnessed_factory: the issuing CA's token is behind the witness
+make_witnessed_factory() {
   make_hsm
-  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
-  witnessed=$(in_hsm ca-issuing)
-  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "${witnessed/$softhsm/$FLEETROOT_WITNESS}"
+  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$(witnessed_in_hsm ca-issuing)"
   make_station
   make_order PO-1 DEV-1
-  provision_it() {
-    fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(in_hsm DEV-1)"
-  }
+}
+witnessed_in_hsm() {
+  local uri
+  uri=$(in_hsm "$1")
+  echo "${uri/$softhsm/$FLEETROOT_WITNESS}"
+}
+provision_it() {
+  fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(in_hsm DEV-1)"
+}
+
+@test "a CA whose token failed once says so, and signs on" {
+  make_witnessed_factory
   # the operation that the witness answers for stays open in its session
   WITNESS_ANSWER="C_Sign 1 0x30" refused 75 "the CA's token does not sign" provision_it
-  key=$(objects_on DEV-1 | grep -m1 ID:)
+  WITNESS_ANSWER="C_Sign 1 0x32" refused 75 'the token failed to sign' fleetroot-ca crl publish --home ca
+  made=$(objects_on DEV-1 | grep -m1 ID:)
   run -0 provision_it
-  [[ $(objects_on DEV-1 | grep -c 'Private Key') == 1 && $(objects_on DEV-1) == *"$key"* ]]
+  [[ $(objects_on DEV-1 | grep -c 'Private Key') == 1 && $(objects_on DEV-1) == *"$made"* ]]
 }
 
 @test "a new key that could not be read, or does not sign, is left in nobody's token" {
   make_hsm
-  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
-  witnessed=$(in_hsm ca-issuing)
-  witnessed=${witnessed/$softhsm/$FLEETROOT_WITNESS}
   for answer in "CKA_EC_POINT 1 0x30" "C_Sign 1 0x30"; do
     WITNESS_ANSWER=$answer refused 75 'the token failed to' fleetroot-ca init --home ca --name T \
-      --issuing-token "$witnessed" --root-token "$(in_hsm ca-root)"
+      --issuing-token "$(witnessed_in_hsm ca-issuing)" --root-token "$(in_hsm ca-root)"
     [[ ! -e ca && -z $(objects_on ca-issuing) && $stderr != *"still in its token"* ]]
   done
-  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$witnessed"
+  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$(witnessed_in_hsm ca-issuing)"
 }
 
 # The device keeps its key: a CA that cannot sign has not refused it.
 @test "a CA whose token signs wrongly issues nothing, holds no device, and goes on once it signs" {
-  make_hsm
-  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
-  witnessed=$(in_hsm ca-issuing)
-  make_ca --root-token "$(in_hsm ca-root)" --issuing-token "${witnessed/$softhsm/$FLEETROOT_WITNESS}"
-  make_station
-  make_order PO-1 DEV-1
-  provision_it() {
-    fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(in_hsm DEV-1)"
-  }
+  make_witnessed_factory
   declare -A reasons
   for number in 1 2 3; do
     export WITNESS_WRONG_SIGNATURE=$number

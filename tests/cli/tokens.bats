@@ -165,11 +165,26 @@ with_uri() {
     provision --home st --order PO-1 --device-id DEV-1 --token "$0"' "$(token_uri dev-1)"
 }
 
-# faulty ANSWER DEVICE-ID: provision dev-1, whose module answers one call with an error
+# faulty ANSWER DEVICE-ID [OPTION…]: provision dev-1, whose module answers one call with an error
 faulty() {
   WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls WITNESS_ANSWER=$1 on_token dev-1 \
     fleetroot-station provision --home st --order PO-1 --device-id "$2" \
-    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin"
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin" "${@:3}"
+}
+
+@test "a token that goes at any of its signatures: 75, and the same key is finished with" {
+  make_token dev-1
+  ended=75
+  for ((number = 1; ended == 75; ++number)); do
+    run --separate-stderr faulty "C_Sign $number 0x32" DEV-1 --placeholder
+    echo "$number: $status $stderr"
+    ended=$status
+    [[ $ended == 0 || $stderr == *"error: the token failed to sign (CKR_DEVICE_REMOVED)"* ]]
+    ((number < 2)) || [[ $(stranger dev-1 --list-objects --type pubkey) == "$key" ]]
+    key=$(stranger dev-1 --list-objects --type pubkey)
+  done
+  ((ended == 0 && number > 4))
+  [[ $(objects_on dev-1 "Private Key") == 1 && $(objects_on dev-1 Certificate) == 1 ]]
 }
 
 @test "an attribute that could not be read is no absent one: 75, and foreign objects stay" {

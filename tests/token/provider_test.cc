@@ -234,12 +234,13 @@ class BrokenSigner : public Signer {
   }
 };
 
-TEST(SigningEvp, ATokenThatFailsIsAFailedSignatureWithItsWords) {
+TEST(SigningEvp, WhatATokenSaysAsItFailsGoesThroughOpenssl) {
   PublicKey public_key = PublicKey::from_evp(software_key().get());
   EvpPkeyPtr key = make_signing_evp(public_key, std::make_shared<BrokenSigner>());
   Error error = error_of([&] { CertificateRequest::create("dev-1", public_key, key.get()); });
-  EXPECT_EQ(error.code(), ErrorCode::token_untrusted);
-  EXPECT_THAT(error.cause(), HasSubstr("the token is gone"));
+  EXPECT_EQ(error.code(), ErrorCode::token_unplugged);
+  EXPECT_EQ(error.message(), "the token is gone");
+  EXPECT_EQ(error.hint(), "plug it in");
 }
 
 class LyingSigner : public Signer {
