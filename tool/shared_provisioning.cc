@@ -13,6 +13,7 @@
 #include "lib/base/process.h"
 #include "lib/base/secret.h"
 #include "lib/http/client.h"
+#include "lib/x509/pem.h"
 
 namespace fleetroot::station {
 namespace {
@@ -90,15 +91,13 @@ std::string key_pem(EVP_PKEY* key) {
   if (PEM_write_bio_PrivateKey(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
     throw openssl_error(ErrorCode::internal, "cannot write a key", "report this");
   }
-  char* text = nullptr;
-  long size = BIO_get_mem_data(memory.get(), &text);
-  return {text, static_cast<std::size_t>(size)};
+  return text_in(memory.get());
 }
 
 EvpPkeyPtr read_key(const fs::path& path) {
   std::string pem = read_file(path);
-  BioPtr memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  EvpPkeyPtr key(PEM_read_bio_PrivateKey(memory.get(), nullptr, nullptr, nullptr));
+  BioPtr memory = pem_reader(pem);
+  EvpPkeyPtr key(PEM_read_bio_PrivateKey(memory.get(), nullptr, no_pass_phrase, nullptr));
   wipe(pem.data(), pem.size());
   if (!key) {
     throw openssl_error(ErrorCode::configuration, fmt::format("{} holds no key", path.string()),

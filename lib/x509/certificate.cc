@@ -5,6 +5,7 @@
 
 #include "lib/x509/name_text.h"
 #include "lib/x509/openssl_context.h"
+#include "lib/x509/pem.h"
 
 namespace fleetroot {
 namespace {
@@ -12,10 +13,6 @@ namespace {
 Error not_a_certificate() {
   return openssl_error(ErrorCode::bad_request, "this is not a certificate",
                        "give one X.509 certificate, PEM or DER");
-}
-
-BioPtr memory_of(std::string_view text) {
-  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
 // `parse` fills an X509 of our context, as OpenSSL's readers do: it frees what it cannot fill, or leaves it
@@ -32,7 +29,7 @@ X509Ptr parse_certificate(const Parse& parse) {
 
 X509Ptr next_in(BIO* pem) {
   return parse_certificate(
-      [&](X509** certificate) { return PEM_read_bio_X509(pem, certificate, nullptr, nullptr); });
+      [&](X509** certificate) { return PEM_read_bio_X509(pem, certificate, no_pass_phrase, nullptr); });
 }
 
 }  // namespace
@@ -53,7 +50,7 @@ Certificate Certificate::fields_from_der(BytesView der) {
 }
 
 Certificate Certificate::from_pem(std::string_view pem) {
-  BioPtr memory = memory_of(pem);
+  BioPtr memory = pem_reader(pem);
   X509Ptr certificate = next_in(memory.get());
   if (!certificate) throw not_a_certificate();
   X509Ptr another = next_in(memory.get());
@@ -64,7 +61,7 @@ Certificate Certificate::from_pem(std::string_view pem) {
 }
 
 std::vector<Certificate> Certificate::list_from_pem(std::string_view pem) {
-  BioPtr memory = memory_of(pem);
+  BioPtr memory = pem_reader(pem);
   std::vector<Certificate> certificates;
   while (X509Ptr certificate = next_in(memory.get())) certificates.emplace_back(std::move(certificate));
   bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
@@ -91,9 +88,7 @@ Bytes Certificate::der() const {
 std::string Certificate::pem() const {
   BioPtr memory(BIO_new(BIO_s_mem()));
   PEM_write_bio_X509(memory.get(), x509());
-  char* text = nullptr;
-  long size = BIO_get_mem_data(memory.get(), &text);
-  return {text, static_cast<std::size_t>(size)};
+  return text_in(memory.get());
 }
 
 std::optional<std::string> Certificate::common_name() const {

@@ -10,6 +10,7 @@
 #include "lib/x509/der.h"
 #include "lib/x509/name_text.h"
 #include "lib/x509/openssl_context.h"
+#include "lib/x509/pem.h"
 #include "lib/x509/provisioning_statement.h"
 #include "lib/x509/signature.h"
 
@@ -190,8 +191,8 @@ CertificateRequest CertificateRequest::from_der(BytesView der) {
 }
 
 CertificateRequest CertificateRequest::from_pem(std::string_view pem) {
-  BioPtr memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  X509ReqPtr request(PEM_read_bio_X509_REQ(memory.get(), nullptr, nullptr, nullptr));
+  BioPtr memory = pem_reader(pem);
+  X509ReqPtr request(PEM_read_bio_X509_REQ(memory.get(), nullptr, no_pass_phrase, nullptr));
   take_openssl_errors();
   return from_der(request ? to_der(i2d_X509_REQ, request.get()) : Bytes(pem.begin(), pem.end()));
 }
@@ -240,9 +241,7 @@ Bytes CertificateRequest::der() const {
 std::string CertificateRequest::pem() const {
   BioPtr memory(BIO_new(BIO_s_mem()));
   PEM_write_bio_X509_REQ(memory.get(), x509_req());
-  char* text = nullptr;
-  long size = BIO_get_mem_data(memory.get(), &text);
-  return {text, static_cast<std::size_t>(size)};
+  return text_in(memory.get());
 }
 
 std::string CertificateRequest::common_name() const {

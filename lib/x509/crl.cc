@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "lib/x509/name_text.h"
+#include "lib/x509/pem.h"
 
 namespace fleetroot {
 namespace {
@@ -151,10 +152,10 @@ CertificateRevocationList CertificateRevocationList::from_der(BytesView der) {
 }
 
 CertificateRevocationList CertificateRevocationList::from_pem(std::string_view pem) {
-  BioPtr memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  X509CrlPtr list(PEM_read_bio_X509_CRL(memory.get(), nullptr, nullptr, nullptr));
+  BioPtr memory = pem_reader(pem);
+  X509CrlPtr list(PEM_read_bio_X509_CRL(memory.get(), nullptr, no_pass_phrase, nullptr));
   if (!list) throw not_a_list();
-  X509CrlPtr another(PEM_read_bio_X509_CRL(memory.get(), nullptr, nullptr, nullptr));
+  X509CrlPtr another(PEM_read_bio_X509_CRL(memory.get(), nullptr, no_pass_phrase, nullptr));
   take_openssl_errors();
   if (another) {
     throw Error(ErrorCode::bad_request, "there is more than one revocation list here", "give one list");
@@ -199,9 +200,7 @@ bool CertificateRevocationList::is_revoked(const SerialNumber& serial) const {
 std::string CertificateRevocationList::pem() const {
   BioPtr memory(BIO_new(BIO_s_mem()));
   PEM_write_bio_X509_CRL(memory.get(), parse(der_).get());
-  char* text = nullptr;
-  long size = BIO_get_mem_data(memory.get(), &text);
-  return {text, static_cast<std::size_t>(size)};
+  return text_in(memory.get());
 }
 
 }  // namespace fleetroot

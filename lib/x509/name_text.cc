@@ -1,5 +1,7 @@
 #include "lib/x509/name_text.h"
 
+#include "lib/x509/pem.h"
+
 namespace fleetroot {
 
 std::optional<std::string> single_common_name(const X509_NAME* name) {
@@ -20,9 +22,7 @@ std::optional<std::string> single_common_name(const X509_NAME* name) {
 std::string one_line(const X509_NAME* name) {
   BioPtr memory(BIO_new(BIO_s_mem()));
   X509_NAME_print_ex(memory.get(), name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
-  char* text = nullptr;
-  long size = BIO_get_mem_data(memory.get(), &text);
-  return {text, static_cast<std::size_t>(size)};
+  return text_in(memory.get());
 }
 
 }  // namespace fleetroot

@@ -120,3 +120,26 @@ END
   run -0 at_terminal type:"$default_pin" press:^C -- "${serve[@]}"
   echoes_again
 }
+
+# says_encrypted LABEL: a PEM text that wants a pass phrase, as it says
+says_encrypted() {
+  printf '%s\n' "-----BEGIN $1-----" 'Proc-Type: 4,ENCRYPTED' 'DEK-Info: AES-256-CBC,00112233445566778899AABBCCDDEEFF' '' \
+    "$(head -c 48 /dev/zero | base64)" "-----END $1-----"
+}
+
+@test "a file that says it is encrypted makes nobody be asked for a pass phrase" {
+  says_encrypted CERTIFICATE >certificate.pem
+  says_encrypted "CERTIFICATE REQUEST" >request.pem
+  says_encrypted "X509 CRL" >list.pem
+  fleetroot-gateway init --home gw --name gw.example.test --environment production
+  while read -r command; do
+    # without a terminal, and with a line that stdin would lose
+    # shellcheck disable=SC2086 # words
+    run -65 setsid --wait $command <<<"somebody's"
+    [[ $output == *": error: "* && $output != *"pass phrase"* ]]
+  done <<'END'
+fleetroot-station enroll --home st --certificate certificate.pem --ca-certificate ca/issuing-ca.pem --fleet-root ca/fleet-root.pem --ca exec:true
+fleetroot-ca cert issue --home ca --order PO-1 --device-id DEV-1 --request request.pem --out out.pem
+fleetroot-gateway crl import --home gw --environment production list.pem
+END
+}
