@@ -59,16 +59,31 @@ TokenInfo token_info(CK_SLOT_ID slot_id, const CK_TOKEN_INFO& raw) {
           .user_pin_locked = (raw.flags & CKF_USER_PIN_LOCKED) != 0};
 }
 
-constexpr const char* kShow = "show its token information";
-
 TokenInfo read_token_info(const CK_FUNCTION_LIST& functions, CK_SLOT_ID slot_id) {
   CK_TOKEN_INFO raw{};
-  check(functions.C_GetTokenInfo(slot_id, &raw), kShow);
+  check(functions.C_GetTokenInfo(slot_id, &raw), "show its token information");
   return token_info(slot_id, raw);
 }
 
-// In the next bay a token may be pulled out after the list was made, or be unreadable for the moment in which
-// SoftHSM writes another process's login to its file. Neither must disturb who looks for another token.
+// Counted again where a token was plugged in after the count.
+std::vector<CK_SLOT_ID> occupied_slots(const CK_FUNCTION_LIST& functions) {
+  constexpr int kTries = 20;
+  std::vector<CK_SLOT_ID> slots;
+  CK_RV rv = CKR_BUFFER_TOO_SMALL;
+  for (int tries = 0; rv == CKR_BUFFER_TOO_SMALL && tries < kTries; ++tries) {
+    CK_ULONG count = 0;
+    check(functions.C_GetSlotList(CK_TRUE, nullptr, &count), "list its slots");
+    slots.resize(count);
+    rv = functions.C_GetSlotList(CK_TRUE, slots.data(), &count);
+    slots.resize(std::min<std::size_t>(count, slots.size()));
+  }
+  check(rv, "list its slots");
+  return slots;
+}
+
+// In the next bay a token may be pulled out after the list was made, be unreadable for the moment in which
+// SoftHSM writes another process's login to its file, or be broken. None must disturb who looks for another
+// token.
 std::optional<TokenInfo> read_if_present(const CK_FUNCTION_LIST& functions, CK_SLOT_ID slot_id) {
   constexpr int kTries = 20;
   constexpr std::chrono::milliseconds kPause{10};
@@ -76,9 +91,8 @@ std::optional<TokenInfo> read_if_present(const CK_FUNCTION_LIST& functions, CK_S
     CK_TOKEN_INFO raw{};
     CK_RV rv = functions.C_GetTokenInfo(slot_id, &raw);
     if (rv == CKR_OK) return token_info(slot_id, raw);
-    if (rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_DEVICE_REMOVED || rv == CKR_SLOT_ID_INVALID)
-      return std::nullopt;
-    if (tries == kTries) throw cryptoki_error(rv, kShow);
+    bool has_gone = rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_DEVICE_REMOVED || rv == CKR_SLOT_ID_INVALID;
+    if (has_gone || tries == kTries) return std::nullopt;
     std::this_thread::sleep_for(kPause);
   }
 }
@@ -174,13 +188,8 @@ const std::string& Module::path() const {
 }
 
 std::vector<TokenInfo> Module::tokens() const {
-  CK_ULONG count = 0;
-  check(functions().C_GetSlotList(CK_TRUE, nullptr, &count), "list its slots");
-  std::vector<CK_SLOT_ID> slots(count);
-  check(functions().C_GetSlotList(CK_TRUE, slots.data(), &count), "list its slots");
-  slots.resize(std::min<std::size_t>(count, slots.size()));
   std::vector<TokenInfo> tokens;
-  for (CK_SLOT_ID slot : slots) {
+  for (CK_SLOT_ID slot : occupied_slots(functions())) {
     if (std::optional<TokenInfo> token = read_if_present(functions(), slot))
       tokens.push_back(*std::move(token));
   }
@@ -207,9 +216,10 @@ TokenInfo Module::find_token(const Uri& uri) const {
     found.push_back(token);
   }
   if (found.size() > 1) {
-    throw Error(ErrorCode::token_ambiguous,
-                fmt::format("{} tokens match {}: {}", found.size(), uri.describe(), matching),
-                "add serial=… to the token URI, so that it names one");
+    throw Error(
+        ErrorCode::token_ambiguous,
+        fmt::format("{} tokens match {}: {}", found.size(), uri.describe(), matching),
+        fmt::format("add {}=… to the token URI, so that it names one", uri.serial ? "token" : "serial"));
   }
   if (found.empty() && present.empty() && !all.empty()) {
     throw Error(ErrorCode::token_uninitialised, "the token is not initialised",

@@ -136,6 +136,20 @@ with_uri() {
   run -0 with_uri dev-1 "pkcs11:token=dev-1;serial=$serial?module-path=$softhsm&pin-source=file:dev-1/pin"
 }
 
+# on_witnessed COMMAND…: of fleetroot-station, on dev-1 behind the witness
+on_witnessed() {
+  WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls on_token dev-1 fleetroot-station "$@" \
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin"
+}
+
+@test "a neighbour's slot that cannot be read disturbs nobody; nor does a token that is plugged in meanwhile" {
+  make_token dev-1
+  for answer in 0xe1 0x30 0x5; do # TOKEN_NOT_RECOGNIZED, DEVICE_ERROR, GENERAL_ERROR
+    WITNESS_SLOT=$answer run -0 on_witnessed inspect
+  done
+  WITNESS_ANSWER="C_GetSlotList 2 0x150" run -0 on_witnessed inspect # BUFFER_TOO_SMALL
+}
+
 @test "a token URI that can be read in two ways is refused: 64" {
   make_token dev-1
   query="module-path=$softhsm&pin-source=file:dev-1/pin"
