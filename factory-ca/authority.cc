@@ -210,11 +210,18 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
   return certificate;
 }
 
+bool may_sign_lists(const Certificate& certificate) {
+  return (X509_get_key_usage(certificate.x509()) & KU_CRL_SIGN) != 0;
+}
+
 void refuse_unless_usable(const Certificate& root, const Certificate& issuing, Time now) {
   refuse_unless_authority(root, now);
   refuse_unless_authority(issuing, now);
   if ((X509_get_key_usage(issuing.x509()) & KU_DIGITAL_SIGNATURE) == 0) {
     reject(issuing, "may not sign messages", "its keyUsage must have digitalSignature, for answers in CMP");
+  }
+  if (!may_sign_lists(issuing)) {
+    reject(issuing, "may not sign revocation lists", "its keyUsage must have cRLSign, to revoke devices");
   }
   if (issuing.public_key().algorithm() == KeyAlgorithm::ed25519) {
     reject(issuing, "has an Ed25519 key, with which OpenSSL's CMP does not sign",

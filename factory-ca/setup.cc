@@ -206,6 +206,10 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
     Certificate issuing = home.issuing_certificate();
     refuse_unless_usable(home.fleet_root(), issuing, clock.now());
     lines.push_back(fmt::format("{} is usable under {}", issuing.subject(), home.fleet_root().subject()));
+    if (!may_sign_lists(home.fleet_root())) {
+      lines.push_back(fmt::format("{} may not sign revocation lists: no list can revoke {}",
+                                  home.fleet_root().subject(), issuing.subject()));
+    }
     CaKey key(*settings.issuing, issuing);
     refuse_unless_signs(key.signer().public_key, key.signer().key);
     lines.push_back(fmt::format("its key signs ({})", name_of(key.signer().public_key.algorithm())));

@@ -54,7 +54,7 @@ works() {
 # their_ca: a root of openssl's, and an issuing CA under it whose key a stranger made in our token
 their_ca() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -subj '/CN=Their Root' -days 20000 \
-    -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out root.pem
+    -addext basicConstraints=critical,CA:TRUE -addext "keyUsage=critical,keyCertSign${root_usage-,cRLSign}" -out root.pem
   stranger_in hsm ca-issuing --keypairgen --key-type EC:prime256v1 --id 07 --label their-issuing --usage-sign
   stranger_in hsm ca-issuing --read-object --type pubkey --id 07 --output-file issuing.pub
 }
@@ -76,6 +76,15 @@ take_over() {
   their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign,digitalSignature
   take_over
   works root.pem
+  [[ $(fleetroot-ca config check --home ca) != *"may not sign revocation lists"* ]]
+}
+
+@test "of a root that may not sign revocation lists, config check says so" {
+  make_hsm
+  root_usage='' their_ca
+  their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign,digitalSignature
+  take_over
+  [[ $(fleetroot-ca config check --home ca) == *"CN=Their Root may not sign revocation lists: no list can revoke CN=Their Issuing CA"* ]]
 }
 
 @test "a CA that cannot do its work is not taken over, each for its reason, and nothing is made" {
@@ -90,6 +99,8 @@ take_over() {
   }
   not_taken_over 'CA' basicConstraints=critical,CA:FALSE "$usage"
   not_taken_over 'CA' basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,digitalSignature
+  not_taken_over 'may not sign revocation lists' basicConstraints=critical,CA:TRUE,pathlen:0 \
+    keyUsage=critical,keyCertSign,digitalSignature
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.key
   openssl pkey -in other.key -pubout -out other.pub
   key=other.pub their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 "$usage"

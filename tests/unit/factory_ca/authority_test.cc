@@ -220,6 +220,15 @@ TEST_F(Usable, IsNoIssuingCaThatMayNotSignMessages) {
       << "an offline root signs none";
 }
 
+TEST_F(Usable, IsNoIssuingCaThatMayNotSignRevocationLists) {
+  Brought brought;
+  brought.extensions[1].second = "critical,keyCertSign,digitalSignature";
+  EXPECT_THAT(refusal_of_issuing(brought), HasSubstr("may not sign revocation lists"));
+  Identity root = brought.make("Root");
+  EXPECT_NO_THROW(refuse_unless_usable(root.certificate, Brought().make("CA", &root).certificate, kTestTime));
+  EXPECT_FALSE(may_sign_lists(root.certificate));
+}
+
 TEST_F(Usable, IsNothingOutOfItsTime) {
   EXPECT_THAT(refusal_of_root({.ends_after = -std::chrono::hours(1)}), HasSubstr("is not valid now"));
   EXPECT_THAT(refusal_of_issuing({.ends_after = -std::chrono::hours(1)}), HasSubstr("is not valid now"));
