@@ -181,6 +181,7 @@ KeyAttributes read_attributes(const Session& session, const KeyPair& pair) {
           .never_extractable = flag(CKA_NEVER_EXTRACTABLE),
           .is_local = flag(CKA_LOCAL),
           .can_sign = flag(CKA_SIGN),
+          .wants_pin_each_time = flag(CKA_ALWAYS_AUTHENTICATE),
           .can_decrypt = flag(CKA_DECRYPT),
           .can_unwrap = flag(CKA_UNWRAP),
           .can_derive = flag(CKA_DERIVE),
@@ -199,6 +200,7 @@ std::vector<std::string> audit(const ModuleProfile& profile, const KeyAttributes
   require(!key.is_extractable, "it is extractable");
   require(key.value_is_unreadable, "the token shows its value");
   require(key.can_sign, "it cannot sign");
+  require(!key.wants_pin_each_time, "it wants the PIN for each signature");
   require(!key.can_decrypt || !profile.accepts_decrypt_false, "it can decrypt");
   require(!key.can_unwrap || !profile.accepts_decrypt_false, "it can unwrap keys");
   require(!key.can_derive, "it can derive keys");

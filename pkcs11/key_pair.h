@@ -31,6 +31,7 @@ struct KeyAttributes {
   bool never_extractable = false;
   bool is_local = false;
   bool can_sign = false;
+  bool wants_pin_each_time = false;
   bool can_decrypt = false;
   bool can_unwrap = false;
   bool can_derive = false;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "pkcs11/attributes.h"
 #include "pkcs11/cryptoki.h"
 #include "pkcs11/key_pair.h"
 #include "pkcs11/objects.h"
@@ -218,6 +219,12 @@ TokenKey SigningToken::key(const KeyId& id) const {
     throw Error(ErrorCode::configuration,
                 fmt::format("the token {} holds no key with the ID {}", session.token().describe(), id.hex()),
                 "check the token URI and the key ID in the configuration");
+  }
+  if (read_flag(session, pair->private_key, CKA_ALWAYS_AUTHENTICATE).value_or(false)) {
+    throw Error(ErrorCode::configuration,
+                fmt::format("the key {} of the token {} wants the PIN for each signature", id.hex(),
+                            session.token().describe()),
+                "use one without CKA_ALWAYS_AUTHENTICATE: the PIN is given once");
   }
   return make_key(*std::move(pair));
 }

@@ -36,7 +36,8 @@ class SigningToken {
   TokenKey generate(KeyAlgorithm algorithm, const KeyName& name);
   // Both halves of a pair that generate() made.
   void destroy(const KeyName& name);
-  // Error(configuration) if there is no key with this ID, Error(token_untrusted) if it is not one sound pair.
+  // Error(configuration) if there is no key with this ID, or it wants the PIN for each signature;
+  // Error(token_untrusted) if it is not one whole pair.
   TokenKey key(const KeyId& id) const;
 
  private:

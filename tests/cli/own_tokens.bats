@@ -51,11 +51,11 @@ works() {
   works root/fleet-root.pem
 }
 
-# their_ca: a root of openssl's, and an issuing CA under it whose key a stranger made in our token
+# their_ca [OPTION…]: a root of openssl's, and an issuing CA under it whose key a stranger made in our token
 their_ca() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -subj '/CN=Their Root' -days 20000 \
     -addext basicConstraints=critical,CA:TRUE -addext "keyUsage=critical,keyCertSign${root_usage-,cRLSign}" -out root.pem
-  stranger_in hsm ca-issuing --keypairgen --key-type EC:prime256v1 --id 07 --label their-issuing --usage-sign
+  stranger_in hsm ca-issuing --keypairgen --key-type EC:prime256v1 --id 07 --label their-issuing --usage-sign "$@"
   stranger_in hsm ca-issuing --read-object --type pubkey --id 07 --output-file issuing.pub
 }
 # their_certificate EXTENSION…: for the key in the token, in issuing.pem
@@ -77,6 +77,14 @@ take_over() {
   take_over
   works root.pem
   [[ $(fleetroot-ca config check --home ca) != *"may not sign revocation lists"* ]]
+}
+
+@test "a key that wants the PIN for each signature is not taken over: 78" {
+  make_hsm
+  their_ca --always-auth
+  their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign,digitalSignature
+  refused 78 'wants the PIN for each signature' take_over
+  [[ ! -e ca ]]
 }
 
 @test "of a root that may not sign revocation lists, config check says so" {
