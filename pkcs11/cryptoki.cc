@@ -41,6 +41,7 @@ constexpr std::array kNames{Name{CKR_HOST_MEMORY, "CKR_HOST_MEMORY"},
                             Name{CKR_SESSION_CLOSED, "CKR_SESSION_CLOSED"},
                             Name{CKR_SESSION_COUNT, "CKR_SESSION_COUNT"},
                             Name{CKR_SESSION_HANDLE_INVALID, "CKR_SESSION_HANDLE_INVALID"},
+                            Name{CKR_SESSION_READ_ONLY, "CKR_SESSION_READ_ONLY"},
                             Name{CKR_TEMPLATE_INCOMPLETE, "CKR_TEMPLATE_INCOMPLETE"},
                             Name{CKR_TEMPLATE_INCONSISTENT, "CKR_TEMPLATE_INCONSISTENT"},
                             Name{CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT"},
@@ -89,6 +90,7 @@ Verdict verdict_on(CK_RV rv) {
     case CKR_USER_PIN_NOT_INITIALIZED:
     case CKR_TOKEN_NOT_RECOGNIZED:
       return {ErrorCode::token_uninitialised, "initialise the token and its user PIN first"};
+    case CKR_SESSION_READ_ONLY:  // as which a write-protected token's is opened
     case CKR_TOKEN_WRITE_PROTECTED:
       return {ErrorCode::token_untrusted, "the token is write-protected: use another one"};
     default:

@@ -14,8 +14,8 @@ Session::Session(const Module& module, TokenInfo token) : module_(module), token
     throw Error(ErrorCode::token_unplugged, fmt::format("another token sits where {} was", token_.describe()),
                 "plug the right token in and run the same command again");
   }
-  check(module_.functions().C_OpenSession(token_.slot_id, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr,
-                                          nullptr, &handle_),
+  CK_FLAGS flags = CKF_SERIAL_SESSION | (now.is_write_protected ? 0 : CKF_RW_SESSION);
+  check(module_.functions().C_OpenSession(token_.slot_id, flags, nullptr, nullptr, &handle_),
         "open a session");
 }
 

@@ -1,4 +1,4 @@
-// A read-write session with one token, logged in or not; and raw object access for the files of this folder.
+// A session with one token, logged in or not; and raw object access for the files of this folder.
 #pragma once
 
 #include <vector>
@@ -15,7 +15,8 @@ class Template;
 // the token may be gone. Closing a token's last session logs out (PKCS#11 2.40 section 5.6.1). One thread.
 class Session {
  public:
-  // Error(token_absent, token_busy, token_unplugged). Checks that the slot still holds this token.
+  // Read-write, unless the token is write-protected. Error(token_absent, token_busy, token_unplugged). Checks
+  // that the slot still holds this token.
   Session(const Module& module, TokenInfo token);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;

@@ -150,6 +150,16 @@ on_witnessed() {
   WITNESS_ANSWER="C_GetSlotList 2 0x150" run -0 on_witnessed inspect # BUFFER_TOO_SMALL
 }
 
+@test "a write-protected token is verified, and nothing else is tried with it" {
+  make_token dev-1
+  export WITNESS_WRITE_PROTECTED=yes
+  refused 65 'the token failed to generate a key pair' on_witnessed provision --home st --order PO-1 --device-id DEV-1
+  [[ $stderr == *": hint: the token is write-protected: use another one"* ]]
+  provision dev-1 DEV-1
+  run -0 on_witnessed verify --home st --device-id DEV-1
+  run -0 on_witnessed provision --home st --order PO-1 --device-id DEV-1
+}
+
 @test "a token URI that can be read in two ways is refused: 64" {
   make_token dev-1
   query="module-path=$softhsm&pin-source=file:dev-1/pin"

@@ -14,7 +14,7 @@
 // signature of each process a wrong one. WITNESS_ANSWER, as "C_Sign 2 0x32", answers the second of these
 // calls in each process with that CK_RV and passes it to nobody; "CKA_VALUE 1 0x30" does so for the first
 // read of that attribute, as unavailable. WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be
-// read.
+// read. WITNESS_WRITE_PROTECTED, where it is set, makes of the token one that gives read-only sessions alone.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
@@ -74,6 +74,10 @@ void leave_pin_tries(int left) {
   if (const char* path = std::getenv("WITNESS_PIN_TRIES")) std::ofstream(path) << left << '\n';
 }
 
+bool is_write_protected() {
+  return std::getenv("WITNESS_WRITE_PROTECTED") != nullptr;
+}
+
 CK_RV initialize(void* arguments) {
   note("C_Initialize");
   CK_C_INITIALIZE_ARGS with_ours{};
@@ -89,6 +93,7 @@ CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY
                    CK_SESSION_HANDLE* session) {
   note("C_OpenSession");
   if (std::optional<CK_RV> other = other_answer("C_OpenSession")) return *other;
+  if (is_write_protected() && (flags & CKF_RW_SESSION) != 0) return CKR_TOKEN_WRITE_PROTECTED;
   return real->C_OpenSession(slot, flags, application, notify, session);
 }
 
@@ -108,6 +113,7 @@ CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
   if (slot == kSlotMore && slot_more != nullptr) return std::strtoul(slot_more, nullptr, 16);
   CK_RV rv = real->C_GetTokenInfo(slot, info);
   if (rv != CKR_OK) return rv;
+  if (is_write_protected()) info->flags |= CKF_WRITE_PROTECTED;
   int left = pin_tries_left();
   if (left == 0) info->flags |= CKF_USER_PIN_LOCKED;
   if (left == 1) info->flags |= CKF_USER_PIN_FINAL_TRY;
