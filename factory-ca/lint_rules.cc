@@ -7,6 +7,7 @@
 #include <array>
 
 #include "factory-ca/lint.h"
+#include "lib/x509/asn1_time.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -81,14 +82,8 @@ std::string issuer_is_the_issuers_subject(const LintCase& c) {
 std::string times_have_the_right_type(const LintCase& c) {
   for (const ASN1_TIME* time :
        {X509_get0_notBefore(c.certificate.x509()), X509_get0_notAfter(c.certificate.x509())}) {
-    std::tm parts{};
-    if (ASN1_TIME_to_tm(time, &parts) != 1) return "a time cannot be read";
-    int wanted = parts.tm_year + 1900 < 2050 ? V_ASN1_UTCTIME : V_ASN1_GENERALIZEDTIME;
-    if (ASN1_STRING_type(time) != wanted) return "a time has the wrong type for its year";
-    // RFC 5280 section 4.1.2.5.1 and .2: with seconds, without fractions of them.
-    std::size_t size = wanted == V_ASN1_UTCTIME ? 13 : 15;
-    if (octets(time).size() != size || octets(time).back() != 'Z')
-      return "a time is not in UTC, to the second";
+    std::string fault = fault_of(time);
+    if (!fault.empty()) return "a time " + fault;
   }
   return {};
 }

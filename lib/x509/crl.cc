@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "lib/x509/asn1_time.h"
 #include "lib/x509/name_text.h"
 #include "lib/x509/pem.h"
 
@@ -58,13 +59,46 @@ void refuse_unknown_extensions(const X509_CRL* list) {
   }
 }
 
+// RFC 5280 section 5.1.1.2: the algorithm that is signed is the one that is named beside the signature.
+void refuse_two_algorithms(const X509_CRL* list, BytesView der) {
+  const X509_ALGOR* beside = nullptr;
+  X509_CRL_get0_signature(list, nullptr, &beside);
+  Bytes wanted = to_der(i2d_X509_ALGOR, beside);
+  const unsigned char* at = der.data();
+  const unsigned char* end = at + der.size();
+  long size = 0;
+  int tag = 0;
+  int tag_class = 0;
+  // Into the list, into what is signed of it, and past its version.
+  for (int i = 0; i < 3; ++i) ASN1_get_object(&at, &size, &tag, &tag_class, end - at);
+  BytesView rest(at + size, end);
+  if (rest.size() < wanted.size() || !equal(rest.first(wanted.size()), wanted)) {
+    refuse("names two signature algorithms", "5.1.1.2");
+  }
+}
+
+Time time_in(const ASN1_TIME* time, const char* section) {
+  std::string fault = fault_of(time);
+  if (!fault.empty()) refuse("has a time that " + fault, section);
+  return to_time(time);
+}
+
+// Of an extension that is there: all of them, where OpenSSL reads one value off their front.
+Bytes octets_in(const X509_CRL* list, int nid) {
+  X509_EXTENSION* extension = X509_CRL_get_ext(list, X509_CRL_get_ext_by_NID(list, nid, -1));
+  const ASN1_OCTET_STRING* octets = X509_EXTENSION_get_data(extension);
+  const unsigned char* begin = ASN1_STRING_get0_data(octets);
+  return {begin, begin + ASN1_STRING_length(octets)};
+}
+
 // Nothing where the extension is absent.
 std::optional<std::uint64_t> number_in(const X509_CRL* list, int nid, const char* section) {
   int status = 0;
   Asn1IntegerPtr number(static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(list, nid, &status, nullptr)));
   if (!number && status == -1) return std::nullopt;
   std::uint64_t value = 0;
-  if (!number || ASN1_INTEGER_get_uint64(&value, number.get()) != 1 || value > INT64_MAX) {
+  if (!number || ASN1_INTEGER_get_uint64(&value, number.get()) != 1 || value > INT64_MAX ||
+      to_der(i2d_ASN1_INTEGER, static_cast<const ASN1_INTEGER*>(number.get())) != octets_in(list, nid)) {
     refuse("has a number that is not one from 0 to 2^63-1", section);
   }
   return value;
@@ -110,7 +144,7 @@ std::vector<CertificateRevocationList::Entry> entries_of(X509_CRL* list, bool is
     const X509_REVOKED* entry = sk_X509_REVOKED_value(revoked, i);
     entries.push_back({.serial = SerialNumber::of(X509_REVOKED_get0_serialNumber(entry)),
                        .revocation = {.reason = reason_in(entry, is_delta),
-                                      .date = to_time(X509_REVOKED_get0_revocationDate(entry))}});
+                                      .date = time_in(X509_REVOKED_get0_revocationDate(entry), "5.1.2.6")}});
   }
   std::ranges::sort(entries, {}, &CertificateRevocationList::Entry::serial);
   auto twice = std::ranges::adjacent_find(entries, {}, &CertificateRevocationList::Entry::serial);
@@ -131,6 +165,7 @@ bool is_strong(int signature_nid) {
 CertificateRevocationList CertificateRevocationList::from_der(BytesView der) {
   X509CrlPtr parsed = parse(der);
   if (X509_CRL_get_version(parsed.get()) != X509_CRL_VERSION_2) refuse("is not of version 2", "5.1.2.1");
+  refuse_two_algorithms(parsed.get(), der);
   refuse_unknown_extensions(parsed.get());
   CertificateRevocationList list;
   list.der_.assign(der.begin(), der.end());
@@ -144,8 +179,8 @@ CertificateRevocationList CertificateRevocationList::from_der(BytesView der) {
     refuse("goes with a list that is not older than itself", "5.2.4");
   }
   if (X509_CRL_get0_nextUpdate(parsed.get()) == nullptr) refuse("has no nextUpdate", "5.1.2.5");
-  list.this_update_ = to_time(X509_CRL_get0_lastUpdate(parsed.get()));
-  list.next_update_ = to_time(X509_CRL_get0_nextUpdate(parsed.get()));
+  list.this_update_ = time_in(X509_CRL_get0_lastUpdate(parsed.get()), "5.1.2.4");
+  list.next_update_ = time_in(X509_CRL_get0_nextUpdate(parsed.get()), "5.1.2.5");
   if (list.next_update_ <= list.this_update_) refuse("ends before it begins", "5.1.2.5");
   list.entries_ = entries_of(parsed.get(), list.delta_base_.has_value());
   return list;
@@ -176,6 +211,10 @@ void CertificateRevocationList::verify(const Certificate& issuer) const {
     reject(*this, "is signed by a CA that may not sign any", "its keyUsage must have cRLSign");
   }
   EVP_PKEY* key = X509_get0_pubkey(issuer.x509());
+  if (X509_CRL_get_signature_nid(parsed.get()) == NID_rsassaPss) {
+    reject(*this, "is signed with RSA-PSS, which is not taken here",
+           "have it signed with RSA PKCS#1 v1.5, ECDSA or Ed25519");
+  }
   constexpr int kSecurityBits = 112;
   if (!is_strong(X509_CRL_get_signature_nid(parsed.get())) || key == nullptr ||
       EVP_PKEY_get_security_bits(key) < kSecurityBits) {

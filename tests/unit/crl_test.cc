@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/expect_error.h"
 #include "tests/software_pki.h"
 
@@ -36,20 +38,26 @@ struct ListText {
   std::optional<std::chrono::hours> lasts = std::chrono::hours(24);
   const EVP_MD* digest = EVP_sha256();
   bool has_key_identifier = true;
+  const char* this_update = nullptr;
+  const char* revoked_at = nullptr;
 };
 
 class Crl : public testing::Test {
  protected:
-  static void set_time(int (*set)(X509_CRL*, const ASN1_TIME*), X509_CRL* list, Time time) {
-    Asn1TimePtr asn1(ASN1_TIME_set(nullptr, time.time_since_epoch().count()));
-    set(list, asn1.get());
+  static Asn1TimePtr time_of(const char* text) {
+    Asn1TimePtr asn1(ASN1_TIME_new());
+    if (text == nullptr) {
+      ASN1_TIME_set(asn1.get(), kTestTime.time_since_epoch().count());
+    } else {
+      EXPECT_EQ(ASN1_TIME_set_string(asn1.get(), text), 1) << text;
+    }
+    return asn1;
   }
 
-  static void add_entry(X509_CRL* list, const ListedEntry& entry) {
+  static void add_entry(X509_CRL* list, const ListedEntry& entry, const char* date) {
     X509_REVOKED* revoked = X509_REVOKED_new();
     X509_REVOKED_set_serialNumber(revoked, entry.serial.asn1().get());
-    Asn1TimePtr date(ASN1_TIME_set(nullptr, kTestTime.time_since_epoch().count()));
-    X509_REVOKED_set_revocationDate(revoked, date.get());
+    X509_REVOKED_set_revocationDate(revoked, time_of(date).get());
     if (entry.reason) {
       Asn1EnumeratedPtr code(ASN1_ENUMERATED_new());
       ASN1_ENUMERATED_set(code.get(), *entry.reason);
@@ -65,14 +73,17 @@ class Crl : public testing::Test {
     X509CrlPtr list(X509_CRL_new());
     X509_CRL_set_version(list.get(), text.version);
     X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(issuer.certificate.x509()));
-    set_time(X509_CRL_set1_lastUpdate, list.get(), kTestTime);
-    if (text.lasts) set_time(X509_CRL_set1_nextUpdate, list.get(), kTestTime + *text.lasts);
+    X509_CRL_set1_lastUpdate(list.get(), time_of(text.this_update).get());
+    if (text.lasts) {
+      Asn1TimePtr end(ASN1_TIME_set(nullptr, (kTestTime + *text.lasts).time_since_epoch().count()));
+      X509_CRL_set1_nextUpdate(list.get(), end.get());
+    }
     ExtensionTexts extensions = text.extensions;
     if (text.has_key_identifier) extensions.push_back({"authorityKeyIdentifier", "keyid:always"});
     for (const auto& extension : extensions) {
       X509_CRL_add_ext(list.get(), make_extension(extension, nullptr, issuer.certificate.x509()).get(), -1);
     }
-    for (const ListedEntry& entry : text.entries) add_entry(list.get(), entry);
+    for (const ListedEntry& entry : text.entries) add_entry(list.get(), entry, text.revoked_at);
     EXPECT_GT(X509_CRL_sign(list.get(), issuer.key.get(), text.digest), 0) << take_openssl_errors();
     return to_der(i2d_X509_CRL, static_cast<const X509_CRL*>(list.get()));
   }
@@ -160,6 +171,32 @@ TEST_F(Crl, Sha1DoesNotCount) {
   EXPECT_THAT(error_of([&] { list.verify(ca_.certificate); }).message(), HasSubstr("too weakly"));
 }
 
+TEST_F(Crl, RsaPssIsNotCalledWeak) {
+  Identity ca = issue({.common_name = "Factory CA", .extensions = kCaExtensions}, nullptr,
+                      software_key(KeyAlgorithm::rsa2048));
+  Bytes der = make({}, ca);
+  const unsigned char* in = der.data();
+  X509CrlPtr list(d2i_X509_CRL(nullptr, &in, static_cast<long>(der.size())));
+  EvpMdCtxPtr context(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* key_context = nullptr;
+  ASSERT_EQ(EVP_DigestSignInit(context.get(), &key_context, EVP_sha256(), nullptr, ca.key.get()), 1);
+  ASSERT_GT(EVP_PKEY_CTX_set_rsa_padding(key_context, RSA_PKCS1_PSS_PADDING), 0);
+  ASSERT_GT(X509_CRL_sign_ctx(list.get(), context.get()), 0);
+  CertificateRevocationList pss =
+      CertificateRevocationList::from_der(to_der(i2d_X509_CRL, static_cast<const X509_CRL*>(list.get())));
+  EXPECT_THAT(error_of([&] { pss.verify(ca.certificate); }).message(), HasSubstr("signed with RSA-PSS"));
+}
+
+TEST_F(Crl, NamesOneSignatureAlgorithm) {
+  Bytes der = make({}, ca_);
+  const Bytes sha256 = *from_hex("06082a8648ce3d040302");
+  auto outer = std::find_end(der.begin(), der.end(), sha256.begin(), sha256.end());
+  ASSERT_NE(outer, der.end());
+  outer[9] = 0x03;  // ecdsa-with-SHA384
+  EXPECT_THAT(error_of([&] { (void)CertificateRevocationList::from_der(der); }).message(),
+              HasSubstr("two signature algorithms"));
+}
+
 TEST_F(Crl, EveryFlippedBitIsNoticed) {
   Bytes der = make({.entries = {{serial(1), 1, {}}, {serial(2), 4, {}}}}, ca_);
   for (std::size_t bit = 0; bit < der.size() * 8; ++bit) {
@@ -213,6 +250,14 @@ INSTANTIATE_TEST_SUITE_P(
         Breach{"TwoNumbers",
                {.extensions = {{"crlNumber", "DER:020101"}, {"crlNumber", "DER:020102"}}},
                "number that is not one"},
+        Breach{"NumberAndMore", {.extensions = {{"crlNumber", "DER:0201070500"}}}, "number that is not one"},
+        Breach{"TimeWithoutSeconds", {.this_update = "2611240000Z"}, "not in UTC, to the second"},
+        Breach{"TimeElsewhere", {.this_update = "261124000000+0100"}, "not in UTC, to the second"},
+        Breach{"TimeOfAnotherType", {.this_update = "20261124000000Z"}, "wrong type for its year"},
+        Breach{"TimeWithFractions", {.this_update = "20501124000000.5Z"}, "not in UTC, to the second"},
+        Breach{"RevokedWithoutSeconds",
+               {.entries = {{serial(1), 1, {}}}, .revoked_at = "2611240000Z"},
+               "not in UTC, to the second"},
         Breach{"NoKeyIdentifier", {.has_key_identifier = false}, "which key"},
         Breach{"NoNextUpdate", {.lasts = {}}, "no nextUpdate"},
         Breach{"EndsBeforeItBegins", {.lasts = std::chrono::hours(-1)}, "ends before"},
