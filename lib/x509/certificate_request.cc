@@ -56,21 +56,36 @@ const ASN1_OBJECT* statement_oid() {
   return oid.get();
 }
 
-// RFC 4055 section 3.1: PSS names its digest in its parameters, and means SHA-1 where it names none.
-int pss_digest(const X509_REQ* request) {
-  const X509_ALGOR* algorithm = nullptr;
-  X509_REQ_get0_signature(request, nullptr, &algorithm);
+int nid_of(const X509_ALGOR* algorithm) {
+  const ASN1_OBJECT* name = nullptr;
+  X509_ALGOR_get0(&name, nullptr, nullptr, algorithm);
+  return OBJ_obj2nid(name);
+}
+
+// An algorithm's parameters, as what `d2i` reads; null if they are nothing of that kind.
+template <typename Pointer>
+Pointer read_parameters(const X509_ALGOR* algorithm,
+                        typename Pointer::pointer (*d2i)(typename Pointer::pointer*, const unsigned char**,
+                                                         long)) {
   int type = V_ASN1_UNDEF;
   const void* value = nullptr;
-  X509_ALGOR_get0(nullptr, &type, &value, algorithm);
-  if (type != V_ASN1_SEQUENCE) return NID_undef;
+  if (algorithm != nullptr) X509_ALGOR_get0(nullptr, &type, &value, algorithm);
+  if (type != V_ASN1_SEQUENCE) return nullptr;
   const auto* sequence = static_cast<const ASN1_STRING*>(value);
   const unsigned char* in = ASN1_STRING_get0_data(sequence);
-  PssParametersPtr parameters(d2i_RSA_PSS_PARAMS(nullptr, &in, ASN1_STRING_length(sequence)));
-  if (!parameters || parameters->hashAlgorithm == nullptr) return NID_undef;
-  const ASN1_OBJECT* digest = nullptr;
-  X509_ALGOR_get0(&digest, nullptr, nullptr, parameters->hashAlgorithm);
-  return OBJ_obj2nid(digest);
+  return Pointer(d2i(nullptr, &in, ASN1_STRING_length(sequence)));
+}
+
+// RFC 4055 section 3.1: PSS names its digest and its mask's in its parameters, and means SHA-1 where it names
+// none.
+bool has_accepted_pss_digests(const X509_REQ* request) {
+  const X509_ALGOR* algorithm = nullptr;
+  X509_REQ_get0_signature(request, nullptr, &algorithm);
+  auto parameters = read_parameters<PssParametersPtr>(algorithm, d2i_RSA_PSS_PARAMS);
+  if (!parameters || parameters->hashAlgorithm == nullptr) return false;
+  auto mask_digest = read_parameters<X509AlgorPtr>(parameters->maskGenAlgorithm, d2i_X509_ALGOR);
+  return contains(kAcceptedPssDigests, nid_of(parameters->hashAlgorithm)) && mask_digest &&
+         contains(kAcceptedPssDigests, nid_of(mask_digest.get()));
 }
 
 // PSS and Ed25519, whose parameters are OpenSSL's business, in a request of the key's own context.
@@ -93,10 +108,9 @@ bool verifies(X509_REQ* request, int signature_nid, const PublicKey& key) {
 
 void refuse_bad_signature(X509_REQ* request, const PublicKey& key) {
   int nid = X509_REQ_get_signature_nid(request);
-  if (!contains(kAcceptedSignatures, nid) ||
-      (nid == NID_rsassaPss && !contains(kAcceptedPssDigests, pss_digest(request)))) {
+  if (!contains(kAcceptedSignatures, nid) || (nid == NID_rsassaPss && !has_accepted_pss_digests(request))) {
     refuse(fmt::format("is signed with {}, which is not accepted", OBJ_nid2ln(nid)),
-           "sign it with SHA-256 or better");
+           "sign it with SHA-256 or better, with PSS for its mask too");
   }
   if (!verifies(request, nid, key)) {
     refuse("has a signature that does not verify with its own key", "make the request again on the device");

@@ -30,6 +30,7 @@ struct Doctored {
   KeyAlgorithm algorithm = KeyAlgorithm::p256;
   const EVP_MD* digest = EVP_sha256();
   bool with_pss = false;
+  const EVP_MD* mask_digest = EVP_sha256();
   std::string common_name = "dev-1";
   // Octets to exchange before the signature, in hexadecimal: for what OpenSSL does not let one build.
   std::pair<std::string, std::string> exchange = {};
@@ -41,6 +42,7 @@ void sign(X509_REQ* request, EVP_PKEY* key, const Doctored& doctored) {
   ASSERT_EQ(EVP_DigestSignInit(context.get(), &key_context, doctored.digest, nullptr, key), 1);
   if (doctored.with_pss) {
     ASSERT_GT(EVP_PKEY_CTX_set_rsa_padding(key_context, RSA_PKCS1_PSS_PADDING), 0);
+    ASSERT_GT(EVP_PKEY_CTX_set_rsa_mgf1_md(key_context, doctored.mask_digest), 0);
   }
   ASSERT_GT(X509_REQ_sign_ctx(request, context.get()), 0) << take_openssl_errors();
 }
@@ -169,6 +171,8 @@ TEST(Requests, SignedOverAWeakDigestAreRefused) {
   EXPECT_THAT(refusal_of({.algorithm = KeyAlgorithm::rsa2048, .digest = EVP_sha1()}), HasSubstr("sha1With"));
   EXPECT_THAT(refusal_of({.algorithm = KeyAlgorithm::rsa2048, .digest = EVP_md5()}), HasSubstr("md5With"));
   EXPECT_THAT(refusal_of({.algorithm = KeyAlgorithm::rsa2048, .digest = EVP_sha1(), .with_pss = true}),
+              HasSubstr("rsassaPss"));
+  EXPECT_THAT(refusal_of({.algorithm = KeyAlgorithm::rsa2048, .with_pss = true, .mask_digest = EVP_sha1()}),
               HasSubstr("rsassaPss"));
   EXPECT_NO_THROW(make({.algorithm = KeyAlgorithm::rsa2048, .with_pss = true}).refuse_unless_sound());
   EXPECT_NO_THROW(make({.digest = EVP_sha512()}).refuse_unless_sound());
