@@ -207,7 +207,10 @@ CertificateRequest CertificateRequest::from_der(BytesView der) {
 CertificateRequest CertificateRequest::from_pem(std::string_view pem) {
   BioPtr memory = pem_reader(pem);
   X509ReqPtr request(PEM_read_bio_X509_REQ(memory.get(), nullptr, no_pass_phrase, nullptr));
+  X509ReqPtr another(PEM_read_bio_X509_REQ(memory.get(), nullptr, no_pass_phrase, nullptr));
   take_openssl_errors();
+  if (another)
+    throw Error(ErrorCode::bad_request, "there is more than one certificate request here", "give one");
   return from_der(request ? to_der(i2d_X509_REQ, request.get()) : Bytes(pem.begin(), pem.end()));
 }
 

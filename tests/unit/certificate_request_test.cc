@@ -166,6 +166,13 @@ TEST(Requests, WithABadSignatureAreRefused) {
             ErrorCode::bad_request);
 }
 
+TEST(Requests, AreReadOneAtATime) {
+  CertificateRequest request = make({});
+  EXPECT_EQ(CertificateRequest::from_pem(request.pem()).der(), request.der());
+  EXPECT_THAT(error_of([&] { CertificateRequest::from_pem(request.pem() + make({}).pem()); }).message(),
+              HasSubstr("more than one"));
+}
+
 TEST(Requests, SignedOverAWeakDigestAreRefused) {
   EXPECT_THAT(refusal_of({.digest = EVP_sha1()}), HasSubstr("ecdsa-with-SHA1"));
   EXPECT_THAT(refusal_of({.algorithm = KeyAlgorithm::rsa2048, .digest = EVP_sha1()}), HasSubstr("sha1With"));
