@@ -32,6 +32,12 @@ X509Ptr next_in(BIO* pem) {
       [&](X509** certificate) { return PEM_read_bio_X509(pem, certificate, no_pass_phrase, nullptr); });
 }
 
+// What is no PEM text may be DER.
+Certificate alone_in(std::string_view bytes) {
+  ERR_clear_error();
+  return Certificate::from_der(as_bytes(bytes));
+}
+
 }  // namespace
 
 Certificate Certificate::from_der(BytesView der) {
@@ -52,7 +58,7 @@ Certificate Certificate::fields_from_der(BytesView der) {
 Certificate Certificate::from_pem(std::string_view pem) {
   BioPtr memory = pem_reader(pem);
   X509Ptr certificate = next_in(memory.get());
-  if (!certificate) throw not_a_certificate();
+  if (!certificate) return alone_in(pem);
   X509Ptr another = next_in(memory.get());
   take_openssl_errors();
   if (another)
@@ -64,8 +70,9 @@ std::vector<Certificate> Certificate::list_from_pem(std::string_view pem) {
   BioPtr memory = pem_reader(pem);
   std::vector<Certificate> certificates;
   while (X509Ptr certificate = next_in(memory.get())) certificates.emplace_back(std::move(certificate));
+  if (certificates.empty()) return {alone_in(pem)};
   bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-  if (!at_end || certificates.empty()) throw not_a_certificate();
+  if (!at_end) throw not_a_certificate();
   ERR_clear_error();
   return certificates;
 }

@@ -21,8 +21,8 @@ class Certificate {
   // The same for less, for whoever does not hand x509() to OpenSSL to verify something else with: OpenSSL
   // does not look at the public key. public_key() does.
   static Certificate fields_from_der(BytesView der);
-  static Certificate from_pem(std::string_view pem);
-  // Every certificate of a PEM file, at least one, in its order.
+  static Certificate from_pem(std::string_view pem);  // or DER
+  // Every certificate of a PEM file, at least one, in its order; or the one in DER.
   static std::vector<Certificate> list_from_pem(std::string_view pem);
   // Takes ownership.
   explicit Certificate(X509Ptr certificate);

@@ -189,7 +189,10 @@ CertificateRevocationList CertificateRevocationList::from_der(BytesView der) {
 CertificateRevocationList CertificateRevocationList::from_pem(std::string_view pem) {
   BioPtr memory = pem_reader(pem);
   X509CrlPtr list(PEM_read_bio_X509_CRL(memory.get(), nullptr, no_pass_phrase, nullptr));
-  if (!list) throw not_a_list();
+  if (!list) {
+    ERR_clear_error();
+    return from_der(as_bytes(pem));
+  }
   X509CrlPtr another(PEM_read_bio_X509_CRL(memory.get(), nullptr, no_pass_phrase, nullptr));
   take_openssl_errors();
   if (another) {

@@ -31,7 +31,7 @@ class CertificateRevocationList {
   // Error(bad_request) says what is wrong with it. Reading a list proves nothing: verify() does.
   static CertificateRevocationList from_der(BytesView der);
   // Exactly one.
-  static CertificateRevocationList from_pem(std::string_view pem);
+  static CertificateRevocationList from_pem(std::string_view pem);  // or DER
 
   // Error(certificate_rejected) unless `issuer` signed it: the name byte for byte, the key identifier, the
   // right to sign CRLs (keyUsage cRLSign), the signature, and no digest or key below 112 bits of security.

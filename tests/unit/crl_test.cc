@@ -115,9 +115,10 @@ TEST_F(Crl, SaysWhatIsInIt) {
   EXPECT_EQ(list.find(serial(3)), std::nullopt);
 }
 
-TEST_F(Crl, ReadsItsOwnPem) {
+TEST_F(Crl, ReadsItsOwnPemAndDer) {
   CertificateRevocationList list = read({});
   EXPECT_EQ(CertificateRevocationList::from_pem(list.pem()).der(), list.der());
+  EXPECT_EQ(CertificateRevocationList::from_pem(as_text(list.der())).der(), list.der());
   EXPECT_EQ(code_of([&] { (void)CertificateRevocationList::from_pem(list.pem() + list.pem()); }),
             ErrorCode::bad_request);
   EXPECT_EQ(code_of([&] { (void)CertificateRevocationList::from_pem(ca_.certificate.pem()); }),

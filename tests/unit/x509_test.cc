@@ -231,6 +231,9 @@ TEST(Certificates, GoThroughDerAndPem) {
   Certificate b = issue({.common_name = "b", .extensions = {}}).certificate;
   EXPECT_EQ(Certificate::from_der(a.der()), a);
   EXPECT_EQ(Certificate::from_pem(a.pem()), a);
+  Bytes der = a.der();
+  EXPECT_EQ(Certificate::from_pem(as_text(der)), a);
+  EXPECT_EQ(Certificate::list_from_pem(as_text(der)), std::vector<Certificate>{a});
   std::vector<Certificate> both = Certificate::list_from_pem(to_pem({a, b}));
   ASSERT_EQ(both.size(), 2U);
   EXPECT_EQ(both[0], a);
