@@ -182,6 +182,7 @@ void accept_certificate(const Home& home, const Certificate& fleet_root, const C
 
 Certificate issue_authority(const Home& home, const CertificateRequest& request, const Clock& clock) {
   request.refuse_unless_sound(RequestKind::authority);
+  refuse_unless_signs_messages(request.public_key().algorithm());
   Settings settings = home.settings();
   Ledger ledger(home.ledger());
   CaKey root(root_key_of(settings), home.fleet_root());

@@ -51,6 +51,13 @@ works() {
   works root/fleet-root.pem
 }
 
+@test "an offline root certifies no issuing CA that the factory must refuse" {
+  fleetroot-ca root init --home root --name "Test Fleet"
+  openssl req -new -newkey ed25519 -nodes -keyout ed25519.key -subj '/CN=Issuing CA' -out ed25519.csr
+  refused 64 'cannot have an Ed25519 key' fleetroot-ca root issue --home root --request ed25519.csr --out issuing.pem
+  [[ ! -e issuing.pem ]]
+}
+
 # their_ca [OPTION…]: a root of openssl's, and an issuing CA under it whose key a stranger made in our token
 their_ca() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -subj '/CN=Their Root' -days 20000 \
