@@ -9,6 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -200,6 +201,11 @@ Pin Pin::from_secret(Secret secret) {
   std::string_view text = secret.view();
   if (text.ends_with('\n')) secret.resize(text.size() - 1);
   if (secret.empty()) refuse("the PIN is empty", "check where the PIN comes from");
+  text = secret.view();
+  if (std::ranges::any_of(text, [](unsigned char c) { return c < ' ' || c == 0x7f; })) {
+    refuse("the PIN has a control character in it, as a line end of Windows is",
+           "write the PIN alone, with one newline behind it or none");
+  }
   if (secret.size() > kMaximumPinSize) {
     refuse(fmt::format("the PIN has {} bytes, {} are allowed", secret.size(), kMaximumPinSize),
            "check that the PIN source holds only the PIN");

@@ -13,7 +13,7 @@ namespace fleetroot::pkcs11 {
 // Move-only; wiped when it dies. At most 255 bytes.
 class Pin {
  public:
-  // Strips exactly one trailing newline. Error(pin_missing) if nothing is left.
+  // Strips exactly one trailing newline. Error(pin_missing) if nothing is left, or a control character.
   static Pin from_secret(Secret secret);
   std::string_view view() const { return secret_.view(); }
 

@@ -131,6 +131,12 @@ station st st/station.pin"
   [[ ! -e ca/wrong-pin && ! -e st/wrong-pin ]]
 }
 
+@test "a PIN file with line ends of Windows spends no try" {
+  printf '%s\r\n' "$default_pin" >dev-1/pin
+  refused 77 'control character' counted
+  no_login
+}
+
 @test "verify counts with provision where the token does not" {
   unset WITNESS_PIN_TRIES
   type_pin wrong

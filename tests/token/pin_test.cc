@@ -39,8 +39,10 @@ TEST_F(PinSources, AFileLosesExactlyOneNewline) {
   EXPECT_EQ(read_from("file:pin"), "1234");
   write("pin", "1234");
   EXPECT_EQ(read_from("file:pin"), "1234");
-  write("pin", "1234\n\n");
-  EXPECT_EQ(read_from("file:pin"), "1234\n");
+  for (const char* text : {"1234\n\n", "1234\r\n", "12\t34", "1234\x7f"}) {
+    write("pin", text);
+    EXPECT_EQ(refusal_of("file:pin"), ErrorCode::pin_missing);
+  }
   write("pin", " 12 34 \n");
   EXPECT_EQ(read_from("file:pin"), " 12 34 ");
 }
