@@ -34,10 +34,9 @@ void Session::log_in(const Pin& pin) {
                 fmt::format("the token {} has one PIN try left, which is never spent here", now.describe()),
                 "log in once with the right PIN by the token vendor's tool, which resets the counter");
   }
-  std::string_view text = pin.view();
-  Bytes copy(text.begin(), text.end());  // Cryptoki takes a pointer to non-const
-  CK_RV rv = module_.functions().C_Login(handle_, CKU_USER, copy.data(), copy.size());
-  wipe(copy.data(), copy.size());
+  // Cryptoki takes a pointer to non-const. No copy: that would lie in memory that may be swapped out.
+  auto* text = reinterpret_cast<CK_BYTE*>(const_cast<char*>(pin.view().data()));
+  CK_RV rv = module_.functions().C_Login(handle_, CKU_USER, text, pin.view().size());
   if (rv == CKR_USER_ALREADY_LOGGED_IN) return;
   if (rv == CKR_PIN_INCORRECT) {
     throw Error(ErrorCode::pin_wrong, fmt::format("the PIN for the token {} is wrong", token_.describe()),

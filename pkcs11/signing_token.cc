@@ -80,6 +80,7 @@ struct SigningToken::State {
         module(*uri.module_path, settings.init_args) {
     sessions.push_back(std::make_unique<Session>(module, module.find_token(uri)));
     log_in(*sessions.front());
+    pin.reset();  // further sessions share the login
     idle.push_back(sessions.front().get());
     opening.reset();
   }
@@ -87,7 +88,7 @@ struct SigningToken::State {
   void log_in(Session& session) const {
     wrong_pin.refuse_if_unchanged();
     try {
-      session.log_in(pin);
+      session.log_in(*pin);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::pin_wrong) wrong_pin.remember();
       throw;
@@ -135,7 +136,7 @@ struct SigningToken::State {
   std::optional<SoftHsmOpening> opening;
   Uri uri;
   WrongPin wrong_pin;  // before the PIN is read: a file that is corrected meanwhile is another one
-  Pin pin;
+  std::optional<Pin> pin;
   Module module;
   std::mutex mutex;  // guards what follows
   std::condition_variable given_back;
