@@ -1,5 +1,7 @@
 #include "pkcs11/attributes.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 
 namespace fleetroot::pkcs11 {
@@ -44,7 +46,12 @@ std::optional<Bytes> read_attribute(const Session& session, ObjectHandle object,
 
 std::optional<bool> read_flag(const Session& session, ObjectHandle object, CK_ATTRIBUTE_TYPE type) {
   std::optional<Bytes> value = read_attribute(session, object, type);
-  if (!value || value->size() != sizeof(CK_BBOOL)) return std::nullopt;
+  if (!value || value->empty()) return std::nullopt;
+  if (value->size() != sizeof(CK_BBOOL)) {
+    throw Error(ErrorCode::token_untrusted,
+                fmt::format("the token shows a flag of {} bytes, where one belongs", value->size()),
+                "replace the token");
+  }
   return value->front() != CK_FALSE;
 }
 

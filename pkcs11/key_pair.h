@@ -21,7 +21,7 @@ struct KeyPair {
   PublicKey public_key;
 };
 
-// A private key's attributes as the token reports them; what it does not report is false.
+// A private key's attributes as the token reports them; unreported, it is extractable, and the rest false.
 struct KeyAttributes {
   bool is_token_object = false;
   bool is_private = false;

@@ -150,6 +150,11 @@ on_witnessed() {
   WITNESS_ANSWER="C_GetSlotList 2 0x150" run -0 on_witnessed inspect # BUFFER_TOO_SMALL
 }
 
+@test "a flag that is longer than one is not taken for absent: a key that decrypts had passed" {
+  make_token dev-1
+  WITNESS_LONG_FLAG=yes refused 65 'a flag of 8 bytes' on_witnessed provision --home st --order PO-1 --device-id DEV-1
+}
+
 @test "a write-protected token is verified, and nothing else is tried with it" {
   make_token dev-1
   export WITNESS_WRITE_PROTECTED=yes

@@ -15,6 +15,7 @@
 // calls in each process with that CK_RV and passes it to nobody; "CKA_VALUE 1 0x30" does so for the first
 // read of that attribute, as unavailable. WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be
 // read. WITNESS_WRITE_PROTECTED, where it is set, makes of the token one that gives read-only sessions alone.
+// WITNESS_LONG_FLAG, where it is set, shows CKA_DECRYPT as true, in eight bytes.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
@@ -164,6 +165,7 @@ CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE* data, CK_ULONG size, CK_BYTE* sig
 
 CK_RV get_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* attributes,
                           CK_ULONG count) {
+  CK_ULONG room = attributes->ulValueLen;
   const char* name = attributes->type == CKA_VALUE      ? "CKA_VALUE"
                      : attributes->type == CKA_EC_POINT ? "CKA_EC_POINT"
                                                         : "another";
@@ -171,7 +173,13 @@ CK_RV get_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK
     attributes->ulValueLen = ~CK_ULONG{0};
     return *other;
   }
-  return real->C_GetAttributeValue(session, object, attributes, count);
+  CK_RV rv = real->C_GetAttributeValue(session, object, attributes, count);
+  bool has_room = rv == CKR_OK && attributes->pValue != nullptr && room >= sizeof(CK_ULONG);
+  if (has_room && attributes->type == CKA_DECRYPT && std::getenv("WITNESS_LONG_FLAG") != nullptr) {
+    *static_cast<CK_ULONG*>(attributes->pValue) = CK_TRUE;
+    attributes->ulValueLen = sizeof(CK_ULONG);
+  }
+  return rv;
 }
 
 CK_RV get_slot_list(CK_BBOOL present, CK_SLOT_ID* slots, CK_ULONG* count) {
