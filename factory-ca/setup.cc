@@ -69,15 +69,15 @@ void refuse_bad_name(const std::string& name) {
 }
 
 KeyLocation new_location(const fs::path& home, const std::string& uri, const char* directory,
-                         const char* label) {
+                         const char* label, const pkcs11::KeyId& id) {
   if (!uri.empty()) {
-    return {.token = {.uri = uri, .home = home, .softhsm_directory = {}, .init_args = {}}, .id = kRootKey.id};
+    return {.token = {.uri = uri, .home = home, .softhsm_directory = {}, .init_args = {}}, .id = id};
   }
   fs::path place = home / directory;
   if (place != home && !fs::exists(place)) make_private_directory(place);
   return {.token = pkcs11::create_softhsm_token(home, place / "softhsm", label,
                                                 place / fmt::format("{}.pin", label)),
-          .id = kRootKey.id};
+          .id = id};
 }
 
 Certificate make_root(Ledger& ledger, const pkcs11::SigningKey& key, const std::string& name,
@@ -128,7 +128,7 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
   std::optional<KeyLocation> root;
   std::optional<PublicKey> issuing_key;
   if (has_issuing_key) {
-    issuing = new_location(wanted.home, wanted.issuing_token, "", "issuing-ca");
+    issuing = new_location(wanted.home, wanted.issuing_token, "", "issuing-ca", kIssuingKey.id);
     // One key at a time: the module has one owner.
     pkcs11::SigningKey key = home.generate(issuing->token, wanted.algorithm, kIssuingKey);
     issuing_key = key.public_key();
@@ -139,7 +139,7 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
     }
   }
   if (has_root_key) {
-    root = new_location(wanted.home, wanted.root_token, root_place, "fleet-root");
+    root = new_location(wanted.home, wanted.root_token, root_place, "fleet-root", kRootKey.id);
     create_root(wanted, home, ledger, *root, issuing_key, now);
   }
   if (wanted.tiers == Tiers::single) std::swap(issuing, root);

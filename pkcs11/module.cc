@@ -121,7 +121,6 @@ struct Module::State {
     if (is_loaded) PKCS11_CTX_unload(context.get());
   }
 
-  std::string path;
   // libp11 keeps a pointer to it.
   std::string init_args;
   ContextPtr context;
@@ -133,7 +132,6 @@ struct Module::State {
 };
 
 Module::Module(const std::string& path, const std::string& init_args) : state_(std::make_unique<State>()) {
-  state_->path = path;
   state_->init_args = init_args;
   if (access(path.c_str(), R_OK) != 0) unusable(path, "is not there or cannot be read");
   state_->context.reset(PKCS11_CTX_new());
@@ -181,10 +179,6 @@ const CK_FUNCTION_LIST& Module::functions() const {
 
 const ModuleProfile& Module::profile() const {
   return *state_->profile;
-}
-
-const std::string& Module::path() const {
-  return state_->path;
 }
 
 std::vector<TokenInfo> Module::tokens() const {

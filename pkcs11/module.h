@@ -12,8 +12,8 @@ struct _CK_FUNCTION_LIST;
 
 namespace fleetroot::pkcs11 {
 
-// A token as C_GetTokenInfo shows it (PKCS#11 2.40 section 3.2). Its identity is manufacturer, model and
-// serial number; the slot ID is only where it is plugged in right now.
+// A token as C_GetTokenInfo shows it (PKCS#11 2.40 section 3.2). Its identity is manufacturer, model,
+// serial number and label; the slot ID is only where it is plugged in right now.
 struct TokenInfo {
   unsigned long slot_id = 0;
   std::string label;
@@ -46,7 +46,6 @@ class Module {
 
   const _CK_FUNCTION_LIST& functions() const;
   const ModuleProfile& profile() const;
-  const std::string& path() const;
 
   // Asks the module anew.
   std::vector<TokenInfo> tokens() const;

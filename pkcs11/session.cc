@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <tuple>
 
 #include "pkcs11/cryptoki.h"
 
@@ -10,7 +11,10 @@ namespace fleetroot::pkcs11 {
 
 Session::Session(const Module& module, TokenInfo token) : module_(module), token_(std::move(token)) {
   TokenInfo now = module_.token_in(token_.slot_id);
-  if (now.serial != token_.serial || now.label != token_.label) {
+  auto identity = [](const TokenInfo& info) {
+    return std::tie(info.manufacturer, info.model, info.serial, info.label);
+  };
+  if (identity(now) != identity(token_)) {
     throw Error(ErrorCode::token_unplugged, fmt::format("another token sits where {} was", token_.describe()),
                 "plug the right token in and run the same command again");
   }

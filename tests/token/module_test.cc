@@ -151,8 +151,12 @@ TEST_F(Modules, ATokenThatIsNotInitialisedIsSaidSo) {
 TEST_F(Modules, ASessionChecksThatItsTokenIsStillThere) {
   Module module(module_path());
   TokenInfo token = module.find_token(Uri::parse(settings_.uri));
-  token.serial = "0000";
-  EXPECT_EQ(code_of([&] { Session session(module, token); }), ErrorCode::token_unplugged);
+  for (std::string TokenInfo::*part :
+       {&TokenInfo::manufacturer, &TokenInfo::model, &TokenInfo::serial, &TokenInfo::label}) {
+    TokenInfo another = token;
+    another.*part = "0000";
+    EXPECT_EQ(code_of([&] { Session session(module, another); }), ErrorCode::token_unplugged);
+  }
 }
 
 TEST_F(Modules, ASessionAfterTheOtherIsLoggedOut) {
