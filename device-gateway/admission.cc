@@ -2,6 +2,8 @@
 
 #include <openssl/objects.h>
 
+#include <algorithm>
+
 namespace fleetroot::gateway {
 namespace {
 
@@ -10,16 +12,22 @@ bool leads_elsewhere(Refusal refusal) {
          refusal == Refusal::missing_intermediate;
 }
 
+// 4
+bool leads_to_another(const EnvironmentName& environment, const World& world,
+                      std::span<const Certificate> presented, Time now) {
+  return std::any_of(world.trust.begin(), world.trust.end(), [&](const auto& other) {
+    return other.first != environment && other.second.is_reached_by(presented, now);
+  });
+}
+
 // 3 and 4
 std::variant<Path, Refusal> path_within(const EnvironmentName& environment, const World& world,
                                         std::span<const Certificate> presented, Time now) {
   std::variant<Path, Refusal> path = world.trust.at(environment).path_of(presented, now);
   const Refusal* refusal = std::get_if<Refusal>(&path);
-  if (refusal == nullptr || !leads_elsewhere(*refusal)) return path;
-  for (const auto& [other, trust] : world.trust) {
-    if (other == environment) continue;
-    if (std::holds_alternative<Path>(trust.path_of(presented, now))) return Refusal::other_environment;
-  }
+  // A fault that has to be mended first is told first.
+  if (refusal != nullptr && !leads_elsewhere(*refusal)) return path;
+  if (leads_to_another(environment, world, presented, now)) return Refusal::other_environment;
   return path;
 }
 
@@ -132,7 +140,8 @@ Decision Admission::decide(std::span<const Certificate> presented, const World& 
                         .key = device.key,
                         .certificate = certificate,
                         .standing = std::get<Standing>(standing),
-                        .path = std::move(device.path)};
+                        .path = std::move(device.path),
+                        .presented = {presented.begin(), presented.end()}};
 }
 
 std::optional<Refusal> Admission::refusal_of(const CredentialRecord& credential, Time now) const {
@@ -199,6 +208,7 @@ std::optional<Refusal> Admission::still(const AdmittedDevice& device, const Worl
   const std::vector<Certificate>& roots = trust.roots();
   if (std::find(roots.begin(), roots.end(), device.path.back()) == roots.end()) return Refusal::unknown_root;
   if (now > device.path.front().not_after()) return Refusal::expired;
+  if (leads_to_another(environment_, world, device.presented, now)) return Refusal::other_environment;
   if (std::optional<Refusal> revocation = trust.revocation_on(device.path)) return revocation;
   std::variant<Standing, Refusal> standing = standing_of(device.id, device.key, device.certificate, registry);
   const Refusal* refusal = std::get_if<Refusal>(&standing);

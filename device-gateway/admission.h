@@ -55,6 +55,8 @@ struct AdmittedDevice {
   std::string certificate;
   Standing standing = Standing::admitted;
   Path path;
+  // All of it: another environment's path may take another way.
+  std::vector<Certificate> presented;
 };
 
 struct AdmittedProvisioner {

@@ -2,6 +2,8 @@
 
 #include <openssl/err.h>
 
+#include <algorithm>
+
 #include "lib/x509/openssl_context.h"
 
 namespace fleetroot::gateway {
@@ -47,6 +49,32 @@ std::variant<Path, Refusal> Trust::path_of(std::span<const Certificate> presente
     path.emplace_back(X509Ptr(certificate));
   }
   return path;
+}
+
+bool Trust::is_reached_by(std::span<const Certificate> presented, Time now) const {
+  if (presented.size() > kMaximumPresented) return false;
+  // Asked of everybody who is connected, and hardly ever so.
+  bool is_near = std::any_of(presented.begin(), presented.end(), [this](const Certificate& certificate) {
+    return has_root_named(X509_get_issuer_name(certificate.x509()));
+  });
+  if (!is_near) return false;
+  std::vector<Certificate> way{presented.front()};
+  return is_reached_from(way, presented, now);
+}
+
+bool Trust::is_reached_from(std::vector<Certificate>& way, std::span<const Certificate> presented,
+                            Time now) const {
+  bool goes_on = false;
+  for (const Certificate& next : presented) {
+    bool is_new = std::find(way.begin(), way.end(), next) == way.end();
+    if (!is_new || X509_check_issued(next.x509(), way.back().x509()) != X509_V_OK) continue;
+    goes_on = true;
+    way.push_back(next);
+    bool is_reached = is_reached_from(way, presented, now);
+    way.pop_back();
+    if (is_reached) return true;
+  }
+  return !goes_on && std::holds_alternative<Path>(path_of(way, now));
 }
 
 Refusal Trust::refusal_of(const X509_STORE_CTX* context) const {

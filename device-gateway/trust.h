@@ -27,6 +27,10 @@ class Trust {
   // path lengths, name constraints, strength (RFC 5280 section 6), for a TLS client. Or why there is none.
   std::variant<Path, Refusal> path_of(std::span<const Certificate> presented, Time now) const;
 
+  // Whether there is one, whichever way through the presented certificates: path_of() takes the first that
+  // fits at each step, and a CA may be certified by several.
+  bool is_reached_by(std::span<const Certificate> presented, Time now) const;
+
   // Why one on the path may no longer be believed; nothing if no list names it.
   std::optional<Refusal> revocation_on(const Path& path) const;
 
@@ -39,6 +43,7 @@ class Trust {
     std::optional<Revocation> find(const SerialNumber& serial) const;
   };
 
+  bool is_reached_from(std::vector<Certificate>& way, std::span<const Certificate> presented, Time now) const;
   Refusal refusal_of(const X509_STORE_CTX* context) const;
   bool has_root_named(const X509_NAME* name) const;
 

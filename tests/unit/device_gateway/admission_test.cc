@@ -43,6 +43,14 @@ class Wrong : public GatewayWorld {
   Chain under(const Identity& issuer) const {
     return {leaf(good(), &issuer).certificate, issuer.certificate};
   }
+  // By the roots of both environments.
+  Chain cross_certified() const {
+    CertificateText text{.common_name = "Shared CA", .extensions = kIssuingExtensions};
+    Identity here = issue(text, &root_);
+    EVP_PKEY_up_ref(here.key.get());
+    Identity there = issue(text, &test_root_, EvpPkeyPtr(here.key.get()));
+    return {leaf(good(), &here).certificate, here.certificate, there.certificate};
+  }
   void revoke(const Identity& issuer, const Identity& subject, RevocationReason reason) {
     put_list(issuer, 1, {{subject.certificate.serial(), reason}});
   }
@@ -101,6 +109,14 @@ class EveryRefusal : public Wrong {
         {Refusal::missing_intermediate, [&] { return connect({leaf(good()).certificate}); }},
         {Refusal::other_environment, [&] { return connect(under(test_root_)); }},
         {Refusal::other_environment, [&] { return connect(named("1FLEET-NEW"), {}, kTest); }},
+        {Refusal::other_environment,  // the other one's root is a CA further down
+         [&] {
+           Identity upper = issue({.common_name = "Upper CA", .extensions = kCaExtensions}, &root_);
+           Identity lower = issue({.common_name = "Lower CA", .extensions = kIssuingExtensions}, &upper);
+           add_root(kTest, lower.certificate);
+           return connect({leaf(good(), &lower).certificate, lower.certificate, upper.certificate});
+         }},
+        {Refusal::other_environment, [&] { return connect(cross_certified()); }},
         {Refusal::bad_signature,
          [&] {
            Identity forger{ca_.certificate, software_key()};
@@ -278,7 +294,7 @@ TEST_P(ARefusal, HasItsReasonAndLeavesNoTrace) {
   EXPECT_THAT(devices(kTest), IsEmpty());
 }
 
-constexpr std::size_t kCases = 46;
+constexpr std::size_t kCases = 48;
 INSTANTIATE_TEST_SUITE_P(Admission, ARefusal, testing::Range(std::size_t{0}, kCases));
 
 class Refusals : public EveryRefusal {
@@ -435,6 +451,17 @@ TEST_F(Still, WhoWasLetInIsSentAwayByWhatChanges) {
   registry().set_state(kProduction, device.id, DeviceState::admitted);
   registry().remove_root(kProduction, root_.certificate.fingerprint());
   EXPECT_THAT(still(device), Optional(Refusal::unknown_root));
+}
+
+TEST_F(Still, WhoseChainLeadsToAnotherEnvironmentNowIsSentAway) {
+  Identity upper = issue({.common_name = "Upper CA", .extensions = kCaExtensions}, &root_);
+  Identity lower = issue({.common_name = "Lower CA", .extensions = kIssuingExtensions}, &upper);
+  Identity identity = issue({.common_name = "1FLEET-1", .extensions = kClientExtensions}, &lower);
+  Chain chain{identity.certificate, lower.certificate, upper.certificate};
+  EXPECT_EQ(connect(chain), std::nullopt);
+  AdmittedDevice device = std::get<AdmittedDevice>(decide(chain));
+  add_root(kTest, lower.certificate);
+  EXPECT_THAT(still(device), Optional(Refusal::other_environment));
 }
 
 TEST_F(Still, EveryChangeOfTrustIsCounted) {
