@@ -381,13 +381,20 @@ void Registry::put_manifest(const EnvironmentName& environment, const ManifestRe
     soci::statement remove = (sql.prepare << "DELETE FROM manifest_devices WHERE environment = :environment "
                                              "AND device_id = :id AND certificate = :certificate",
                               soci::use(environment.text()), soci::use(id), soci::use(certificate));
-    for (const ManifestDevice& device : devices) {
+    auto run = [&](soci::statement& statement, const ManifestDevice& device) {
       id = device.id.text();
       key = device.key;
       certificate = device.certificate;
       issued_at = device.issued_at;
       is_rework = device.is_rework ? 1 : 0;
-      (device.is_revoked ? remove : insert).execute(true);
+      statement.execute(true);
+    };
+    // What is revoked makes room first: a CA whose clock went back has dated its successor earlier.
+    for (const ManifestDevice& device : devices) {
+      if (device.is_revoked) run(remove, device);
+    }
+    for (const ManifestDevice& device : devices) {
+      if (!device.is_revoked) run(insert, device);
     }
     count_change();
   });

@@ -121,7 +121,7 @@ class Registry {
 
   std::optional<ManifestRecord> manifest(const EnvironmentName& environment, const std::string& ca,
                                          const std::string& order);
-  // An older certificate of a device's does not replace a newer one; a revoked one is taken out.
+  // Revoked certificates are taken out; of those that are left, an older one does not replace a newer one.
   void put_manifest(const EnvironmentName& environment, const ManifestRecord& manifest,
                     const std::vector<ManifestDevice>& devices);
   std::optional<ManifestDevice> on_manifest(const EnvironmentName& environment, const DeviceId& id);

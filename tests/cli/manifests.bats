@@ -111,6 +111,21 @@ manifest() {
   wait_for has_logged '.reason == "superseded"'
 }
 
+@test "a device whose new certificate is dated before the old one is not lost" {
+  make_world
+  "$pki" device factory 1FLEET-1 new
+  start_gateway
+  as dev production /whoami
+  manifest first 2026-11-25T01:00:00Z factory/ca "$(entry dev 1FLEET-1)"
+  import first.manifest
+  manifest second 2026-11-25T02:00:00Z factory/ca \
+    "$(entry new 1FLEET-1 5e01 | jq '.issued_at = "2026-11-24T00:00:00Z"')" "$(entry dev 1FLEET-1 '' revoked)"
+
+  run -0 import second.manifest
+
+  [[ $(as new production /whoami | jq -r .standing) == reworked ]]
+}
+
 @test "delta lists: only over the complete one that they belong to" {
   make_factory 1FLEET0000000001
   make_token dev-1
