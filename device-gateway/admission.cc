@@ -160,11 +160,13 @@ std::variant<Standing, Refusal> Admission::standing_of(const DeviceId& id, const
   std::optional<DeviceRecord> known = registry.device(environment_, id);
   bool is_known_with_key = known && known->key == key;
   if (known && known->state == DeviceState::blocked) return Refusal::blocked;
-  if (!is_known_with_key && registry.is_superseded(key)) return Refusal::superseded;
-  if (!is_known_with_key && registry.device_with_key(key)) return Refusal::key_taken;
-  std::optional<ManifestDevice> delivered;
-  if (rules_.is_strict || (known && !is_known_with_key)) delivered = registry.on_manifest(environment_, id);
+  std::optional<ManifestDevice> delivered = registry.on_manifest(environment_, id);
   bool is_delivered = delivered && delivered->key == key;
+  if (!is_known_with_key && registry.is_superseded(key)) return Refusal::superseded;
+  // Delivered with another key: this one counts no more, whether or not the other has come yet.
+  if (delivered && !is_delivered && registry.is_revoked_by_manifest(environment_, certificate))
+    return Refusal::superseded;
+  if (!is_known_with_key && registry.device_with_key(key)) return Refusal::key_taken;
   if (known && !is_known_with_key && !(is_delivered && delivered->is_rework)) return Refusal::device_id_taken;
   // A device that was made here, from shared credentials, never saw a factory.
   bool was_made_here = is_known_with_key && known->origin == DeviceOrigin::provisioned;

@@ -8,7 +8,7 @@
 //   6. with one common name, which is a device ID
 //   7. no revocation list names anything on the path
 //   8. the registry knows the device with this key, or has never heard of either
-//   9. in strict mode, a manifest names device and key
+//   9. no manifest has a newer key for it; in strict mode, one names device and key
 //  10. who is new, joins
 //
 // decide() changes nothing: it is asked in the middle of a handshake, before the client has proven that it

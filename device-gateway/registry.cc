@@ -7,7 +7,7 @@
 namespace fleetroot::gateway {
 namespace {
 
-constexpr std::array<std::string_view, 1> kMigrations{R"sql(
+constexpr std::array<std::string_view, 2> kMigrations{R"sql(
 CREATE TABLE changes (
   id         INTEGER PRIMARY KEY CHECK (id = 1),
   generation INTEGER NOT NULL);
@@ -62,6 +62,12 @@ CREATE TABLE credentials (
   expires     INTEGER NOT NULL,
   is_revoked  INTEGER NOT NULL,
   created_at  TEXT NOT NULL);
+)sql",
+                                                      R"sql(
+CREATE TABLE revoked_certificates (
+  environment TEXT NOT NULL,
+  certificate TEXT NOT NULL,
+  PRIMARY KEY (environment, certificate)) WITHOUT ROWID;
 )sql"};
 
 struct DeviceRow {
@@ -381,6 +387,9 @@ void Registry::put_manifest(const EnvironmentName& environment, const ManifestRe
     soci::statement remove = (sql.prepare << "DELETE FROM manifest_devices WHERE environment = :environment "
                                              "AND device_id = :id AND certificate = :certificate",
                               soci::use(environment.text()), soci::use(id), soci::use(certificate));
+    soci::statement note = (sql.prepare << "INSERT OR IGNORE INTO revoked_certificates "
+                                           "(environment, certificate) VALUES (:environment, :certificate)",
+                            soci::use(environment.text()), soci::use(certificate));
     auto run = [&](soci::statement& statement, const ManifestDevice& device) {
       id = device.id.text();
       key = device.key;
@@ -391,7 +400,9 @@ void Registry::put_manifest(const EnvironmentName& environment, const ManifestRe
     };
     // What is revoked makes room first: a CA whose clock went back has dated its successor earlier.
     for (const ManifestDevice& device : devices) {
-      if (device.is_revoked) run(remove, device);
+      if (!device.is_revoked) continue;
+      run(remove, device);
+      run(note, device);
     }
     for (const ManifestDevice& device : devices) {
       if (!device.is_revoked) run(insert, device);
@@ -401,17 +412,22 @@ void Registry::put_manifest(const EnvironmentName& environment, const ManifestRe
 }
 
 std::optional<ManifestDevice> Registry::on_manifest(const EnvironmentName& environment, const DeviceId& id) {
-  return with_store_errors([&]() -> std::optional<ManifestDevice> {
-    ManifestDevice device{.id = id, .key = {}, .certificate = {}, .issued_at = {}};
-    int is_rework = 0;
-    database_.sql() << "SELECT public_key, certificate, issued_at, is_rework FROM manifest_devices "
-                       "WHERE environment = :environment AND device_id = :id",
-        soci::use(environment.text()), soci::use(id.text()), soci::into(device.key),
-        soci::into(device.certificate), soci::into(device.issued_at), soci::into(is_rework);
-    if (!database_.sql().got_data()) return std::nullopt;
-    device.is_rework = is_rework != 0;
-    return device;
-  });
+  ManifestDevice device{.id = id, .key = {}, .certificate = {}, .issued_at = {}};
+  int is_rework = 0;
+  bool is_there = database_.row(
+      "SELECT public_key, certificate, issued_at, is_rework FROM manifest_devices "
+      "WHERE environment = :environment AND device_id = :id",
+      soci::use(environment.text()), soci::use(id.text()), soci::into(device.key),
+      soci::into(device.certificate), soci::into(device.issued_at), soci::into(is_rework));
+  device.is_rework = is_rework != 0;
+  return is_there ? std::optional(device) : std::nullopt;
+}
+
+bool Registry::is_revoked_by_manifest(const EnvironmentName& environment, const std::string& certificate) {
+  int one = 0;
+  return database_.row(
+      "SELECT 1 FROM revoked_certificates WHERE environment = :environment AND certificate = :certificate",
+      soci::use(environment.text()), soci::use(certificate), soci::into(one));
 }
 
 // ---- provisioning keys ----

@@ -124,7 +124,9 @@ class Registry {
   // Revoked certificates are taken out; of those that are left, an older one does not replace a newer one.
   void put_manifest(const EnvironmentName& environment, const ManifestRecord& manifest,
                     const std::vector<ManifestDevice>& devices);
+  // The newest that is not revoked.
   std::optional<ManifestDevice> on_manifest(const EnvironmentName& environment, const DeviceId& id);
+  bool is_revoked_by_manifest(const EnvironmentName& environment, const std::string& certificate);
 
   void add_credential(const CredentialRecord& credential);
   std::optional<CredentialRecord> credential(const CredentialName& name);

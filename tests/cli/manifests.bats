@@ -111,6 +111,26 @@ manifest() {
   wait_for has_logged '.reason == "superseded"'
 }
 
+@test "what a manifest has superseded stays out, whether the device was known or not, and before its new key has come" {
+  make_world
+  "$pki" device factory 1FLEET-1 new
+  "$pki" device factory 1FLEET-2 old-2
+  "$pki" device factory 1FLEET-2 new-2
+  start_gateway
+  as dev production /whoami
+  manifest rework 2026-11-25T01:00:00Z factory/ca "$(entry dev 1FLEET-1 '' revoked)" "$(entry new 1FLEET-1 5e01)" \
+    "$(entry old-2 1FLEET-2 '' revoked)" "$(entry new-2 1FLEET-2 5e02)"
+
+  import rework.manifest
+
+  run ! as dev production /whoami
+  run ! as old-2 production /whoami
+  superseded() { (($(logged '.event == "connection.refused" and .reason == "superseded"') == 2)); }
+  wait_for superseded
+  [[ $(as new production /whoami | jq -r .standing) == reworked ]]
+  [[ $(as new-2 production /whoami | jq -r .standing) == joined ]]
+}
+
 @test "a device whose new certificate is dated before the old one is not lost" {
   make_world
   "$pki" device factory 1FLEET-1 new
