@@ -31,7 +31,10 @@ Belief::Lease Belief::registry() {
       idle_.pop_back();
     }
   }
-  if (!registry) registry = std::make_unique<Registry>(file_);
+  if (!registry) {
+    refuse_if_lost(file_);
+    registry = std::make_unique<Registry>(file_);
+  }
   return {*this, std::move(registry)};
 }
 

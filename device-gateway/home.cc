@@ -110,7 +110,9 @@ fs::path Home::registry() const {
     throw Error(ErrorCode::configuration, fmt::format("there is no gateway in {}", path_.string()),
                 "name the directory that fleetroot-gateway init made");
   }
-  return path_ / "registry.db";
+  fs::path registry = path_ / "registry.db";
+  refuse_if_lost(registry);
+  return registry;
 }
 
 Certificate Home::certificate(const EnvironmentName& environment, const char* name) const {

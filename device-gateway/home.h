@@ -1,12 +1,11 @@
 // A gateway's home directory: where its files are and what gateway.toml says.
 //
 //   gateway.toml                          settings
-//   registry.db                           Fleet Roots, devices, revocation lists, manifests, provisioning
-//   keys softhsm/, gateway.pin                 the embedded token of all keys, unless gateway.toml names
-//   another environments/NAME/gateway-root.pem    what devices of this environment pin
+//   registry.db                           Fleet Roots, devices, lists, manifests, provisioning keys
+//   softhsm/, gateway.pin                 the embedded token of all keys, unless gateway.toml names another
+//   environments/NAME/gateway-root.pem    what devices of this environment pin
 //   environments/NAME/server.pem          the server's certificate below it
-//   environments/NAME/fleet-root.pem      where shared credentials are allowed: the root of the devices made
-//   here
+//   environments/NAME/fleet-root.pem      the root of the devices that are made here, where they may be
 #pragma once
 
 #include <filesystem>
@@ -55,7 +54,7 @@ class Home {
   // Error(configuration).
   Settings settings() const;
   const std::filesystem::path& path() const { return path_; }
-  // Error(configuration) if there is no gateway at this path.
+  // Error(configuration) if there is no gateway at this path, Error(io) if it has lost its registry.
   std::filesystem::path registry() const;
   std::filesystem::path file(const EnvironmentName& environment, const char* name) const {
     return path_ / "environments" / environment.text() / name;

@@ -126,6 +126,15 @@ std::string_view name_of(DeviceOrigin origin) {
   return origin == DeviceOrigin::provisioned ? "provisioned" : "joined";
 }
 
+void refuse_if_lost(const std::filesystem::path& registry) {
+  std::error_code absent;
+  std::uintmax_t size = std::filesystem::file_size(registry, absent);
+  if (!absent && size > 0) return;
+  throw Error(ErrorCode::io,
+              fmt::format("the registry {} is {}", registry.string(), absent ? "gone" : "empty"),
+              "stop, and restore the back-up: a new one would know no Fleet Root, device or revocation");
+}
+
 // Prepared once: it is asked at every connection.
 class Registry::DeviceLookUp {
  public:

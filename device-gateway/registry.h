@@ -83,8 +83,12 @@ struct ManifestRecord {
   std::string digest;
 };
 
+// Error(io) if init's file is gone, or empty: SQLite would make another, which knows nobody.
+void refuse_if_lost(const std::filesystem::path& registry);
+
 class Registry {
  public:
+  // Makes the file if it is not there.
   explicit Registry(const std::filesystem::path& file);
   ~Registry();
   Registry(const Registry&) = delete;

@@ -397,6 +397,19 @@ PYTHON
   refused 78 'allows shared credentials' fleetroot-gateway config check --home gw
 }
 
+@test "a registry that is gone, or empty, is not made anew" {
+  make_gateway
+  mv gw/registry.db registry.db
+
+  refused 74 'registry gw/registry.db is gone' fleetroot-gateway config check --home gw
+  refused 74 'registry gw/registry.db is gone' fleetroot-gateway serve --home gw --listen production=127.0.0.1:0
+  [[ ! -e gw/registry.db ]]
+  : >gw/registry.db
+  refused 74 'registry gw/registry.db is empty' fleetroot-gateway device list --home gw --environment production
+  mv registry.db gw/registry.db
+  fleetroot-gateway config check --home gw
+}
+
 @test "connections that wait cost little, and new ones are still admitted" {
   [[ -z ${ASAN_OPTIONS:-} ]] || skip 'the sanitizer has memory of its own'
   "$BATS_TEST_DIRNAME/../bench/gateway-connections.py" idle 500
