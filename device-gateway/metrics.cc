@@ -4,9 +4,9 @@
 
 namespace fleetroot::gateway {
 
-void Metrics::count(const std::string& name, const std::string& labels) {
+void Metrics::count(const std::string& name, const std::string& labels, std::int64_t times) {
   std::lock_guard lock(mutex_);
-  ++values_[name][labels];
+  values_[name][labels] += times;
 }
 
 void Metrics::set(const std::string& name, const std::string& labels, std::int64_t value) {

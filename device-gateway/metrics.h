@@ -11,7 +11,7 @@ namespace fleetroot::gateway {
 class Metrics {
  public:
   // name without prefix: "refused_total"; labels as they are written: environment="test",reason="expired".
-  void count(const std::string& name, const std::string& labels);
+  void count(const std::string& name, const std::string& labels, std::int64_t times = 1);
   void set(const std::string& name, const std::string& labels, std::int64_t value);
   std::string text() const;
 

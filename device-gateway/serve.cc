@@ -186,8 +186,8 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   settings.token.when_signing_fails = [&trouble](const Error& error) { trouble.note(error); };
   pkcs11::SigningToken token(settings.token);
   Belief belief(home.registry(), settings.environment_names());
-  EventLog log(clock);
   Metrics metrics;
+  EventLog log(clock, metrics);
   Common common{.clock = clock, .belief = belief, .log = log, .metrics = metrics};
   std::list<Running> all;
   for (const EnvironmentSettings& environment : settings.environments) {
@@ -210,6 +210,7 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
     }
     running.front = std::make_unique<Front>(std::move(front), http::Listener::bind(address->second), common);
     fmt::print("listening on https://{} ({})\n", running.front->address(), environment.name.text());
+    std::fflush(stdout);
   }
   std::optional<http::Server> metrics_server = serve_metrics(serving.metrics, metrics);
   if (metrics_server)

@@ -397,6 +397,37 @@ PYTHON
   refused 78 'allows shared credentials' fleetroot-gateway config check --home gw
 }
 
+@test "whoever reads the log may stop: devices are served, lost lines are counted, and SIGTERM ends it" {
+  make_world
+  mkfifo log
+  exec 5<>log
+  fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --metrics 127.0.0.1:0 >log 2>gw.err 3>&- 5>&- &
+  gateway=$!
+  read -ru 5 _ _ production _
+  read -ru 5 _ _ metrics _
+  python3 -c 'import json; print(json.dumps([{"text": "x" * 100}] * 5000))' >many # 1.2 MB of log
+
+  for _ in 1 2 3 4; do
+    [[ $(as dev production /events --data-binary @many) == '{"accepted":5000}' ]]
+  done
+
+  curl --silent "$metrics" | grep '^fleetroot_gateway_log_dropped_total{} [1-9]'
+  run ! ask production /whoami
+  [[ $(as dev production /whoami | jq -r .standing) == admitted ]]
+  # Who reads on finds what was kept, and then what is new.
+  cat <&5 >rest 3>&- &
+  reader=$!
+  hears() { as dev production /events --data '{"last":1}' && grep -q '"last":1' rest; }
+  wait_for hears
+  kill "$reader"
+  wait "$reader" || true
+  as dev production /events --data-binary @many
+  kill "$gateway"
+  timeout 60 tail --pid="$gateway" --follow /dev/null
+  wait "$gateway"
+  jq -es 'length > 1000 and (first.event == "device.joined") and all(.schema == "fleetroot/1")' rest
+}
+
 @test "a registry that is gone, or empty, is not made anew" {
   make_gateway
   mv gw/registry.db registry.db
