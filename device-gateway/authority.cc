@@ -1,11 +1,10 @@
 #include "device-gateway/authority.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <openssl/ec.h>
 #include <openssl/pkcs12.h>
 
-#include <array>
+#include "lib/x509/host_name.h"
 
 namespace fleetroot::gateway {
 namespace {
@@ -37,12 +36,17 @@ void set_time(X509* certificate, int (*set)(X509*, const ASN1_TIME*), Time time)
   require(asn1 && set(certificate, asn1.get()) == 1);
 }
 
-void add_extension(X509* certificate, X509* issuer, const Extension& text) {
+X509ExtensionPtr make_extension(X509* certificate, X509* issuer, const Extension& text) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
   X509V3_set_ctx_nodb(&context);
   X509ExtensionPtr extension(X509V3_EXT_nconf_nid(nullptr, &context, text.nid, text.value.c_str()));
-  require(extension && X509_add_ext(certificate, extension.get(), -1) == 1);
+  require(extension != nullptr);
+  return extension;
+}
+
+void add_extension(X509* certificate, X509* issuer, const Extension& text) {
+  require(X509_add_ext(certificate, make_extension(certificate, issuer, text).get(), -1) == 1);
 }
 
 // Self-signed without an issuer. `subject_key` need only be the public half.
@@ -72,12 +76,18 @@ Certificate make_certificate(const CertificateText& text, EVP_PKEY* subject_key,
 std::string alternative_names(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) {
-    std::array<unsigned char, sizeof(in6_addr)> address{};
-    bool is_address = inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
-                      inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
-    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", is_address ? "IP" : "DNS", name);
+    const char* kind = address_octets(name) ? "IP" : "DNS";
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", kind, name);
   }
   return text;
+}
+
+bool has_names(const Certificate& certificate, const std::vector<std::string>& names) {
+  X509ExtensionPtr wanted =
+      make_extension(nullptr, nullptr, {NID_subject_alt_name, alternative_names(names)});
+  int place = X509_get_ext_by_NID(certificate.x509(), NID_subject_alt_name, -1);
+  return place >= 0 && ASN1_OCTET_STRING_cmp(X509_EXTENSION_get_data(X509_get_ext(certificate.x509(), place)),
+                                             X509_EXTENSION_get_data(wanted.get())) == 0;
 }
 
 }  // namespace
@@ -103,7 +113,13 @@ Certificate make_server_certificate(const std::vector<std::string>& names, const
                           public_key.evp(), &root.certificate, root.key.get());
 }
 
-bool is_due(const Certificate& certificate, Time now) {
+bool is_server_name(const std::string& name) {
+  constexpr std::size_t kMaximum = 64;  // ub-common-name, RFC 5280 appendix A.1
+  return name.size() <= kMaximum && (address_octets(name) || is_dns_name(name));
+}
+
+bool is_due(const Certificate& certificate, const std::vector<std::string>& names, Time now) {
+  if (!has_names(certificate, names)) return true;
   return certificate.not_after() - now < (certificate.not_after() - certificate.not_before()) / 3;
 }
 

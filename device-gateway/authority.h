@@ -20,11 +20,16 @@ struct CertifiedKey {
 // A root with no CA below it, for ever. `key` signs, `public_key` is its other half.
 Certificate make_root(const std::string& name, const PublicKey& public_key, EVP_PKEY* key, Time now);
 
-// For these host names and addresses, one year.
+// A host name or an address, without a port; short enough for a common name, which the first one becomes.
+bool is_server_name(const std::string& name);
+inline constexpr const char* kServerNameHint =
+    "write it like gw.example.com or 192.0.2.1, without a port; a name beyond ASCII as xn--…";
+
+// For these names, one year.
 Certificate make_server_certificate(const std::vector<std::string>& names, const PublicKey& public_key,
                                     const CertifiedKey& root, Time now);
-// Whether less than a third of its life is left.
-bool is_due(const Certificate& certificate, Time now);
+// Whether less than a third of its life is left, or it has other names.
+bool is_due(const Certificate& certificate, const std::vector<std::string>& names, Time now);
 
 Certificate make_device_certificate(const DeviceId& id, EVP_PKEY* device_key, const CertifiedKey& root,
                                     Time now, std::chrono::days lasts);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "device-gateway/authority.h"
 #include "lib/base/config.h"
 #include "lib/base/files.h"
 #include "pkcs11/uri.h"
@@ -101,6 +102,11 @@ Settings Home::settings() const {
     }
   }
   if (settings.names.empty()) config.refuse("names", "is missing", "name the gateway's host");
+  for (const std::string& name : settings.names) {
+    if (is_server_name(name)) continue;
+    config.refuse("names", fmt::format("has \"{}\", which is no host name or address", name),
+                  kServerNameHint);
+  }
   if (settings.environments.empty()) config.refuse("environments", "is missing", "name one at least");
   return settings;
 }

@@ -65,9 +65,10 @@ struct Running {
   http::TlsIdentity identity() const { return {.chain = {server.certificate}, .key = server.key.get()}; }
 };
 
-// Whether the server's certificate was near its end, and is a new one now.
+// Whether the server's certificate was near its end, or has names that are none of ours any more, and is a
+// new one now.
 bool renew_if_due(Running& running, const Home& home, const Settings& settings, Time now) {
-  if (!is_due(running.server.certificate, now)) return false;
+  if (!is_due(running.server.certificate, settings.names, now)) return false;
   Certificate renewed =
       make_server_certificate(settings.names, running.server.certificate.public_key(), running.root, now);
   write_file(home.file(running.environment->name, "server.pem"), renewed.pem());

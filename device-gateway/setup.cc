@@ -34,17 +34,17 @@ class NewHome {
   bool finished_ = false;
 };
 
-// Plain host names and addresses: they go into a certificate, a URL and a TOML file.
+// They go into a certificate, a URL and a TOML file.
 void refuse_bad_names(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    bool is_plain =
-        !name.empty() && name.size() <= 64 &&
-        name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-:") ==
-            std::string::npos;
-    if (is_plain) continue;
-    throw Error(ErrorCode::usage, fmt::format("\"{}\" is no host name or address", name),
-                "write it like gw.example.com or 192.0.2.1, without a port");
+    if (is_server_name(name)) continue;
+    throw Error(ErrorCode::usage, fmt::format("\"{}\" is no host name or address", name), kServerNameHint);
   }
+}
+
+std::string url_of(const std::string& name) {
+  bool is_ipv6 = name.find(':') != std::string::npos;
+  return is_ipv6 ? fmt::format("https://[{}]", name) : fmt::format("https://{}", name);
 }
 
 void refuse_bad_environments(const NewGateway& wanted) {
@@ -80,7 +80,7 @@ class Maker {
     make_private_directory(home_.path() / "environments" / name.text());
     const std::string& text = name.text();
     EnvironmentSettings settings{.name = name,
-                                 .url = fmt::format("https://{}", wanted_.names.front()),
+                                 .url = url_of(wanted_.names.front()),
                                  .upstream = {},
                                  .is_strict = false,
                                  .root_key = next(text + " gateway root"),
@@ -170,9 +170,10 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
     CertifiedKey server = open_key(home, environment.name, "server.pem", token, environment.server_key);
     pkcs11::TokenKey key = token.key(environment.server_key);
     refuse_unless_signs(key.public_key, server.key.get());
-    lines.push_back(fmt::format("{}: the server's key signs; its certificate ends {}{}", name,
-                                format_time(server.certificate.not_after()),
-                                is_due(server.certificate, clock.now()) ? ", and serve will renew it" : ""));
+    lines.push_back(fmt::format(
+        "{}: the server's key signs; its certificate ends {}{}", name,
+        format_time(server.certificate.not_after()),
+        is_due(server.certificate, settings.names, clock.now()) ? ", and serve will renew it" : ""));
     if (environment.device_root_key) {
       open_key(home, environment.name, "fleet-root.pem", token, *environment.device_root_key);
       lines.push_back(fmt::format("{}: shared credentials are allowed, and their root's key is there", name));

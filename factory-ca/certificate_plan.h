@@ -59,13 +59,6 @@ struct IssuerFacts {
   static IssuerFacts self_signed(const CertificatePlan& plan);
 };
 
-// An IP address's octets, if the name is one (RFC 5280 section 4.2.1.6).
-std::optional<Bytes> address_octets(const std::string& name);
-
-// What a dNSName may hold: labels of letters, digits and dashes, 253 characters in all (RFC 5280 section
-// 4.2.1.6, RFC 1123 section 2.1); no wildcard, and no dotted number, which would be no address.
-bool is_dns_name(std::string_view name);
-
 // RFC 7093 section 2, method 1: the leftmost 160 bits of the SHA-256 of the key's BIT STRING.
 Bytes key_identifier_of(const PublicKey& key);
 

@@ -1,9 +1,9 @@
 // serve
 #include <fmt/format.h>
 
-#include "factory-ca/certificate_plan.h"
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/serve.h"
+#include "lib/x509/host_name.h"
 
 namespace fleetroot::ca {
 namespace {

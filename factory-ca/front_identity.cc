@@ -2,6 +2,7 @@
 
 #include "lib/base/files.h"
 #include "lib/x509/certificate_request.h"
+#include "lib/x509/host_name.h"
 #include "pkcs11/signing_key.h"
 
 namespace fleetroot::ca {

@@ -8,6 +8,7 @@
 
 #include "factory-ca/lint.h"
 #include "lib/x509/asn1_time.h"
+#include "lib/x509/host_name.h"
 
 namespace fleetroot::ca {
 namespace {

@@ -441,6 +441,29 @@ PYTHON
   fleetroot-gateway config check --home gw
 }
 
+@test "names are host names and addresses; a server whose names were corrected gets another certificate" {
+  for name in gw.example.test:8443 a..b a- 192.0.2 'a b'; do
+    refused 64 'no host name or address' fleetroot-gateway init --home x --name "$name" --environment production
+    [[ ! -e x ]]
+  done
+  fleetroot-gateway init --home six --name ::1 --environment production
+  grep -Fx 'url = "https://[::1]"' six/gateway.toml
+  openssl x509 -in six/environments/production/server.pem -noout -checkip ::1 | grep 'does match'
+  make_world
+  run -0 fleetroot-gateway config check --home gw
+  [[ $output != *"serve will renew it"* ]]
+
+  sed -i 's/^names = .*/names = ["127.0.0.1", "other.example.test"]/' gw/gateway.toml
+  run -0 fleetroot-gateway config check --home gw
+  [[ $output == *"production: "*", and serve will renew it"* ]]
+  start_gateway
+  openssl x509 -in gw/environments/production/server.pem -noout -checkhost other.example.test | grep 'does match'
+  openssl x509 -in gw/environments/production/server.pem -noout -checkhost gw.example.test | grep 'does NOT match'
+  as dev production /whoami
+  sed -i 's/^names = .*/names = ["gw.example.test:8443"]/' gw/gateway.toml
+  refused 78 'names has "gw.example.test:8443", which is no host name' fleetroot-gateway config check --home gw
+}
+
 @test "connections that wait cost little, and new ones are still admitted" {
   [[ -z ${ASAN_OPTIONS:-} ]] || skip 'the sanitizer has memory of its own'
   "$BATS_TEST_DIRNAME/../bench/gateway-connections.py" idle 500
