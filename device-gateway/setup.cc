@@ -64,17 +64,47 @@ void refuse_bad_environments(const NewGateway& wanted) {
   }
 }
 
-pkcs11::KeyId new_key(pkcs11::SigningToken& token, unsigned number, const std::string& label,
-                      KeyAlgorithm algorithm) {
-  pkcs11::KeyId id = pkcs11::KeyId::from_bytes(Bytes{static_cast<std::uint8_t>(number)});
-  token.generate(algorithm, {id, label});
-  return id;
-}
+// The new home's keys, in a token that may lie outside of it: taken back unless keep() was reached.
+class NewKeys {
+ public:
+  NewKeys(const NewGateway& wanted, pkcs11::SigningToken& token) : wanted_(wanted), token_(token) {}
+  NewKeys(const NewKeys&) = delete;
+  NewKeys& operator=(const NewKeys&) = delete;
+  ~NewKeys() {
+    bool is_embedded = wanted_.token.empty();  // goes with the home
+    if (are_kept_ || is_embedded) return;
+    for (const pkcs11::KeyName& name : names_) take_back(name);
+  }
+
+  pkcs11::KeyId make(const std::string& label) {
+    auto number = static_cast<std::uint8_t>(names_.size() + 1);
+    pkcs11::KeyName name{pkcs11::KeyId::from_bytes(Bytes{number}), label};
+    token_.generate(wanted_.algorithm, name);
+    names_.push_back(name);
+    return name.id;
+  }
+  void keep() { are_kept_ = true; }
+
+ private:
+  void take_back(const pkcs11::KeyName& name) {
+    try {
+      token_.destroy(name);
+    } catch (const Error&) {
+      fmt::print(stderr, "fleetroot-gateway: the new key {} is still in its token: delete it there\n",
+                 name.label);
+    }
+  }
+
+  const NewGateway& wanted_;
+  pkcs11::SigningToken& token_;
+  std::vector<pkcs11::KeyName> names_;
+  bool are_kept_ = false;
+};
 
 class Maker {
  public:
-  Maker(const NewGateway& wanted, pkcs11::SigningToken& token, Time now)
-      : wanted_(wanted), home_(wanted.home), token_(token), now_(now) {}
+  Maker(const NewGateway& wanted, pkcs11::SigningToken& token, NewKeys& keys, Time now)
+      : wanted_(wanted), home_(wanted.home), token_(token), keys_(keys), now_(now) {}
 
   EnvironmentSettings make(const EnvironmentName& name) {
     make_private_directory(home_.path() / "environments" / name.text());
@@ -83,15 +113,15 @@ class Maker {
                                  .url = url_of(wanted_.names.front()),
                                  .upstream = {},
                                  .is_strict = false,
-                                 .root_key = next(text + " gateway root"),
-                                 .server_key = next(text + " server"),
+                                 .root_key = keys_.make(text + " gateway root"),
+                                 .server_key = keys_.make(text + " server"),
                                  .device_root_key = {}};
     CertifiedKey root = root_of(name, "gateway-root.pem", settings.root_key, "gateway root");
     pkcs11::TokenKey server = token_.key(settings.server_key);
     write_file(home_.file(name, "server.pem"),
                make_server_certificate(wanted_.names, server.public_key, root, now_).pem());
     if (std::find(wanted_.shared.begin(), wanted_.shared.end(), name) != wanted_.shared.end()) {
-      settings.device_root_key = next(text + " fleet root");
+      settings.device_root_key = keys_.make(text + " fleet root");
       CertifiedKey devices = root_of(name, "fleet-root.pem", *settings.device_root_key, "Fleet Root");
       registry_.add_root({.environment = name,
                           .fingerprint = devices.certificate.fingerprint(),
@@ -102,8 +132,6 @@ class Maker {
   }
 
  private:
-  pkcs11::KeyId next(const std::string& label) { return new_key(token_, ++keys_, label, wanted_.algorithm); }
-
   CertifiedKey root_of(const EnvironmentName& name, const char* file, const pkcs11::KeyId& id,
                        const char* what) {
     pkcs11::TokenKey key = token_.key(id);
@@ -118,8 +146,8 @@ class Maker {
   const NewGateway& wanted_;
   Home home_;
   pkcs11::SigningToken& token_;
+  NewKeys& keys_;
   Time now_;
-  unsigned keys_ = 0;
   Registry registry_{wanted_.home / "registry.db"};
 };
 
@@ -139,9 +167,11 @@ void create_gateway(const NewGateway& wanted, const Clock& clock) {
     settings.token = {.uri = wanted.token, .home = wanted.home, .softhsm_directory = {}, .init_args = {}};
   }
   pkcs11::SigningToken token(settings.token);
-  Maker maker(wanted, token, clock.now());
+  NewKeys keys(wanted, token);
+  Maker maker(wanted, token, keys, clock.now());
   for (const EnvironmentName& name : wanted.environments) settings.environments.push_back(maker.make(name));
   home.finish(settings);
+  keys.keep();
 }
 
 CertifiedKey open_key(const Home& home, const EnvironmentName& environment, const char* certificate,

@@ -22,7 +22,8 @@ struct NewGateway {
   KeyAlgorithm algorithm = KeyAlgorithm::p256;
 };
 
-// Makes the home. Error(cannot_create) if something is there already; on any failure nothing is left of it.
+// Makes the home. Error(cannot_create) if something is there already; on any failure nothing is left of it,
+// nor of its keys in the token.
 void create_gateway(const NewGateway& wanted, const Clock& clock);
 
 // A certificate of an environment's with its key, which is held against it. Error(configuration).

@@ -132,6 +132,9 @@ take_over() {
   refused 74 'station.csr' strace -qq -o /dev/null -e trace=fsync -e inject=fsync:error=EIO:when=3 \
     fleetroot-station init --home st --name st-01 --token "$(in_hsm station)"
   [[ ! -e st && -z $(objects_on station) ]]
+  refused 74 'fleet-root.pem' strace -qq -o /dev/null -e trace=rename -e inject=rename:error=EIO:when=5 \
+    fleetroot-gateway init --home gw --name gw --environment production --environment test --token "$(in_hsm station)"
+  [[ ! -e gw && -z $(objects_on station) ]]
 
   make_ca --root-token "$(in_hsm ca-root)" --issuing-token "$(in_hsm ca-issuing)"
   works ca/fleet-root.pem
