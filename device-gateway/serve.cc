@@ -76,6 +76,17 @@ bool renew_if_due(Running& running, const Home& home, const Settings& settings, 
   return true;
 }
 
+// One that is good yet will do where it cannot be renewed now: it is tried again while it serves.
+void renew_at_start(Running& running, const Home& home, const Settings& settings, Time now) {
+  try {
+    renew_if_due(running, home, settings, now);
+  } catch (const Error& error) {
+    if (now > running.server.certificate.not_after()) throw;
+    fmt::print(stderr, "fleetroot-gateway: the certificate of {} is not renewed yet: {}\n",
+               running.environment->name.text(), error.what());
+  }
+}
+
 // Why this key does not sign, or nothing.
 std::optional<Error> failure_to_sign(const CertifiedKey& key) {
   try {
@@ -195,7 +206,7 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
     auto address = serving.listen.find(environment.name.text());
     if (address == serving.listen.end()) continue;
     Running& running = all.emplace_back(open_keys(home, environment, token));
-    renew_if_due(running, home, settings, clock.now());
+    renew_at_start(running, home, settings, clock.now());
     FrontSettings front{.environment = environment.name,
                         .rules = environment.rules(),
                         .identity = running.identity(),

@@ -2,6 +2,7 @@
 # A gateway that is killed while devices join: whoever was told "joined" is in the registry, and nothing is half there.
 load ../cli/factory
 load ../cli/gateway
+load fault
 
 pki=$BATS_TEST_DIRNAME/../cli/software-pki
 
@@ -37,4 +38,21 @@ pki=$BATS_TEST_DIRNAME/../cli/software-pki
   done
   [[ $(devices_in production | wc -l) == 24 ]]
   [[ $(sqlite3 gw/registry.db 'PRAGMA integrity_check') == ok ]]
+}
+
+@test "a certificate that cannot be renewed as the gateway starts is renewed later, unless it has ended" {
+  make_world
+  export FLEETROOT_FAULT_PLAN=$PWD/plan
+  preloaded=$fault_module:/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
+  plan_fault fleetroot-gatew rename error 1 server.pem
+
+  FAKETIME=+250d LD_PRELOAD=$preloaded start_gateway
+
+  [[ -e plan.fired ]]
+  grep 'the certificate of production is not renewed yet: .*server.pem' gw.err
+  wait_for has_logged '.event == "server.renewed" and .environment == "production"'
+  days_later 250 as dev production /whoami
+  stop_gateway
+  plan_fault fleetroot-gatew rename error 1 server.pem
+  refused 74 'server.pem' env FAKETIME=+700d "LD_PRELOAD=$preloaded" fleetroot-gateway serve --home gw --listen production=127.0.0.1:0
 }
