@@ -103,7 +103,8 @@ std::vector<Certificate> read_issuers(const std::vector<std::string>& files) {
 int import_crl(const ListOptions& options) {
   Home home(options.home);
   EnvironmentName environment = environment_of(home, options.environment);
-  CertificateRevocationList list = cli::read_named_file(options.file, CertificateRevocationList::from_pem);
+  CertificateRevocationList list =
+      cli::read_named_file(options.file, CertificateRevocationList::from_pem, kMaximumListSize);
   std::vector<Certificate> issuers = read_issuers(options.issuers);
   Registry registry(home.registry());
   Time now = SystemClock().now();
@@ -133,7 +134,7 @@ void add_crl(CLI::App& program, Action& action) {
 int import_delivery(const ListOptions& options) {
   Home home(options.home);
   EnvironmentName environment = environment_of(home, options.environment);
-  std::string document = read_file(options.file, media::kMaximumDocumentSize);
+  std::string document = read_file(options.file, kMaximumManifestSize);
   Registry registry(home.registry());
   Imported imported = import_manifest(registry, environment, as_bytes(document),
                                       read_issuers(options.issuers), SystemClock().now());

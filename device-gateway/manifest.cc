@@ -50,13 +50,14 @@ ManifestDevice device_of(const json& item) {
 Imported import_manifest(Registry& registry, const EnvironmentName& environment, BytesView document,
                          const std::vector<Certificate>& issuers, Time now) {
   std::optional<Certificate> signer;
-  std::string content = media::verify_document(document, [&](BytesView key_id) -> std::vector<Certificate> {
+  auto find_signer = [&](BytesView key_id) -> std::vector<Certificate> {
     signer = find_issuer(registry, environment, issuers, to_hex(key_id), now);
     if (signer) return {*signer};
     throw Error(ErrorCode::certificate_rejected, "the manifest is of no CA that this environment knows",
                 "give the issuing CA's certificate with --ca-certificate; it must be under a Fleet Root of "
                 "this environment");
-  });
+  };
+  std::string content = media::verify_document(document, find_signer, kMaximumManifestSize);
   json manifest = json::parse(content, nullptr, false);
   if (!manifest.is_object() || text_of(manifest, "format") != "fleetroot-manifest/1") {
     throw no_manifest("its format is another");

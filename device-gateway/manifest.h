@@ -7,6 +7,9 @@
 
 namespace fleetroot::gateway {
 
+// A million devices. Importing it takes eight times as much memory.
+inline constexpr std::size_t kMaximumManifestSize = 512 << 20;
+
 struct Imported {
   bool is_new = false;
   std::string order;

@@ -88,10 +88,10 @@ Bytes written_anew(BytesView content, CMS_SignerInfo* signer, const Certificate&
 
 // ---- reading ----
 
-CmsPtr parse(BytesView document) {
+CmsPtr parse(BytesView document, std::size_t maximum) {
   if (document.empty()) throw damaged("it is empty");
-  if (document.size() > kMaximumDocumentSize) {
-    throw damaged("it is larger than " + std::to_string(kMaximumDocumentSize >> 20) + " MiB");
+  if (document.size() > maximum) {
+    throw damaged("it is larger than " + std::to_string(maximum >> 20) + " MiB");
   }
   const unsigned char* in = document.data();
   CmsPtr cms(d2i_CMS_ContentInfo(nullptr, &in, static_cast<long>(document.size())));
@@ -166,9 +166,9 @@ Bytes sign_document(BytesView content, const Certificate& signer, EVP_PKEY* key)
   return to_der(i2d_CMS_ContentInfo, static_cast<const CMS_ContentInfo*>(cms.get()));
 }
 
-std::string verify_document(BytesView document, const FindSigner& find_signer) {
+std::string verify_document(BytesView document, const FindSigner& find_signer, std::size_t maximum) {
   ERR_clear_error();
-  CmsPtr cms = parse(document);
+  CmsPtr cms = parse(document, maximum);
   CMS_SignerInfo* signer = the_signer(cms.get());
   Bytes key_id = key_id_of(signer);
   if (!has_sound_digest(signer)) throw damaged("it is not signed over SHA-256, SHA-384 or SHA-512");
@@ -199,7 +199,7 @@ std::string verify_document(BytesView document, const std::vector<Certificate>& 
 }
 
 std::string content_of(BytesView document) {
-  X509StackPtr brought(CMS_get1_certs(parse(document).get()));
+  X509StackPtr brought(CMS_get1_certs(parse(document, kMaximumDocumentSize).get()));
   if (sk_X509_num(brought.get()) != 1) throw damaged("it has not exactly one certificate in it");
   Certificate signer =
       Certificate::from_der(to_der(i2d_X509, static_cast<const X509*>(sk_X509_value(brought.get(), 0))));

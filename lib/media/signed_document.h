@@ -32,7 +32,8 @@ using FindSigner = std::function<std::vector<Certificate>(BytesView key_id)>;
 
 // The content, if exactly one of the certificates that `find_signer` returns signed it. Whether that one is
 // valid now is the caller's to say. Error(bundle_damaged) for all else that is wrong.
-std::string verify_document(BytesView document, const FindSigner& find_signer);
+std::string verify_document(BytesView document, const FindSigner& find_signer,
+                            std::size_t maximum = kMaximumDocumentSize);
 // The same, where the signer must be one of these; Error(bundle_foreign) if it is another.
 std::string verify_document(BytesView document, const std::vector<Certificate>& pinned);
 

@@ -29,7 +29,11 @@ entry() {
 manifest() {
   printf '%s\n' "${@:4}" | jq -cs --arg created "$2" \
     '{format: "fleetroot-manifest/1", order: "PO-1", created: $created, devices: .}' >"$1.json"
-  openssl cms -sign -binary -nodetach -keyid -nosmimecap -md sha256 -signer "$3.pem" -inkey "$3.key" -outform DER \
+  sign "$1" "$3"
+}
+# sign NAME SIGNER: NAME.manifest of NAME.json
+sign() {
+  openssl cms -sign -binary -nodetach -keyid -nosmimecap -md sha256 -signer "$2.pem" -inkey "$2.key" -outform DER \
     -in "$1.json" -out "$1.manifest"
 }
 
@@ -144,6 +148,32 @@ manifest() {
   run -0 import second.manifest
 
   [[ $(as new production /whoami | jq -r .standing) == reworked ]]
+}
+
+@test "papers of a large fleet are taken: 64 MiB of manifest, 16 MiB of revocation list, and more" {
+  make_world
+  python3 - <<'PYTHON'
+import json
+def device(number):
+    return {'device_id': f'1FLEET-{number}', 'public_key_sha256': f'{number:064x}', 'certificate_sha256': f'{number:064x}',
+            'issued_at': '2026-11-25T00:00:00Z', 'supersedes': '', 'status': 'issued', 'superseded_by': '', 'padding': ' ' * 250}
+with open('large.json', 'w') as file:
+    json.dump({'format': 'fleetroot-manifest/1', 'order': 'PO-1', 'created': '2026-11-25T01:00:00Z',
+               'devices': [device(number) for number in range(130000)]}, file)
+with open('index.txt', 'w') as file:
+    file.writelines(f'R\t301231000000Z\t261125000000Z,keyCompromise\t{2**150 + number:X}\tunknown\t/CN={number}\n' for number in range(260000))
+PYTHON
+  sign large factory/ca
+  printf '%s\n' '[ca]' 'default_ca = own' '[own]' 'database = index.txt' 'crlnumber = number' 'default_md = sha256' \
+    'default_crl_days = 30' 'crl_extensions = extensions' '[extensions]' 'authorityKeyIdentifier = keyid:always' >ca.cnf
+  echo 01 >number
+  openssl ca -config ca.cnf -gencrl -cert factory/ca.pem -keyfile factory/ca.key -out crl.pem
+  (($(stat -c %s large.manifest) > 64 << 20 && $(stat -c %s crl.pem) > 16 << 20))
+
+  run -0 import large.manifest
+  [[ $output == *", 130000 certificates" ]]
+  run -0 fleetroot-gateway crl import --home gw --environment production --ca-certificate factory/ca.pem crl.pem
+  [[ $output == *", 260000 certificates" ]]
 }
 
 @test "delta lists: only over the complete one that they belong to" {
