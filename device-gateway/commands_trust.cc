@@ -13,7 +13,7 @@ namespace {
 
 struct RootOptions {
   std::string home, environment, file, fingerprint;
-  bool json = false, dry_run = false;
+  bool json = false;
 };
 
 int add_root(const RootOptions& options) {
@@ -86,9 +86,16 @@ void add_remove(CLI::App& group, Action& action) {
   });
 }
 
-struct ListOptions {
+struct ImportOptions {
   std::string home, environment, file;
   std::vector<std::string> issuers;
+  bool dry_run = false;
+
+  Commitment commitment() const { return dry_run ? Commitment::dry_run : Commitment::for_real; }
+  const char* result(bool is_new) const {
+    if (!is_new) return "already here";
+    return dry_run ? "would be imported" : "imported";
+  }
 };
 
 std::vector<Certificate> read_issuers(const std::vector<std::string>& files) {
@@ -100,7 +107,7 @@ std::vector<Certificate> read_issuers(const std::vector<std::string>& files) {
   return issuers;
 }
 
-int import_crl(const ListOptions& options) {
+int import_crl(const ImportOptions& options) {
   Home home(options.home);
   EnvironmentName environment = environment_of(home, options.environment);
   CertificateRevocationList list =
@@ -108,54 +115,59 @@ int import_crl(const ListOptions& options) {
   std::vector<Certificate> issuers = read_issuers(options.issuers);
   Registry registry(home.registry());
   Time now = SystemClock().now();
-  bool is_new = import_list(registry, environment, list, issuers, now);
-  fmt::print("{}: list {} of {}, {} certificates{}\n", is_new ? "imported" : "already here", list.number(),
-             list.issuer(), list.entries().size(),
+  bool is_new = import_list(registry, environment, list, issuers, now, options.commitment());
+  fmt::print("{}: list {} of {}, {} certificates{}\n", options.result(is_new), list.number(), list.issuer(),
+             list.entries().size(),
              list.is_current(now) ? "" : "; it should have been replaced by a newer one");
   return 0;
 }
 
+void add_import_options(CLI::App& command, ImportOptions& options) {
+  add_home_option(command, options.home);
+  add_environment_option(command, options.environment);
+  command.add_option("--ca-certificate", options.issuers,
+                     "the issuing CA's certificate, PEM, unless a Fleet Root signed the file");
+  command.add_flag("--dry-run", options.dry_run, "say what would happen, and change nothing");
+}
+
 void add_crl(CLI::App& program, Action& action) {
-  auto options = std::make_shared<ListOptions>();
+  auto options = std::make_shared<ImportOptions>();
   CLI::App* group = add_group(program, "crl", "what CAs have revoked",
                               "  fleetroot-gateway crl import --home gw --environment production \\\n"
                               "      --ca-certificate ca/issuing-ca.pem crl.pem\n");
   CLI::App* command = add_command(*group, "import", "refuse what a CA has revoked, within seconds",
                                   "  fleetroot-gateway crl import --home gw --environment production \\\n"
-                                  "      --ca-certificate ca/issuing-ca.pem crl.pem\n");
-  add_home_option(*command, options->home);
-  add_environment_option(*command, options->environment);
-  command->add_option("--ca-certificate", options->issuers,
-                      "the issuing CA's certificate, PEM, unless a Fleet Root signed the list");
+                                  "      --ca-certificate ca/issuing-ca.pem crl.pem\n"
+                                  "  … --dry-run crl.pem\n");
+  add_import_options(*command, *options);
   command->add_option("FILE", options->file, "the list, complete or delta, PEM")->required();
   command->callback([options, &action] { action = [options] { return import_crl(*options); }; });
 }
 
-int import_delivery(const ListOptions& options) {
+int import_delivery(const ImportOptions& options) {
   Home home(options.home);
   EnvironmentName environment = environment_of(home, options.environment);
   std::string document = read_file(options.file, kMaximumManifestSize);
   Registry registry(home.registry());
-  Imported imported = import_manifest(registry, environment, as_bytes(document),
-                                      read_issuers(options.issuers), SystemClock().now());
-  fmt::print("{}: order {}, {} certificates\n", imported.is_new ? "imported" : "already here", imported.order,
+  Imported imported =
+      import_manifest(registry, environment, as_bytes(document), read_issuers(options.issuers),
+                      SystemClock().now(), options.commitment());
+  fmt::print("{}: order {}, {} certificates\n", options.result(imported.is_new), imported.order,
              imported.certificates);
   return 0;
 }
 
 void add_manifest(CLI::App& program, Action& action) {
-  auto options = std::make_shared<ListOptions>();
+  auto options = std::make_shared<ImportOptions>();
   CLI::App* group = add_group(program, "manifest", "what factories have delivered",
                               "  fleetroot-gateway manifest import --home gw --environment production \\\n"
                               "      --ca-certificate ca/issuing-ca.pem PO-4711.manifest\n");
   CLI::App* command =
       add_command(*group, "import", "take over a CA's delivery note of an order",
                   "  fleetroot-gateway manifest import --home gw --environment production \\\n"
-                  "      --ca-certificate ca/issuing-ca.pem PO-4711.manifest\n");
-  add_home_option(*command, options->home);
-  add_environment_option(*command, options->environment);
-  command->add_option("--ca-certificate", options->issuers,
-                      "the issuing CA's certificate, PEM, unless a Fleet Root signed it");
+                  "      --ca-certificate ca/issuing-ca.pem PO-4711.manifest\n"
+                  "  … --dry-run PO-4711.manifest\n");
+  add_import_options(*command, *options);
   command->add_option("FILE", options->file, "the manifest, as fleetroot-ca ledger export made it")
       ->required();
   command->callback([options, &action] { action = [options] { return import_delivery(*options); }; });

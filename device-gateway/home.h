@@ -47,6 +47,8 @@ struct Settings {
   std::vector<EnvironmentName> environment_names() const;
 };
 
+enum class Commitment { for_real, dry_run };
+
 class Home {
  public:
   explicit Home(std::filesystem::path path) : path_(std::move(path)) {}

@@ -48,7 +48,7 @@ ManifestDevice device_of(const json& item) {
 }  // namespace
 
 Imported import_manifest(Registry& registry, const EnvironmentName& environment, BytesView document,
-                         const std::vector<Certificate>& issuers, Time now) {
+                         const std::vector<Certificate>& issuers, Time now, Commitment commitment) {
   std::optional<Certificate> signer;
   auto find_signer = [&](BytesView key_id) -> std::vector<Certificate> {
     signer = find_issuer(registry, environment, issuers, to_hex(key_id), now);
@@ -82,7 +82,7 @@ Imported import_manifest(Registry& registry, const EnvironmentName& environment,
                 "have the CA export the order again");
   }
   registry.put_manifest(environment, record, list);
-  transaction.commit();
+  if (commitment == Commitment::for_real) transaction.commit();
   imported.is_new = true;
   return imported;
 }

@@ -19,8 +19,8 @@ struct Imported {
 // Error(certificate_rejected) unless one of `issuers`, which must itself chain to a Fleet Root of the
 // environment, or a Fleet Root signed it, and for one that is older than the order's last; Error(bundle_…) if
 // it is damaged; Error(bad_request) if it says something else than a manifest does. Nothing is taken over
-// then.
+// then, nor by a dry run.
 Imported import_manifest(Registry& registry, const EnvironmentName& environment, BytesView document,
-                         const std::vector<Certificate>& issuers, Time now);
+                         const std::vector<Certificate>& issuers, Time now, Commitment commitment);
 
 }  // namespace fleetroot::gateway

@@ -16,7 +16,8 @@ namespace {
 }  // namespace
 
 bool import_list(Registry& registry, const EnvironmentName& environment,
-                 const CertificateRevocationList& list, const std::vector<Certificate>& issuers, Time now) {
+                 const CertificateRevocationList& list, const std::vector<Certificate>& issuers, Time now,
+                 Commitment commitment) {
   WriteTransaction transaction = registry.write();
   std::optional<Certificate> issuer =
       find_issuer(registry, environment, issuers, list.authority_key_identifier(), now);
@@ -48,7 +49,7 @@ bool import_list(Registry& registry, const EnvironmentName& environment,
                                   .is_delta = is_delta,
                                   .number = static_cast<std::int64_t>(list.number()),
                                   .der = list.der()});
-  transaction.commit();
+  if (commitment == Commitment::for_real) transaction.commit();
   return true;
 }
 

@@ -82,7 +82,10 @@ sign() {
   refused 65 'does not verify' import altered.manifest
   refused 65 'no signed document' import good.json
   refused 65 'no CA that this environment knows' fleetroot-gateway manifest import --home gw --environment test good.manifest
+  run -0 import --dry-run good.manifest
+  [[ $output == "would be imported: order PO-1, 1 certificates" ]]
   run -0 import good.manifest
+  [[ $output == "imported: "* ]]
   refused 65 'one from 2026-11-25T02:00:00Z is here' import older.manifest
 }
 
