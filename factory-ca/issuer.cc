@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "factory-ca/failures.h"
 #include "factory-ca/issuing_key.h"
 #include "factory-ca/later_life.h"
 #include "factory-ca/stations.h"
@@ -388,6 +389,10 @@ void Issuer::revoke(const cmp::Sender& sender, const cmp::RevocationRequest& req
     }
     revoke_certificate(ledger_, named.serial, request.reason, clock_, Commitment::for_real);
   });
+}
+
+void Issuer::failed(const Error& error) {
+  tell_failure(error);
 }
 
 void Issuer::raise_alarm(const ProvenRequest& request, const Error& error) {

@@ -96,6 +96,7 @@ class Issuer : private cmp::Authority {
   Task<cmp::Confirmed> confirm(const cmp::Sender& sender, const Certificate& certificate,
                                bool accepted) override;
   void revoke(const cmp::Sender& sender, const cmp::RevocationRequest& request) override;
+  void failed(const Error& error) override;
 
   Authorisation find_duplicate(const ProvenRequest& request);
   Rework rework_of(const ProvenRequest& request, const Standing& standing);

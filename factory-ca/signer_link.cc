@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 
+#include "factory-ca/failures.h"
 #include "lib/base/frame.h"
 #include "lib/cmp/responder.h"
 
@@ -97,16 +98,20 @@ bool is_same_user(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
 }
 
+// A cause stays here: it is said on stderr, and goes to nobody outside.
 void send_result(int fd, Task<Bytes>& task) {
+  std::optional<Error> failure;
   try {
     write_frame(fd, kResult, task.take());
+    return;
   } catch (const Error& error) {
-    refuse(fd, error);
+    failure = error;
   } catch (const std::exception& error) {
-    // With its words, which are for the log of the front: they go to nobody outside.
-    refuse(fd, {ErrorCode::internal, "the CA failed in a way that it does not know", "report this",
-                error.what()});
+    failure = Error(ErrorCode::internal, "the CA failed in a way that it does not know", "report this",
+                    error.what());
   }
+  tell_failure(*failure);
+  refuse(fd, *failure);
 }
 
 // Where to send the answer. Shared, because the front may be gone meanwhile.

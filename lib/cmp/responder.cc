@@ -29,9 +29,9 @@ StatusInfo status_of(const Error& error) {
   return rejection(encode_refusal(error), refusal != nullptr ? refusal->failure : failure_of(error.code()));
 }
 
-Error our_bug() {
+Error our_bug(const std::exception& error) {
   return {ErrorCode::internal, "the CA failed in a way that it does not know",
-          "ask whoever runs the CA what it logged"};
+          "ask whoever runs the CA what it logged", error.what()};
 }
 
 Error no_open_transaction() {
@@ -91,9 +91,12 @@ Task<Bytes> Responder::answer(BytesView bytes, std::string label) {
   try {
     co_return co_await handle(message, bytes, label);
   } catch (const Error& refusal) {
+    authority_.failed(refusal);
     status = status_of(refusal);
-  } catch (const std::exception&) {
-    status = status_of(our_bug());
+  } catch (const std::exception& bug) {
+    Error error = our_bug(bug);
+    authority_.failed(error);
+    status = status_of(error);
   }
   co_return refuse(message, status);
 }

@@ -58,6 +58,8 @@ class Authority {
   virtual Task<Confirmed> confirm(const Sender& sender, const Certificate& certificate, bool accepted) = 0;
   // The station asks for a certificate's end. Throws Error to refuse; said twice, it changes nothing more.
   virtual void revoke(const Sender& sender, const RevocationRequest& request) = 0;
+  // What is answered with a refusal, before it is: with its cause, which does not travel.
+  virtual void failed(const Error& /*error*/) {}
 };
 
 // The request in a p10cr that `sender` has signed. Error(not_authorised) if it has not, Error(protocol) if it

@@ -295,6 +295,16 @@ refuses_before_it_makes_anything() {
   [[ $stderr == *"hint: on the CA's machine: set the clock right"* && -n $(stranger DEV-2 --list-objects) ]]
 }
 
+@test "why the CA could not is on its stderr, with the cause, and travels without it" {
+  make_factory DEV-1
+  make_token DEV-1
+  sqlite3 ca/ledger.db 'alter table order_devices rename to gone'
+  run --separate-stderr -70 provision DEV-1 DEV-1
+  [[ $(grep -c '^fleetroot-ca: cannot answer: .*no such table: order_devices' <<<"$stderr") == 1 ]]
+  [[ $(grep -c '^fleetroot-station: error: ' <<<"$stderr") == 1 ]]
+  run ! grep '^fleetroot-station.*no such table' <<<"$stderr"
+}
+
 @test "a report that cannot be written whole is an error: 74" {
   make_ca
 

@@ -125,6 +125,9 @@ class FakeAuthority : public Authority {
     revoked.push_back({sender.name, request});
   }
 
+  void failed(const Error& error) override { failures.push_back(error); }
+
+  std::vector<Error> failures;
   std::vector<std::pair<std::string, RevocationRequest>> revoked;
   std::vector<std::pair<std::string, std::optional<CertificateName>>> renewed;
   std::vector<Sender> enrolled;

@@ -98,6 +98,8 @@ TEST_F(CmpTest, CallsAnUnknownExceptionOfTheAuthorityItsOwnBug) {
   Error heard = refusal_of([&] { enroll(station); });
   EXPECT_EQ(heard.code(), ErrorCode::internal);
   EXPECT_EQ(std::string(heard.what()).find("SELECT"), std::string::npos);
+  ASSERT_EQ(authority.failures.size(), 1U);
+  EXPECT_EQ(authority.failures[0].cause(), "SELECT secret FROM ledger") << "which stays at home";
 }
 
 TEST_F(CmpTest, TellsTheCaWhenTheStationRejectsTheCertificate) {
