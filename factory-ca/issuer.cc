@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "factory-ca/failures.h"
 #include "factory-ca/issuing_key.h"
 #include "factory-ca/later_life.h"
@@ -72,16 +74,18 @@ Task<Bytes> Issuer::issue(const Submission& submission) {
 Task<Bytes> Issuer::run_steps(const ProvenRequest& request) {
   Authorisation authorisation;
   std::optional<LintedCertificate> linted;
+  Time begun;
   co_await ledger_.change([&] {
     authorisation = authorise(request);
     if (authorisation.certificate) return;
-    linted = lint_bytes(build(request, authorisation));
+    begun = ledger_.time_of_issue(clock_);
+    linted = lint_bytes(build(request, authorisation, begun));
     reserve(request, authorisation, *linted);
   });
   if (authorisation.certificate) co_return *std::move(authorisation.certificate);
   std::string serial = linted->serial().hex();
   Bytes certificate = sign_bytes(*std::move(linted));
-  Time now = clock_.now();
+  Time now = std::max(clock_.now(), begun);
   co_await ledger_.change([&] { certificate = commit(request, authorisation, serial, certificate, now); });
   co_return certificate;
 }
@@ -227,7 +231,8 @@ Rework Issuer::rework_of(const ProvenRequest& request, const Standing& standing)
 // reservation that nobody finished is taken over where its bytes are the ones that we would write today, so
 // that two processes never sign two certificates for one device. Where they are not (another profile, another
 // issuing certificate, a changed ledger), step 7 gives it up: nobody has ever seen a certificate for it.
-Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& authorisation) {
+Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& authorisation,
+                            Time now) const {
   auto draft = [&](Time not_before, const SerialNumber& serial) {
     CertificatePlan plan = authorisation.profile->plan(*authorisation.device, request.key, not_before);
     Bytes tbs = encode_tbs(plan, signer_.facts, serial);
@@ -237,7 +242,7 @@ Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& a
     Draft same = draft(reservation->not_before, SerialNumber::from_hex(reservation->serial));
     if (same.tbs == reservation->tbs) return same;
   }
-  return draft(ledger_.time_of_issue(clock_), SerialNumber::random());
+  return draft(now, SerialNumber::random());
 }
 
 // 6. Lint: the exact bytes.

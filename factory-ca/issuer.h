@@ -78,10 +78,11 @@ class Issuer : private cmp::Authority {
     Bytes tbs;
   };
 
-  cmp::Sender authenticate(BytesView sender_key_id) override;                     // 2
-  ProvenRequest prove(const Submission& submission) const;                        // 3
-  Authorisation authorise(const ProvenRequest& request);                          // 4
-  Draft build(const ProvenRequest& request, const Authorisation& authorisation);  // 5
+  cmp::Sender authenticate(BytesView sender_key_id) override;                    // 2
+  ProvenRequest prove(const Submission& submission) const;                       // 3
+  Authorisation authorise(const ProvenRequest& request);                         // 4
+  Draft build(const ProvenRequest& request, const Authorisation& authorisation,  // 5
+              Time now) const;
   LintedCertificate lint_bytes(Draft draft) const;                                // 6
   void reserve(const ProvenRequest& request, const Authorisation& authorisation,  // 7
                const LintedCertificate& linted);

@@ -157,6 +157,25 @@ TEST_F(IssuerRaces, ADeadProcesssReservationIsAdopted) {
   EXPECT_EQ(used(), 1) << "the place was taken already";
 }
 
+TEST_F(IssuerRaces, AReservationIsNotResumedByAClockThatWentBack) {
+  open_order("PO-1", 2);
+  crash_before_commit(request_);
+  clock.time += std::chrono::hours(24);
+  (void)process.issue(request_for("dev-2", software_key()));
+  clock.time -= std::chrono::hours(1);
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::clock);
+  EXPECT_EQ(live("dev-1").value().state, CertificateState::reserved);
+  clock.time += std::chrono::hours(1);
+  EXPECT_NO_THROW((void)process.issue(request_));
+}
+
+TEST_F(IssuerRaces, NothingIsCommittedBeforeItWasBegun) {
+  open_order("PO-1", 1);
+  when_looking(2, [&] { clock.time -= std::chrono::hours(24); });
+  Certificate certificate = process.issue(request_);
+  EXPECT_EQ(live("dev-1").value().issued_at, format_time(certificate.not_before()));
+}
+
 TEST_F(IssuerRaces, AReservationOfAnotherProfileIsGivenUp) {
   open_order("PO-1", 1);
   crash_before_commit(request_);
