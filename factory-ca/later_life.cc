@@ -34,8 +34,8 @@ Error nothing_issued(const std::string& whom, SubjectKind kind = SubjectKind::de
 Revoked revoke_record(Ledger& ledger, CertificateRecord record, RevocationReason reason, Time now,
                       WriteTransaction& transaction, Commitment commitment) {
   if (record.state != CertificateState::issued) return {.certificate = std::move(record)};
+  revoke_and_log(ledger, record, reason, now);
   if (commitment == Commitment::for_real) {
-    revoke_and_log(ledger, record, reason, now);
     transaction.commit();
     record = ledger.certificates.with_serial(record.serial).value();
   }
@@ -64,6 +64,12 @@ void refuse_if_scrapped(Ledger& ledger, const DeviceId& device) {
 }
 
 void revoke_and_log(Ledger& ledger, const CertificateRecord& certificate, RevocationReason reason, Time now) {
+  if (now < certificate.not_before) {
+    throw Error(ErrorCode::clock,
+                fmt::format("this machine's clock says {}, but the certificate {} is from {}",
+                            format_time(now), certificate.serial, format_time(certificate.not_before)),
+                "set the clock right; no revocation is ever back-dated");
+  }
   ledger.certificates.revoke(certificate.serial, reason, now);
   ledger.log.append(fmt::format("{}.revoked", name_of(certificate.kind)), now,
                     {{"subject", certificate.subject},
@@ -120,7 +126,6 @@ Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, 
   Scrapped scrapped{.device = {.cause = cause.code(), .scrapped_at = format_time(now)},
                     .revoked = standing.issued,
                     .is_new = true};
-  if (commitment == Commitment::dry_run) return scrapped;
   if (standing.issued) revoke_and_log(ledger, *standing.issued, cause.reason(), now);
   if (standing.reserved) {
     ledger.certificates.abandon(standing.reserved->serial);
@@ -133,7 +138,7 @@ Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, 
   }
   ledger.scrapped.add(device.text(), cause, now);
   ledger.log.append("device.scrapped", now, {{"device_id", device.text()}, {"cause", cause.code()}});
-  transaction.commit();
+  if (commitment == Commitment::for_real) transaction.commit();
   return scrapped;
 }
 

@@ -10,7 +10,7 @@
 
 namespace fleetroot::ca {
 
-// How a command goes: for real, or only up to where it would change something.
+// How a command goes: for real, or only up to where its changes would become durable.
 enum class Commitment { for_real, dry_run };
 
 // Lets the device have one certificate for one new key; what it holds by then is superseded in the
@@ -48,7 +48,8 @@ Revoked revoke_station(Ledger& ledger, const StationName& station, RevocationRea
 // Error(device_scrapped)
 void refuse_if_scrapped(Ledger& ledger, const DeviceId& device);
 
-// Inside a WriteTransaction: revokes an issued certificate, with the log entry that says so.
+// Inside a WriteTransaction: revokes an issued certificate, with the log entry that says so. Error(clock) if
+// it is from later than now.
 void revoke_and_log(Ledger& ledger, const CertificateRecord& certificate, RevocationReason reason, Time now);
 
 }  // namespace fleetroot::ca

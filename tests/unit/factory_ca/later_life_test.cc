@@ -217,6 +217,22 @@ TEST_F(LaterLife, ARevocationSaidTwiceKeepsItsFirstReason) {
   EXPECT_THAT(events("device.revoked"), SizeIs(1));
 }
 
+TEST_F(LaterLife, NothingIsRevokedBeforeItWasIssued) {
+  Certificate certificate = process.issue(first_);
+  clock.time -= std::chrono::seconds(1);
+  for (Commitment commitment : {Commitment::dry_run, Commitment::for_real}) {
+    EXPECT_EQ(code_of([&] {
+                (void)revoke_certificate(ledger(), certificate.serial(), RevocationReason::key_compromise,
+                                         clock, commitment);
+              }),
+              ErrorCode::clock);
+    EXPECT_EQ(code_of([&] { (void)scrap_it("stolen", commitment); }), ErrorCode::clock);
+  }
+  EXPECT_EQ(record_of(certificate).state, CertificateState::issued);
+  clock.time += std::chrono::seconds(1);
+  EXPECT_TRUE(scrap_it("stolen").is_new);
+}
+
 TEST_F(LaterLife, NothingIsRevokedForAWhile) {
   Certificate old = process.issue(first_);
   for (RevocationReason reason : {RevocationReason::certificate_hold, RevocationReason::remove_from_crl}) {
