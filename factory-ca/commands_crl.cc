@@ -11,7 +11,7 @@ namespace {
 
 struct CrlOptions {
   std::string home, out;
-  bool delta = false, root = false, json = false;
+  bool delta = false, root = false, clock_was_ahead = false, json = false;
 };
 
 // "crl", "delta-crl", "fleet-root-crl", "fleet-root-delta-crl"
@@ -33,6 +33,7 @@ int publish(const CrlOptions& options) {
   CaKey key(location, options.root ? home.fleet_root() : home.issuing_certificate());
   FileDescriptor alone = lock_file(home.file("crl.lock"));
   Time now = SystemClock().now();
+  if (options.clock_was_ahead) disown_later_lists(ledger, to_hex(key.signer().facts.key_identifier), now);
   const Validity& validity = options.delta ? settings.delta_list_validity : settings.list_validity;
   CertificateRevocationList list = publish_list(
       ledger, key.signer(), key.certificate(), options.delta ? ListKind::delta : ListKind::complete, now,
@@ -70,6 +71,8 @@ void add_crl_commands(CLI::App& program, Action& action) {
   command->add_option("--out", options->out, "a directory for copies, beside the ones in the home");
   command->add_flag("--delta", options->delta, "only what was revoked since the last complete list");
   command->add_flag("--root", options->root, "the Fleet Root's list, of issuing CAs; needs the root's key");
+  command->add_flag("--clock-was-ahead", options->clock_was_ahead,
+                    "lists from later than now were a wrong clock's: let them count as never published");
   command->add_flag("--json", options->json, "one JSON object");
   command->callback([options, &action] { action = [options] { return publish(*options); }; });
 }

@@ -60,4 +60,12 @@ void ListNumbers::publish(const std::string& issuer_key_id, std::uint64_t number
   });
 }
 
+long long ListNumbers::disown_later(const std::string& issuer_key_id, Time now) {
+  long long seconds = now.time_since_epoch().count();
+  return database_.change(
+      "UPDATE crls SET state = 'reserved' WHERE issuer_key_id = :issuer AND state = 'published' AND "
+      "this_update > :now",
+      soci::use(issuer_key_id), soci::use(seconds));
+}
+
 }  // namespace fleetroot::ca

@@ -28,6 +28,8 @@ class ListNumbers {
   void reserve(const std::string& issuer_key_id, std::uint64_t number, std::uint64_t base, Time this_update,
                const std::string& tbs_digest);
   void publish(const std::string& issuer_key_id, std::uint64_t number);
+  // Lists from later than now count as never published from here on. How many there were.
+  long long disown_later(const std::string& issuer_key_id, Time now);
 
  private:
   std::optional<PublishedList> last_where(const std::string& issuer_key_id, const char* condition);

@@ -58,7 +58,8 @@ ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind ki
     throw Error(ErrorCode::clock,
                 fmt::format("this machine's clock says {}, but a revocation list was published at {}",
                             format_time(now), format_time(last->this_update)),
-                "set the clock right; no list is ever back-dated");
+                "set the clock right; if it is, and it was that list's clock that was wrong, add "
+                "--clock-was-ahead");
   }
   std::optional<PublishedList> base = ledger.crls.last_complete(issuer_key_id);
   if (kind == ListKind::delta && !base) {
@@ -77,6 +78,14 @@ ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind ki
     plan.entries.push_back({.serial = revoked.serial, .reason = revoked.reason, .date = revoked.date});
   });
   return plan;
+}
+
+void disown_later_lists(Ledger& ledger, const std::string& issuer_key_id, Time now) {
+  WriteTransaction transaction = ledger.write();
+  long long lists = ledger.crls.disown_later(issuer_key_id, now);
+  if (lists == 0) return;
+  ledger.log.append("crl.disowned", now, {{"issuer_key_id", issuer_key_id}, {"lists", lists}});
+  transaction.commit();
 }
 
 CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, const Certificate& issuer,

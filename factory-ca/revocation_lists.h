@@ -38,6 +38,10 @@ enum class ListKind { complete, delta };
 ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind kind, Time now,
                    Time next_update);
 
+// For lists that were published while the clock was ahead: they count as never published, so that the next
+// one may be from now, and names all that they named.
+void disown_later_lists(Ledger& ledger, const std::string& issuer_key_id, Time now);
+
 // Numbers, signs and judges a list, and has `write` put it where it belongs; published it is when that
 // returns. One process at a time, which the caller sees to, so that what is written last is the newest.
 CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, const Certificate& issuer,

@@ -217,6 +217,23 @@ openssl_verifies() {
   openssl crl -inform DER -in ca/crl.der -noout
 }
 
+@test "lists that a clock which was ahead published: disowned, and what they named stays named" {
+  provision dev-1 DEV-1
+  publish_list
+  ca cert revoke --device-id DEV-1 --reason keyCompromise
+  # certificates that have expired by then leave the list
+  days_later 8000 fleetroot-ca crl publish --home ca
+  days_later 8000 fleetroot-ca crl publish --home ca --json | jq -e '.number == 3 and .entries == 0'
+  refused 78 'clock' publish_list
+  [[ $stderr == *--clock-was-ahead* ]]
+
+  publish_list --clock-was-ahead | jq -e '.number == 4 and .entries == 1'
+
+  publish_list --delta --clock-was-ahead | jq -e '.number == 5 and .base == 4'
+  [[ $(sqlite3 ca/ledger.db "select entry ->> 'lists' from log where entry ->> 'event' = 'crl.disowned'") == 2 ]]
+  ca ledger verify
+}
+
 @test "a manifest of an order, signed, judged by OpenSSL, read with jq" {
   provision dev-1 DEV-1
   ca rework authorize --device-id DEV-1
