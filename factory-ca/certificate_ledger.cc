@@ -222,6 +222,16 @@ long long CertificateLedger::count(CertificateState state) {
   return count;
 }
 
+OrderProgress CertificateLedger::progress_of(const OrderId& order) {
+  OrderProgress progress;
+  database_.row(
+      "SELECT count(*), coalesce(sum(confirmation = 'accepted'), 0) FROM "
+      "(SELECT confirmation, max(generation) FROM certificates WHERE kind = 'device' AND "
+      "order_id = :order_id AND issued_at <> '' AND state IN ('issued', 'revoked') GROUP BY subject)",
+      soci::use(order.text()), soci::into(progress.issued), soci::into(progress.confirmed));
+  return progress;
+}
+
 void CertificateLedger::each_revoked(const std::string& issuer_key_id,
                                      const std::function<void(const RevokedCertificate&)>& look) {
   with_store_errors([&] {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/base/clock.h"
+#include "lib/base/names.h"
 #include "lib/store/database.h"
 #include "lib/x509/certificate.h"
 #include "lib/x509/revocation_reason.h"
@@ -81,6 +82,12 @@ struct RevokedCertificate {
   std::uint64_t first_list = 0;  // the lowest number of a list that names it
 };
 
+// Of an order: a device counts once, however often it was reworked, and by its last certificate.
+struct OrderProgress {
+  long long issued = 0;
+  long long confirmed = 0;
+};
+
 // What the ledger holds of one subject; abandoned reservations left out.
 struct Standing {
   std::optional<CertificateRecord> issued;
@@ -111,6 +118,7 @@ class CertificateLedger {
             const std::function<void(const CertificateRecord&)>& look);
 
   long long count(CertificateState state);
+  OrderProgress progress_of(const OrderId& order);
 
   // Everything revoked that this key signed, by serial number.
   void each_revoked(const std::string& issuer_key_id,

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/device_list.h"
@@ -77,38 +76,6 @@ int create(const OrderOptions& options) {
 // What scrolls past says nothing to a person.
 constexpr std::size_t kMissingShown = 20;
 
-struct Progress {
-  long long issued = 0;
-  long long confirmed = 0;
-};
-
-// A device counts once, however often it was reworked, and by its last certificate.
-Progress progress_of(Ledger& ledger, const OrderId& id) {
-  std::map<std::string, bool> confirmed;
-  ledger.certificates.each(SubjectKind::device, id.text(), [&](const CertificateRecord& record) {
-    confirmed[record.subject] = record.confirmation == Confirmation::accepted;
-  });
-  Progress progress;
-  for (const auto& [device, is_confirmed] : confirmed) {
-    ++progress.issued;
-    if (is_confirmed) ++progress.confirmed;
-  }
-  return progress;
-}
-
-// The devices of the list that have no certificate, and may get one.
-std::vector<std::string> missing_devices(Ledger& ledger, const OrderId& id) {
-  std::vector<std::string> missing;
-  std::vector<std::string> devices;
-  ledger.orders.each_device(id, [&](const std::string& device) { devices.push_back(device); });
-  for (const std::string& device : devices) {
-    std::optional<CertificateRecord> live = ledger.certificates.live(SubjectKind::device, device);
-    bool is_done = live && live->state == CertificateState::issued;
-    if (!is_done && !ledger.scrapped.find(device)) missing.push_back(device);
-  }
-  return missing;
-}
-
 nlohmann::ordered_json to_json(const WorkOrder& order) {
   return {{"order", order.id.text()},
           {"profile", order.profile.text()},
@@ -122,9 +89,10 @@ nlohmann::ordered_json to_json(const WorkOrder& order) {
 
 int show(const OrderOptions& options) {
   Ledger ledger(Home(options.home).ledger());
+  ReadTransaction one_moment = ledger.read();
   WorkOrder order = ledger.orders.get(OrderId::parse(options.id));
-  Progress progress = progress_of(ledger, order.id);
-  std::vector<std::string> missing = missing_devices(ledger, order.id);
+  OrderProgress progress = ledger.certificates.progress_of(order.id);
+  std::vector<std::string> missing = ledger.orders.missing(order.id);
   if (options.json) {
     nlohmann::ordered_json object = to_json(order);
     object["issued"] = progress.issued;

@@ -110,15 +110,17 @@ std::optional<DeviceRecord> WorkOrders::device(const WorkOrder& order, const Dev
   return DeviceRecord{.id = id, .columns = columns_from_json(columns)};
 }
 
-void WorkOrders::each_device(const OrderId& id, const std::function<void(const std::string&)>& look) {
-  with_store_errors([&] {
-    std::string device_id;
-    soci::statement rows = (database_.sql().prepare << "SELECT device_id FROM order_devices "
-                                                       "WHERE order_id = :order_id ORDER BY device_id",
-                            soci::use(id.text()), soci::into(device_id));
-    rows.execute();
-    while (rows.fetch()) look(device_id);
-  });
+std::vector<std::string> WorkOrders::missing(const OrderId& id) {
+  std::vector<std::string> missing;
+  std::string device_id;
+  database_.rows(
+      "SELECT device_id FROM order_devices AS listed WHERE order_id = :order_id AND "
+      "NOT EXISTS (SELECT 1 FROM certificates AS live WHERE live.kind = 'device' AND "
+      "live.subject = listed.device_id AND live.state = 'issued') AND "
+      "NOT EXISTS (SELECT 1 FROM scrapped_devices AS scrapped WHERE "
+      "scrapped.device_id = listed.device_id) ORDER BY device_id",
+      [&] { missing.push_back(device_id); }, soci::use(id.text()), soci::into(device_id));
+  return missing;
 }
 
 }  // namespace fleetroot::ca

@@ -1,7 +1,6 @@
 // Work orders: which devices may get a certificate, and how many.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,8 +44,9 @@ class WorkOrders {
 
   // The device as the order admits it: from its list, or by its pattern; nothing if it does not.
   std::optional<DeviceRecord> device(const WorkOrder& order, const DeviceId& id);
-  // Every device of the order's list, by ID; none for an order with a pattern.
-  void each_device(const OrderId& id, const std::function<void(const std::string& device_id)>& look);
+  // The devices of the order's list that have no certificate, and may get one; none for an order with a
+  // pattern.
+  std::vector<std::string> missing(const OrderId& id);
 
  private:
   Database& database_;

@@ -241,5 +241,33 @@ TEST_F(LedgerTest, WhatIsNotCommittedIsNotThere) {
   EXPECT_EQ(ledger_.log.checkpoint().sequence, 0);
 }
 
+TEST_F(LedgerTest, ADeviceCountsOnceInItsOrderAndByItsLastCertificate) {
+  auto issue = [&](CertificateRecord wanted, int generation) {
+    wanted.generation = generation;
+    reserve(wanted);
+    WriteTransaction transaction = ledger_.write();
+    ledger_.certificates.commit(wanted.serial, Bytes{1}, kTestTime);
+    transaction.commit();
+  };
+  // Both in one second, the last with the lower number.
+  issue(record("02", "dev-1", "k1"), 1);
+  {
+    WriteTransaction transaction = ledger_.write();
+    ledger_.certificates.confirm("02", Confirmation::accepted, kTestTime);
+    transaction.commit();
+  }
+  EXPECT_EQ(ledger_.certificates.progress_of(OrderId::parse("PO-1")).confirmed, 1);
+  {
+    WriteTransaction transaction = ledger_.write();
+    ledger_.certificates.revoke("02", RevocationReason::superseded, kTestTime);
+    transaction.commit();
+  }
+  issue(record("01", "dev-1", "k2"), 2);
+  reserve(record("03", "dev-2", "k3"));
+  OrderProgress progress = ledger_.certificates.progress_of(OrderId::parse("PO-1"));
+  EXPECT_EQ(progress.issued, 1);
+  EXPECT_EQ(progress.confirmed, 0);
+}
+
 }  // namespace
 }  // namespace fleetroot::ca
