@@ -40,8 +40,7 @@ std::string csv_field(const std::string& text) {
 nlohmann::ordered_json manifest_of(Ledger& ledger, const OrderId& order_id, const Certificate& issuing,
                                    const Clock& clock) {
   Time now = clock.now();
-  // Nothing changes while it is read.
-  WriteTransaction transaction = ledger.write();
+  ReadTransaction one_moment = ledger.read();
   WorkOrder order = ledger.orders.get(order_id);
   std::map<std::string, std::string> successors;
   ledger.certificates.each(SubjectKind::device, order_id.text(), [&](const CertificateRecord& record) {

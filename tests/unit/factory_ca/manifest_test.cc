@@ -64,5 +64,12 @@ TEST_F(Manifest, OfAnOrderWithoutDevicesIsEmpty) {
             ErrorCode::order_unknown);
 }
 
+TEST_F(Manifest, IsReadWhileAnotherProcessWrites) {
+  process.issue(request_for("dev-1", software_key()));
+  std::unique_ptr<Process> other = another_process();
+  WriteTransaction writing = other->ledger.write();
+  EXPECT_THAT(manifest()["devices"], SizeIs(1));
+}
+
 }  // namespace
 }  // namespace fleetroot::ca
