@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -119,6 +120,8 @@ class CertificateLedger {
 
   long long count(CertificateState state);
   OrderProgress progress_of(const OrderId& order);
+  // How many devices of each order have a certificate, had one, or have one reserved.
+  std::map<std::string, long long> places_taken();
 
   // Everything revoked that this key signed, by serial number.
   void each_revoked(const std::string& issuer_key_id,

@@ -6,7 +6,7 @@
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/device_list.h"
 #include "factory-ca/home.h"
-#include "factory-ca/ledger.h"
+#include "factory-ca/order_life.h"
 #include "lib/cli/named_file.h"
 
 namespace fleetroot::ca {
@@ -59,15 +59,7 @@ int create(const OrderOptions& options) {
   // What the profile needs and the list lacks is found now, not at the line.
   for (const DeviceRecord& device : devices) profile.refuse_unless_sufficient(device);
   Ledger ledger(file);
-  WriteTransaction transaction = ledger.write();
-  ledger.orders.create(order, devices);
-  ledger.log.append("order.created", SystemClock().now(),
-                    {{"order", order.id.text()},
-                     {"profile", order.profile.text()},
-                     {"profile_digest", profile.digest()},
-                     {"quantity", order.quantity},
-                     {"pattern", options.pattern}});
-  transaction.commit();
+  open_order(ledger, order, devices, profile.digest(), SystemClock());
   fmt::print("order {} is open: {} certificates of the profile {}\n", order.id.text(), order.quantity,
              order.profile.text());
   return 0;
@@ -135,17 +127,10 @@ int list(const OrderOptions& options) {
 int close(const OrderOptions& options) {
   Ledger ledger(Home(options.home).ledger());
   OrderId id = OrderId::parse(options.id);
-  WriteTransaction transaction = ledger.write();
-  WorkOrder order = ledger.orders.get(id);
+  WorkOrder order = close_order(ledger, id, SystemClock(), commitment(options.dry_run));
   if (!order.is_open) {
     fmt::print("order {} was closed at {}\n", id.text(), order.closed_at);
     return 0;
-  }
-  if (!options.dry_run) {
-    Time now = SystemClock().now();
-    ledger.orders.close(id, now);
-    ledger.log.append("order.closed", now, {{"order", id.text()}, {"used", order.used}});
-    transaction.commit();
   }
   fmt::print("{}order {} is closed: {} of {} used\n", would(options.dry_run), id.text(), order.used,
              order.quantity);

@@ -289,14 +289,15 @@ Bytes Issuer::commit(const ProvenRequest& request, const Authorisation& authoris
                      const std::string& serial, const Bytes& certificate, Time now) {
   if (authorisation.rework) supersede(authorisation, serial, now);
   if (ledger_.certificates.commit(serial, certificate, now)) {
-    ledger_.log.append("device.certified", now,
-                       {{"device_id", request.device.text()},
-                        {"order", authorisation.order_of_place().value_or(request.order).text()},
-                        {"sender", request.sender},
-                        {"serial", serial},
-                        {"supersedes", serial_of(authorisation.predecessor)},
-                        {"public_key", request.key.fingerprint()},
-                        {"certificate", sha256_hex(certificate)}});
+    nlohmann::json entry{{"device_id", request.device.text()},
+                         {"order", authorisation.order_of_place().value_or(request.order).text()},
+                         {"sender", request.sender},
+                         {"serial", serial},
+                         {"supersedes", serial_of(authorisation.predecessor)},
+                         {"public_key", request.key.fingerprint()},
+                         {"certificate", sha256_hex(certificate)}};
+    if (authorisation.rework) entry["rework"] = authorisation.rework->id;
+    ledger_.log.append("device.certified", now, std::move(entry));
     return certificate;
   }
   // Another process signed the same bytes and was first. Its certificate is the one.

@@ -2,68 +2,35 @@
 
 #include <fmt/format.h>
 
-#include "lib/x509/openssl.h"
+#include "factory-ca/log_check.h"
 
 namespace fleetroot::ca {
 namespace {
 
-Error broken(std::string what) {
-  return {ErrorCode::io, std::move(what),
-          "stop issuing and keep the ledger: somebody changed it, or the disk did"};
-}
-
-// What the log says of the certificates, entry by entry, against what the ledger holds of them.
-class CertificateCheck {
+// Every kind of entry has a check that hears it.
+class LogChecks {
  public:
-  explicit CertificateCheck(CertificateLedger& certificates) : certificates_(certificates) {}
-
+  explicit LogChecks(Ledger& ledger) {
+    for (auto* check : {check_certificates, check_orders, check_station_orders, check_reworks,
+                        check_scrapped_devices, check_bundles}) {
+      checks_.push_back(check(ledger));
+    }
+  }
   void take(const LogEntry& entry) {
     try {
-      take(entry.sequence, nlohmann::json::parse(entry.entry));
+      LoggedEvent event{.entry = entry.sequence, .event = {}, .details = nlohmann::json::parse(entry.entry)};
+      event.event = event.details.at("event");
+      for (const std::unique_ptr<LogCheck>& check : checks_) check->take(event);
     } catch (const nlohmann::json::exception&) {
       throw broken(fmt::format("entry {} of the log is not one that this CA writes", entry.sequence));
     }
   }
-  // What is in no entry.
   void finish() {
-    long long revoked = certificates_.count(CertificateState::revoked);
-    refuse_unless_equal(certificates_.count(CertificateState::issued) + revoked, certified_, "certificates");
-    refuse_unless_equal(revoked, revoked_, "revoked certificates");
+    for (const std::unique_ptr<LogCheck>& check : checks_) check->finish();
   }
 
  private:
-  void take(long long entry, const nlohmann::json& details) {
-    std::string event = details.at("event");
-    if (event.ends_with(".certified") || event.ends_with(".renewed")) {
-      ++certified_;
-      compare(entry, details.at("serial"), details.at("certificate"));
-    } else if (event.ends_with(".revoked") || event == "front.replaced") {
-      ++revoked_;
-      std::string serial = details.at("serial");
-      if (find(entry, serial).state == CertificateState::revoked) return;
-      throw broken(fmt::format("the certificate {} was revoked by entry {} of the log, and is no more",
-                               serial, entry));
-    }
-  }
-  CertificateRecord find(long long entry, const std::string& serial) {
-    if (std::optional<CertificateRecord> record = certificates_.with_serial(serial))
-      return *std::move(record);
-    throw broken(
-        fmt::format("entry {} of the log is about the certificate {}, which is gone", entry, serial));
-  }
-  void compare(long long entry, const std::string& serial, const std::string& digest) {
-    if (sha256_hex(find(entry, serial).certificate) == digest) return;
-    throw broken(
-        fmt::format("the certificate {} is not the one that entry {} of the log is about", serial, entry));
-  }
-  static void refuse_unless_equal(long long in_ledger, long long in_log, std::string_view what) {
-    if (in_ledger == in_log) return;
-    throw broken(fmt::format("the ledger holds {} {}, and its log {}", in_ledger, what, in_log));
-  }
-
-  CertificateLedger& certificates_;
-  long long certified_ = 0;
-  long long revoked_ = 0;
+  std::vector<std::unique_ptr<LogCheck>> checks_;
 };
 
 }  // namespace
@@ -73,10 +40,10 @@ Checkpoint check_ledger(Ledger& ledger, const std::optional<std::string>& checkp
   ReadTransaction one_moment = ledger.read();
   ledger.refuse_if_damaged();
   auto all = static_cast<std::size_t>(ledger.log.checkpoint().sequence);
-  CertificateCheck certificates(ledger.certificates);
+  LogChecks checks(ledger);
   bool is_held = !checkpoint;
   Checkpoint last = ledger.log.verify([&](const LogEntry& entry) {
-    certificates.take(entry);
+    checks.take(entry);
     is_held = is_held || entry.digest == *checkpoint;
     if (progress) progress(static_cast<std::size_t>(entry.sequence), all);
   });
@@ -84,7 +51,7 @@ Checkpoint check_ledger(Ledger& ledger, const std::optional<std::string>& checkp
     throw broken(
         fmt::format("the log does not hold the checkpoint {}: its past is another one", *checkpoint));
   }
-  certificates.finish();
+  checks.finish();
   return last;
 }
 

@@ -1,5 +1,5 @@
-// Whether a ledger is still the one that it was: its file, its log, and what the log and the certificates say
-// of each other.
+// Whether a ledger is still the one that it was: its file, its log, and what the log and the tables say of
+// each other (log_check.h).
 #pragma once
 
 #include <functional>

@@ -44,6 +44,12 @@ std::optional<ScrappedDevice> ScrappedDevices::find(const std::string& device_id
   return found ? std::optional(device) : std::nullopt;
 }
 
+long long ScrappedDevices::count() {
+  long long count = 0;
+  database_.row("SELECT count(*) FROM scrapped_devices", soci::into(count));
+  return count;
+}
+
 void ScrappedDevices::add(const std::string& device_id, const ScrapCause& cause, Time now) {
   std::string code = cause.code();
   std::string scrapped_at = format_time(now);

@@ -37,6 +37,7 @@ class ScrappedDevices {
   explicit ScrappedDevices(Database& database) : database_(database) {}
 
   std::optional<ScrappedDevice> find(const std::string& device_id);
+  long long count();
   void add(const std::string& device_id, const ScrapCause& cause, Time now);
 
  private:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "lib/base/error.h"
+#include "lib/x509/openssl.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -108,6 +109,15 @@ std::optional<DeviceRecord> WorkOrders::device(const WorkOrder& order, const Dev
                     soci::use(order.id.text()), soci::use(id.text()), soci::into(columns));
   if (!found) return std::nullopt;
   return DeviceRecord{.id = id, .columns = columns_from_json(columns)};
+}
+
+std::string WorkOrders::list_digest(const OrderId& id) {
+  std::string list;
+  std::string line;
+  database_.rows(
+      "SELECT device_id || ' ' || columns FROM order_devices WHERE order_id = :order_id ORDER BY device_id",
+      [&] { list += line + '\n'; }, soci::use(id.text()), soci::into(line));
+  return sha256_hex(as_bytes(list));
 }
 
 std::vector<std::string> WorkOrders::missing(const OrderId& id) {

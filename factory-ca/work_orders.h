@@ -44,6 +44,8 @@ class WorkOrders {
 
   // The device as the order admits it: from its list, or by its pattern; nothing if it does not.
   std::optional<DeviceRecord> device(const WorkOrder& order, const DeviceId& id);
+  // SHA-256 of the order's list in its normal form (docs/formats.md, "Audit log").
+  std::string list_digest(const OrderId& id);
   // The devices of the order's list that have no certificate, and may get one; none for an order with a
   // pattern.
   std::vector<std::string> missing(const OrderId& id);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "factory-ca/issuer.h"
+#include "factory-ca/order_life.h"
 #include "lib/base/files.h"
 #include "lib/x509/provisioning_statement.h"
 #include "tests/expect_error.h"
@@ -50,20 +51,17 @@ class Factory : public testing::Test {
 
   void open_order(const std::string& id, long long quantity, const std::string& pattern = "dev-[0-9]+",
                   const std::string& profile = "device") {
-    WriteTransaction transaction = ledger().write();
-    ledger().orders.create({.id = OrderId::parse(id),
-                            .profile = ProfileName::parse(profile),
-                            .pattern = DevicePattern::parse(pattern),
-                            .quantity = quantity,
-                            .created_at = format_time(clock.time),
-                            .closed_at = ""},
-                           {});
-    transaction.commit();
+    ca::open_order(ledger(),
+                   {.id = OrderId::parse(id),
+                    .profile = ProfileName::parse(profile),
+                    .pattern = DevicePattern::parse(pattern),
+                    .quantity = quantity,
+                    .created_at = format_time(clock.time),
+                    .closed_at = ""},
+                   {}, "", clock);
   }
   void close_order(const std::string& id) {
-    WriteTransaction transaction = ledger().write();
-    ledger().orders.close(OrderId::parse(id), clock.time);
-    transaction.commit();
+    (void)ca::close_order(ledger(), OrderId::parse(id), clock, Commitment::for_real);
   }
   void revoke(const Certificate& certificate) {
     WriteTransaction transaction = ledger().write();

@@ -32,6 +32,57 @@ class LedgerCheck : public Factory {
     EXPECT_THAT(error.message(), HasSubstr(why));
   }
 
+  // What somebody changes, and what is to be said of it.
+  using Edits = std::vector<std::pair<std::string, std::string>>;
+  // Each in a copy of its own.
+  void expect_each_broken(const Edits& edits) {
+    ASSERT_NO_THROW(check_ledger(ledger()));
+    std::filesystem::path copy = directory / "copy.db";
+    for (const auto& [edit, why] : edits) {
+      raw("VACUUM INTO '" + copy.string() + "'");
+      {
+        Ledger edited(copy);
+        Database tool(copy, std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
+        tool.sql() << edit;
+        Error error = error_of([&] { check_ledger(edited); });
+        EXPECT_EQ(error.code(), ErrorCode::io) << edit;
+        EXPECT_THAT(error.message(), HasSubstr(why)) << edit;
+      }
+      std::filesystem::remove(copy);
+    }
+  }
+  void authorise(const char* device) {
+    (void)authorise_rework(ledger(), DeviceId::parse(device), "token broken", clock, Commitment::for_real);
+  }
+  // PO-2, with two devices, and closed.
+  void open_listed_order() {
+    WorkOrder order{.id = OrderId::parse("PO-2"),
+                    .profile = ProfileName::parse("device"),
+                    .pattern = {},
+                    .quantity = 2,
+                    .created_at = format_time(clock.time),
+                    .closed_at = ""};
+    ca::open_order(ledger(), order,
+                   {{.id = DeviceId::parse("X-1"), .columns = {{"a", "b"}}},
+                    {.id = DeviceId::parse("X-2"), .columns = {}}},
+                   "", clock);
+    close_order("PO-2");
+  }
+  void rewrite_log_without(const std::map<std::string, std::string>& members) {
+    std::vector<std::string> entries;
+    ledger().log.verify([&](const LogEntry& entry) {
+      nlohmann::json json = nlohmann::json::parse(entry.entry);
+      if (auto found = members.find(json.at("event")); found != members.end()) json.erase(found->second);
+      entries.push_back(json.dump());
+    });
+    raw("DELETE FROM log");
+    std::string digest(64, '0');
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      digest = sha256_hex(as_bytes(digest + "\n" + entries[i]));
+      raw("INSERT INTO log VALUES (" + std::to_string(i + 1) + ", '" + entries[i] + "', '" + digest + "')");
+    }
+  }
+
   std::vector<Certificate> certificates_;
   // Somebody with a database tool.
   Database raw_{directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, "")};
@@ -45,14 +96,14 @@ TEST_F(LedgerCheck, IsWholeUntilSomebodyChangesIt) {
     all = of;
   });
   EXPECT_EQ(checkpoint.digest, ledger().log.checkpoint().digest);
-  EXPECT_EQ(seen, 3U);
-  EXPECT_EQ(all, 3U);
+  EXPECT_EQ(seen, 4U);
+  EXPECT_EQ(all, 4U);
 }
 
 TEST_F(LedgerCheck, ShowsAnotherCertificate) {
   raw("UPDATE certificates SET certificate = (SELECT certificate FROM certificates WHERE subject = 'dev-2') "
       "WHERE subject = 'dev-1'");
-  expect_broken("the certificate " + serial(0) + " is not the one that entry 1");
+  expect_broken("the certificate " + serial(0) + " is not the one that entry 2");
 }
 
 TEST_F(LedgerCheck, ShowsOneThatIsGone) {
@@ -71,7 +122,7 @@ TEST_F(LedgerCheck, ShowsOneThatNoEntryIsAbout) {
 
 TEST_F(LedgerCheck, ShowsARevocationThatIsUndone) {
   raw("UPDATE certificates SET state = 'issued' WHERE subject = 'dev-2'");
-  expect_broken("the certificate " + serial(1) + " was revoked by entry 3");
+  expect_broken("the certificate " + serial(1) + " was revoked by entry 4");
 }
 
 TEST_F(LedgerCheck, ShowsARevocationThatNoEntryIsAbout) {
@@ -79,14 +130,114 @@ TEST_F(LedgerCheck, ShowsARevocationThatNoEntryIsAbout) {
   expect_broken("holds 2 revoked certificates, and its log 1");
 }
 
+TEST_F(LedgerCheck, ShowsACertificateThatIsOnRecordForSomethingElse) {
+  const Edits edits{{"subject = 'dev-3'", "has device_id \"dev-3\", and entry 2 of the log says \"dev-1\""},
+                    {"order_id = 'PO-2'", "has order \"PO-2\""},
+                    {"supersedes = '5e'", "has supersedes \"5e\""},
+                    {"public_key = '00'", "has public_key \"00\""},
+                    {"issued_at = ''", "has time \"\""},
+                    {"kind = 'station'", "another kind"},
+                    {"issuer_key_id = '00'", "another issuer"},
+                    {"not_after = 0", "another validity"}};
+  for (const auto& [edit, why] : edits)
+    expect_each_broken({{"UPDATE certificates SET " + edit + " WHERE subject = 'dev-1'", why}});
+}
+
+TEST_F(LedgerCheck, ShowsARevocationThatIsAnother) {
+  raw("UPDATE certificates SET revocation_reason = 'superseded' WHERE subject = 'dev-2'");
+  expect_broken("has reason \"superseded\", and entry 4 of the log says \"keyCompromise\"");
+}
+
+TEST_F(LedgerCheck, ShowsAnOrderThatIsAnother) {
+  open_listed_order();
+  expect_each_broken({
+      {"UPDATE orders SET quantity = 100 WHERE id = 'PO-1'", "PO-1 has quantity 100"},
+      {"UPDATE orders SET used = 0 WHERE id = 'PO-1'", "PO-1 has 0 places taken, and 2 devices have one"},
+      {"UPDATE orders SET pattern = '.*' WHERE id = 'PO-1'", "PO-1 has pattern \".*\""},
+      {"UPDATE orders SET profile = 'idevid' WHERE id = 'PO-1'", "PO-1 has profile \"idevid\""},
+      {"UPDATE orders SET state = 'open' WHERE id = 'PO-2'", "PO-2 is open"},
+      {"UPDATE orders SET state = 'closed' WHERE id = 'PO-1'", "PO-1 is closed"},
+      {"INSERT INTO order_devices VALUES ('PO-2', 'X-3', '{}')", "PO-2 has devices"},
+      {"UPDATE order_devices SET columns = '{\"a\":\"c\"}' WHERE device_id = 'X-1'", "PO-2 has devices"},
+      {"INSERT INTO orders SELECT 'PO-3', profile, pattern, quantity, 0, state, '', '' FROM orders WHERE id "
+       "= 'PO-1'",
+       "knows nothing of the order PO-3"},
+      {"DELETE FROM orders WHERE id = 'PO-1'", "the order PO-1, which is gone"},
+  });
+}
+
+TEST_F(LedgerCheck, ShowsAStationThatIsNoLongerBound) {
+  {
+    WriteTransaction transaction = ledger().write();
+    ledger().station_orders.bind("st-01", {OrderId::parse("PO-1")});
+    ledger().log.append("station.bound", clock.time, {{"subject", "st-01"}, {"orders", {"PO-1"}}});
+    transaction.commit();
+  }
+  expect_each_broken({{"DELETE FROM station_orders", "station st-01 is bound to other orders"}});
+}
+
+TEST_F(LedgerCheck, ShowsAReworkThatIsAnother) {
+  authorise("dev-1");
+  (void)process.issue(request_for("dev-1", software_key()));
+  authorise("dev-1");
+  withdraw_rework(ledger(), DeviceId::parse("dev-1"), clock);
+  authorise("dev-2");
+  expect_each_broken({
+      {"UPDATE reworks SET state = 'authorised', serial = '' WHERE state = 'used'",
+       "is authorised, and the log says used"},
+      {"UPDATE reworks SET state = 'authorised' WHERE state = 'withdrawn'",
+       "is authorised, and the log says withdrawn"},
+      {"UPDATE reworks SET device_id = 'dev-1' WHERE state = 'authorised'", "has device_id \"dev-1\""},
+      {"DELETE FROM reworks WHERE state = 'used'", "holds 2 reworks, and its log 3"},
+      {"INSERT INTO reworks SELECT 9, 'dev-5', '', 'authorised', '', '', ''",
+       "knows nothing of the rework 9"},
+  });
+}
+
+TEST_F(LedgerCheck, ShowsADeviceThatIsNoLongerScrapped) {
+  (void)scrap(ledger(), DeviceId::parse("dev-1"), ScrapCause::parse("stolen"), clock, Commitment::for_real);
+  expect_each_broken(
+      {{"DELETE FROM scrapped_devices", "device dev-1 was scrapped by entry 6"},
+       {"UPDATE scrapped_devices SET cause = 'damaged'", "has cause \"damaged\""},
+       {"INSERT INTO scrapped_devices VALUES ('dev-7', 'lost', '')", "holds 2 scrapped devices"}});
+}
+
+TEST_F(LedgerCheck, ShowsABundleThatIsForgotten) {
+  {
+    WriteTransaction transaction = ledger().write();
+    ledger().bundles.append({.station = "st-01",
+                             .signer = "aa",
+                             .sequence = 1,
+                             .digest = "bb",
+                             .reply_digest = "cc",
+                             .order = "PO-1",
+                             .answered_at = ""});
+    ledger().log.append("bundle.answered", clock.time,
+                        {{"station", "st-01"}, {"sequence", 1}, {"bundle", "bb"}, {"reply", "cc"}});
+    transaction.commit();
+  }
+  expect_each_broken({{"DELETE FROM bundles", "the bundle bb, which is gone"},
+                      {"UPDATE bundles SET reply_digest = 'dd'", "has reply \"dd\""}});
+}
+
+// Older ones say less.
+TEST_F(LedgerCheck, TakesEntriesWithoutTheListsDigestAndTheRework) {
+  open_listed_order();
+  authorise("dev-1");
+  (void)process.issue(request_for("dev-1", software_key()));
+  rewrite_log_without({{"order.created", "devices"}, {"device.certified", "rework"}});
+  EXPECT_NO_THROW(check_ledger(ledger()));
+  expect_each_broken({{"UPDATE reworks SET state = 'authorised', serial = ''", "and the log says used"}});
+}
+
 // Whoever can write the ledger can chain what he likes.
 TEST_F(LedgerCheck, ShowsAnEntryThatNobodyWrites) {
   for (const std::string entry : {"no JSON", R"({"event":"device.certified"})"}) {
     Checkpoint last = ledger().log.checkpoint();
     std::string digest = sha256_hex(as_bytes(last.digest + "\n" + entry));
-    raw("INSERT INTO log VALUES (4, '" + entry + "', '" + digest + "')");
-    expect_broken("entry 4 of the log is not one");
-    raw("DELETE FROM log WHERE sequence = 4");
+    raw("INSERT INTO log VALUES (5, '" + entry + "', '" + digest + "')");
+    expect_broken("entry 5 of the log is not one");
+    raw("DELETE FROM log WHERE sequence = 5");
   }
 }
 
@@ -104,7 +255,7 @@ TEST_F(LedgerCheck, FindsAnEarlierCheckpointAndNoOther) {
   std::string noted = ledger().log.checkpoint().digest;
   revoke_certificate(ledger(), DeviceId::parse("dev-1"), RevocationReason::superseded, clock,
                      Commitment::for_real);
-  EXPECT_EQ(check_ledger(ledger(), noted).sequence, 4);
+  EXPECT_EQ(check_ledger(ledger(), noted).sequence, 5);
 
   Error error = error_of([&] { check_ledger(ledger(), sha256_hex(as_bytes("another past"))); });
   EXPECT_EQ(error.code(), ErrorCode::io);

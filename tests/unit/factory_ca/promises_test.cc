@@ -6,6 +6,7 @@
 #include <random>
 
 #include "factory-ca/later_life.h"
+#include "factory-ca/ledger_check.h"
 #include "tests/unit/factory_ca/factory.h"
 
 namespace fleetroot::ca {
@@ -170,6 +171,7 @@ TEST_P(Promises, Hold) {
     expect_promises();
     if (HasFatalFailure()) return;
   }
+  EXPECT_NO_THROW(check_ledger(ledger()));
   EXPECT_FALSE(handed_out_.empty());
   RecordProperty("deaths", deaths_);
 }
