@@ -28,6 +28,11 @@ void bind_and_log(Ledger& ledger, const StationName& name, const std::vector<Ord
 Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
                            const std::vector<OrderId>& orders, const Clock& clock) {
   request.refuse_unless_sound();
+  // In the ledger and in reports a certificate's sender is a station, or this.
+  if (name.text() == "operator") {
+    throw Error(ErrorCode::usage, "no station may be called operator: that is who issues by hand",
+                "make the station anew under another name");
+  }
   if (request.common_name() != name.text()) {
     throw Error(ErrorCode::bad_request,
                 fmt::format("the request is for {}, not for station {}", request.common_name(), name.text()),

@@ -34,6 +34,14 @@ serial_of() {
   fleetroot-ca station list --home ca --json | jq -es 'any(.station == "st-02" and .orders == ["PO-1"])'
 }
 
+@test "no station is called what issuing by hand is called" {
+  fleetroot-station init --home st2 --name operator
+
+  refused 64 'called operator' fleetroot-ca station enroll --home ca --name operator --request st2/station.csr --out op.pem
+
+  [[ ! -e op.pem ]]
+}
+
 @test "a station whose name is asked for with another key keeps its orders" {
   orders() { fleetroot-ca station list --home ca --json | jq -c '[.station, .orders]'; }
   before=$(orders)
