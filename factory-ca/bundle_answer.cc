@@ -180,12 +180,13 @@ std::size_t BundleAnswers::record(const ReceivedBundle& bundle, const std::strin
 }
 
 // What certConf says on other ways. False for a certificate that this CA did not issue to this device: its
-// ledger may be a back-up's, and the station shall not be stuck for that.
+// ledger may be a back-up's, and the station shall not be stuck for that. A device may have moved to another
+// station, which says that it is done; that it failed only the one says which asked for the certificate.
 bool BundleAnswers::take_receipt(const media::Receipt& receipt, const std::string& station, Time now) {
   std::optional<CertificateRecord> record = ledger_.certificates.with_serial(receipt.serial.hex());
   bool is_ours = record && record->kind == SubjectKind::device && !record->certificate.empty() &&
                  record->subject == receipt.device_id.text();
-  if (!is_ours) return false;
+  if (!is_ours || (!receipt.accepted && record->sender != station)) return false;
   Confirmation outcome = receipt.accepted ? Confirmation::accepted : Confirmation::rejected;
   if (record->confirmation == outcome) return true;
   ledger_.certificates.confirm(record->serial, outcome, now);

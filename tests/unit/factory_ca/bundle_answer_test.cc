@@ -175,6 +175,23 @@ TEST_F(Bundles, ReceiptsConfirm) {
   EXPECT_EQ(events("device.rejected").size(), 1U);
 }
 
+TEST_F(Bundles, OnlyTheStationThatAskedSaysThatItFailed) {
+  Certificate certificate = process.issue(request_for("dev-1", software_key()), "PO-1", "st-02");
+  auto receive = [&](long long sequence, const std::string& previous, bool accepted) {
+    media::RequestBundle bundle = bundle_for({}, sequence, previous);
+    bundle.receipts.push_back(
+        {.device_id = DeviceId::parse("dev-1"), .serial = certificate.serial(), .accepted = accepted});
+    Bytes document = signed_by_station(bundle);
+    (void)answer(document);
+    return sha256_hex(document);
+  };
+  std::string first = receive(1, media::kNoBundle, false);
+  EXPECT_EQ(live("dev-1")->confirmation, Confirmation::none);
+  EXPECT_TRUE(events("device.rejected").empty());
+  receive(2, first, true);
+  EXPECT_EQ(live("dev-1")->confirmation, Confirmation::accepted) << "a device may move";
+}
+
 TEST_F(Bundles, NoFlippedBitIsAcceptedOrChangesAnything) {
   Bytes document = signed_by_station(bundle_for({"dev-1", "dev-2"}));
   Checkpoint before = ledger().log.checkpoint();
