@@ -169,7 +169,7 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
 }
 
 Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
-                          const PublicKey& key, Time now) {
+                          const PublicKey& key, const Validity& validity, Time now) {
   Standing standing = ledger.certificates.standing(SubjectKind::station, station);
   const std::optional<CertificateRecord>& current = standing.issued;
   if (!current || current->public_key != key.fingerprint()) {
@@ -179,7 +179,7 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
   Time::duration life = current->not_after - current->not_before;
   if (now < current->not_before + life / 2) return Certificate::from_der(current->certificate);
 
-  CertificatePlan plan = station_plan(station, key, now, std::min(now + life, signer.facts.not_after));
+  CertificatePlan plan = station_plan(station, key, now, std::min(validity.end(now), signer.facts.not_after));
   LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
   CertificateRecord next = record_of(linted, signer, SubjectKind::station, station, plan, current);
   next.renewal = current->renewal + 1;

@@ -7,6 +7,7 @@
 
 #include "factory-ca/certificate_plan.h"
 #include "factory-ca/ledger.h"
+#include "factory-ca/profile.h"
 #include "lib/x509/certificate.h"
 
 namespace fleetroot::ca {
@@ -42,9 +43,9 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
 
 // A station's next certificate, for the key that it has, once half of the current one's life is over; before
 // that, and said twice, the current one. The old one is superseded in the transaction that commits the new.
-// Error(not_authorised) if it has none for this key.
+// It lives as long as `validity` says now. Error(not_authorised) if it has none for this key.
 Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
-                          const PublicKey& key, Time now);
+                          const PublicKey& key, const Validity& validity, Time now);
 
 // Whether these can be a factory's: both CAs, sound keys and signatures, in time, with the usages that the
 // work needs and none that OpenSSL refuses device certificates for. Error(certificate_rejected) says which of

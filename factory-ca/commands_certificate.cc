@@ -23,7 +23,7 @@ struct OpenCa {
         settings(home.settings()),
         ledger(home.ledger()),
         key(issuing_key_of(settings), home.issuing_certificate()),
-        issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock,
+        issuer(ledger, key.signer(), key.certificate(), home.profiles(), settings.station_validity, clock,
                options.order.empty() ? std::nullopt : std::optional(OrderId::parse(options.order))) {}
 
   SystemClock clock;

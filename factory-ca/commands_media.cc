@@ -82,7 +82,7 @@ int process(const MediaOptions& options) {
   std::vector<fs::path> files = bundles_at(options.path, {media::kRequestSuffix});
   Ledger ledger(home.ledger());
   CaKey key(issuing_key_of(settings), home.issuing_certificate());
-  Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock);
+  Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), settings.station_validity, clock);
   BundleAnswers answers(home, ledger, key.signer(), key.certificate(), issuer, clock, options.accept_expired);
   remove_leftovers(options.path, media::kResponseSuffix);
   cli::FilesInTurn turns(options.json);

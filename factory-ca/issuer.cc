@@ -20,12 +20,14 @@ std::string serial_of(const std::optional<CertificateRecord>& record) {
 }  // namespace
 
 Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
-               std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order)
+               std::filesystem::path profiles, const Validity& station_validity, const Clock& clock,
+               std::optional<OrderId> order)
     : ledger_(ledger),
       looking_(&ledger),
       signer_(signer),
       issuing_certificate_(std::move(issuing_certificate)),
       profiles_(std::move(profiles)),
+      station_validity_(station_validity),
       clock_(clock),
       only_order_(std::move(order)),
       responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {}
@@ -339,8 +341,10 @@ Task<cmp::Issued> Issuer::issue(const cmp::Sender& sender, const CertificateRequ
 
 Certificate Issuer::renew(const std::string& station, const PublicKey& key) {
   std::optional<Certificate> certificate;
-  ledger_.alone(
-      [&] { certificate = renew_station(ledger_, signer_, station, key, ledger_.time_of_issue(clock_)); });
+  ledger_.alone([&] {
+    Time now = ledger_.time_of_issue(clock_);
+    certificate = renew_station(ledger_, signer_, station, key, station_validity_, now);
+  });
   return *std::move(certificate);
 }
 

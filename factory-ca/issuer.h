@@ -28,10 +28,12 @@ struct Submission {
 // holds between them too.
 class Issuer : private cmp::Authority {
  public:
-  // All referred to, none owned; nobody else may use the ledger while several threads issue. `order`: the
-  // only one that may be issued for, if set.
+  // All referred to, none owned; nobody else may use the ledger while several threads issue.
+  // `station_validity`: of a renewed station's certificate. `order`: the only one that may be issued for, if
+  // set.
   Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
-         std::filesystem::path profiles, const Clock& clock, std::optional<OrderId> order = {});
+         std::filesystem::path profiles, const Validity& station_validity, const Clock& clock,
+         std::optional<OrderId> order = {});
 
   // A second session with the same ledger, for looking stations up in: so that this does not wait for what
   // others commit. Not owned.
@@ -112,6 +114,7 @@ class Issuer : private cmp::Authority {
   const Signer& signer_;
   Certificate issuing_certificate_;
   std::filesystem::path profiles_;
+  Validity station_validity_;
   const Clock& clock_;
   std::optional<OrderId> only_order_;
   Memo<cmp::Sender> senders_;

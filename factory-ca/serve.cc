@@ -148,7 +148,8 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   KeyLocation location = issuing_key_of(settings);
   location.token.when_signing_fails = end_with;
   CaKey key(location, home.issuing_certificate());
-  Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), clock, options.order);
+  Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), settings.station_validity, clock,
+                options.order);
   Ledger looking(home.ledger());
   issuer.look_in(looking);
   auto certify = [&](BytesView request) {

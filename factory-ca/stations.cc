@@ -57,7 +57,8 @@ Certificate renew_enrolled_station(const Home& home, const StationName& name, co
   Ledger ledger(home.ledger());
   PublicKey key = Certificate::from_der(enrolled(ledger, name).certificate).public_key();
   CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
-  return renew_station(ledger, issuing.signer(), name.text(), key, ledger.time_of_issue(clock));
+  return renew_station(ledger, issuing.signer(), name.text(), key, settings.station_validity,
+                       ledger.time_of_issue(clock));
 }
 
 StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {

@@ -78,7 +78,9 @@ TEST_F(Certify, StartsAnewOverAReservationThatNobodyFinished) {
 
 class Renew : public Certify {
  protected:
-  Certificate renew() { return renew_station(ledger(), issuing.signer, "st-01", key_, clock.time); }
+  Certificate renew(const Validity& validity = kStationValidity) {
+    return renew_station(ledger(), issuing.signer, "st-01", key_, validity, clock.time);
+  }
   CertificateState state_of(const Certificate& certificate) {
     return ledger().certificates.with_serial(certificate.serial().hex()).value().state;
   }
@@ -106,10 +108,16 @@ TEST_F(Renew, GivesTheNextOneForTheSameKeyOnce) {
   EXPECT_THAT(events("station.renewed"), SizeIs(2));
 }
 
+TEST_F(Renew, GivesItTheLifeThatStationsHaveNow) {
+  clock.time += std::chrono::days(183);
+  EXPECT_EQ(renew(*Validity::parse("90 days")).not_after(), clock.time + std::chrono::days(90));
+}
+
 TEST_F(Renew, NeedsTheCurrentKeyAndALiveCertificate) {
   clock.time += std::chrono::days(183);
   auto refusal = [&](const char* name, const PublicKey& key) {
-    return code_of([&] { (void)renew_station(ledger(), issuing.signer, name, key, clock.time); });
+    return code_of(
+        [&] { (void)renew_station(ledger(), issuing.signer, name, key, kStationValidity, clock.time); });
   };
   EXPECT_EQ(refusal("st-01", software_public_key()), ErrorCode::not_authorised);
   EXPECT_EQ(refusal("st-02", key_), ErrorCode::not_authorised);

@@ -15,11 +15,14 @@
 
 namespace fleetroot::ca {
 
+inline const Validity kStationValidity = *Validity::parse("365 days");
+
 // One process of the CA: a ledger of its own on the same file, and an issuer.
 struct Process {
   Process(const std::filesystem::path& directory, const SoftwareCa& issuing, const Clock& clock)
       : ledger(directory / "ledger.db"),
-        issuer(ledger, issuing.signer, issuing.certificate, directory / "profiles", clock) {}
+        issuer(ledger, issuing.signer, issuing.certificate, directory / "profiles", kStationValidity, clock) {
+  }
 
   Certificate issue(const CertificateRequest& request, const std::string& order = "PO-1",
                     const std::string& sender = "operator") {

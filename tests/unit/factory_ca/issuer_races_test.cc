@@ -209,7 +209,8 @@ TEST_F(IssuerRaces, AReservationUnderARenewedIssuingCertificateIsGivenUp) {
                  .facts = IssuerFacts::of(make_issuing(root, "Factory CA, renewed").certificate)};
   renamed.facts.key_identifier = issuing.signer.facts.key_identifier;
   Ledger ledger_of_other(directory.path() / "ledger.db");
-  Issuer other(ledger_of_other, renamed, issuing.certificate, directory.path() / "profiles", clock);
+  Issuer other(ledger_of_other, renamed, issuing.certificate, directory.path() / "profiles", kStationValidity,
+               clock);
   Submission submission{.sender = "operator", .request = request_, .order = OrderId::parse("PO-1")};
   Certificate certificate = Certificate::from_der(run_alone(other.issue(submission)));
   EXPECT_NE(certificate.serial().hex(), serial);

@@ -226,8 +226,8 @@ TEST_F(IssuerTest, RefusesAStatementOfAnotherStation) {
 
 TEST_F(IssuerTest, OfOneOrderIssuesForNoOther) {
   open_order("PO-2", 1);
-  Issuer issuer(ledger(), issuing.signer, issuing.certificate, directory / "profiles", clock,
-                OrderId::parse("PO-2"));
+  Issuer issuer(ledger(), issuing.signer, issuing.certificate, directory / "profiles", kStationValidity,
+                clock, OrderId::parse("PO-2"));
   CertificateRequest other = request_for("dev-1", key_, statement("PO-1", "operator"));
   Submission wrong{.sender = "operator", .request = other, .order = {}};
   EXPECT_EQ(code_of([&] { (void)run_alone(issuer.issue(wrong)); }), ErrorCode::bad_request);
