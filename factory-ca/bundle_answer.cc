@@ -26,6 +26,13 @@ fs::path reply_file(const Home& home, const std::string& digest) {
   return home.file("media") / (digest + media::kResponseSuffix);
 }
 
+// A reply has an upper bound, and can do without a list.
+std::optional<std::string> list_for_reply(const fs::path& path) {
+  std::error_code absent;
+  if (fs::file_size(path, absent) > kMaximumFileSize && !absent) return std::nullopt;
+  return read_file_if_present(path);
+}
+
 void count(const std::vector<media::Answer>& answers, AnsweredBundle& answered) {
   for (const media::Answer& answer : answers)
     ++(answer.certificate ? answered.certificates : answered.refusals);
@@ -136,7 +143,7 @@ Task<media::Answer> BundleAnswers::decide(const media::CarriedRequest& request,
 }
 
 std::string BundleAnswers::reply_to(const ReceivedBundle& bundle, std::vector<media::Answer> answers) const {
-  std::optional<std::string> crl = read_file_if_present(home_.file("crl.der"));
+  std::optional<std::string> crl = list_for_reply(home_.file("crl.der"));
   Checkpoint checkpoint = ledger_.log.checkpoint();
   media::ResponseBundle reply{.ca = bundle.content.ca,
                               .station = bundle.content.station,

@@ -192,6 +192,14 @@ TEST_F(Bundles, OnlyTheStationThatAskedSaysThatItFailed) {
   EXPECT_EQ(live("dev-1")->confirmation, Confirmation::accepted) << "a device may move";
 }
 
+TEST_F(Bundles, AreAnsweredWithoutAListThatIsTooLong) {
+  write_file(directory / "crl.der", "a list");
+  Bytes first = signed_by_station(bundle_for({"dev-1"}));
+  EXPECT_TRUE(read(answer(first).reply).crl);
+  std::filesystem::resize_file(directory / "crl.der", kMaximumFileSize + 1);
+  EXPECT_FALSE(read(answer(signed_by_station(bundle_for({"dev-2"}, 2, sha256_hex(first)))).reply).crl);
+}
+
 TEST_F(Bundles, NoFlippedBitIsAcceptedOrChangesAnything) {
   Bytes document = signed_by_station(bundle_for({"dev-1", "dev-2"}));
   Checkpoint before = ledger().log.checkpoint();
