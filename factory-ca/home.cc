@@ -101,8 +101,9 @@ fs::path Home::ledger() const {
 }
 
 Certificate Home::fleet_root() const {
-  return read_certificate(file("fleet-root.pem"),
-                          "take over what the root issued: fleetroot-ca root accept --help");
+  return read_certificate(
+      file("fleet-root.pem"),
+      "restore it from the back-up; or take over what the root issued: fleetroot-ca root accept --help");
 }
 
 Certificate Home::issuing_certificate() const {

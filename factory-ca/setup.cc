@@ -194,6 +194,11 @@ Certificate issue_authority(const Home& home, const CertificateRequest& request,
 
 std::vector<std::string> check_configuration(const Home& home, const Clock& clock) {
   std::vector<std::string> lines;
+  auto check_key = [&](const KeyLocation& location, const Certificate& certificate) {
+    CaKey key(location, certificate);
+    refuse_unless_signs(key.signer().public_key, key.signer().key);
+    lines.push_back(fmt::format("its key signs ({})", name_of(key.signer().public_key.algorithm())));
+  };
   Settings settings = home.settings();
   lines.push_back(fmt::format("ca.toml is well formed; this is {}", settings.name));
   if (settings.issuing) {
@@ -211,9 +216,11 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
       lines.push_back(fmt::format("{} may not sign revocation lists: no list can revoke {}",
                                   home.fleet_root().subject(), issuing.subject()));
     }
-    CaKey key(*settings.issuing, issuing);
-    refuse_unless_signs(key.signer().public_key, key.signer().key);
-    lines.push_back(fmt::format("its key signs ({})", name_of(key.signer().public_key.algorithm())));
+    check_key(*settings.issuing, issuing);
+  } else {
+    Certificate root = home.fleet_root();
+    lines.push_back(fmt::format("{} is the Fleet Root, kept offline", root.subject()));
+    check_key(root_key_of(settings), root);
   }
   Ledger ledger(home.ledger());
   lines.push_back(fmt::format("the clock says {}, and no certificate is from later than that",

@@ -227,6 +227,23 @@ refuses_before_it_makes_anything() {
   fleetroot-ca config check --home ca
 }
 
+@test "config check of an offline root tries its key" {
+  fleetroot-ca root init --home root --name Test
+  run -0 fleetroot-ca config check --home root
+  [[ $output == *"Test Fleet Root"*"its key signs (p256)"* ]]
+
+  mv root/softhsm away
+  refused 75 'token' fleetroot-ca config check --home root
+  mv away root/softhsm
+  rm root/fleet-root.pem
+  refused 78 'no root/fleet-root.pem' fleetroot-ca config check --home root
+
+  # one that was carried away is no fault of the factory CA
+  make_ca
+  mv ca/root safe
+  fleetroot-ca config check --home ca
+}
+
 @test "enroll refuses a certificate that is not this station's, and a CA that is not under the root" {
   make_ca
   fleetroot-station init --home st --name st-01
