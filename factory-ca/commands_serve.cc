@@ -27,6 +27,10 @@ void refuse_bad_names(const std::vector<std::string>& names) {
 int run_serve(const Options& options) {
   ServeOptions wanted = options.serve;
   refuse_bad_names(wanted.names);
+  if (wanted.front.speaks_est && options.without_client_certificate) {
+    throw Error(ErrorCode::usage, "EST takes a station's certificate in TLS, and nobody is asked for one",
+                "leave out --no-client-certificate, or --est");
+  }
   wanted.front.wants_station_certificate = !options.without_client_certificate;
   if (!options.order.empty()) wanted.order = OrderId::parse(options.order);
   return serve(Home(options.home), wanted, [](const std::string& address) {

@@ -82,7 +82,8 @@ http::Response in_base64(const char* content_type, Bytes body) {
           .headers = {{"Content-Transfer-Encoding", "base64"}}};
 }
 
-// What HTTP has against a request; nothing if it is good.
+// What HTTP has against a request; nothing if it is good. Where there is no body, its type is nobody's
+// business.
 std::optional<http::Response> reason_against(const http::Request& request, const char* method,
                                              std::string_view content_type) {
   if (request.method != method) {
@@ -90,7 +91,7 @@ std::optional<http::Response> reason_against(const http::Request& request, const
     response.headers.push_back({"Allow", method});
     return response;
   }
-  if (request.content_type() == content_type) return std::nullopt;
+  if (content_type.empty() || request.content_type() == content_type) return std::nullopt;
   return http::Response::text(415, fmt::format("this takes {}\n", content_type));
 }
 

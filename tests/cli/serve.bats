@@ -201,6 +201,7 @@ EOF
     refused 64 "max-$bound" serve_with "--max-$bound" 0
     refused 64 "max-$bound" serve_with "--max-$bound" -1
   done
+  refused 64 "EST takes a station's certificate" serve_with --est --no-client-certificate
   diff before <(find ca | sort)
 
   begin_serving --name ca.factory.example --name 192.0.2.1 --name 2001:db8::1 --name CA-1 --name "${label:1}.1a"

@@ -39,6 +39,7 @@ certificates_in_answer() {
 @test "cacerts for anybody: the chain that stations pin" {
   begin_serving --est
   [[ $(est cacerts) == 200 ]]
+  [[ $(est cacerts --header 'Content-Type: text/plain') == 200 ]]
   certificates_in_answer >chain.pem
   openssl verify -x509_strict -CAfile ca/fleet-root.pem -untrusted chain.pem ca/issuing-ca.pem
   [[ $(grep -c BEGIN chain.pem) == 2 ]]
