@@ -27,22 +27,27 @@ struct Place {
   fs::path directory, softhsm, uri, request;
 };
 
-// Where the key of this certificate is.
-std::optional<int> place_of(const Home& home, const Certificate& certificate) {
-  for (int number : {1, 2}) {
-    std::optional<std::string> pem = read_file_if_present(Place(home, number).request);
-    if (pem && CertificateRequest::from_pem(*pem).public_key() == certificate.public_key()) return number;
-  }
-  return std::nullopt;
-}
-
 // What does not read is none, and made anew.
-std::optional<Certificate> present_certificate(const Home& home) {
+template <typename Parsed>
+std::optional<Parsed> read_if_sound(const fs::path& file, Parsed (*parse)(std::string_view)) {
   try {
-    return Certificate::from_pem(read_file(certificate_file(home)));
+    return parse(read_file(file));
   } catch (const Error&) {
     return std::nullopt;
   }
+}
+
+std::optional<Certificate> present_certificate(const Home& home) {
+  return read_if_sound(certificate_file(home), Certificate::from_pem);
+}
+
+// Where the key of this certificate is.
+std::optional<int> place_of(const Home& home, const Certificate& certificate) {
+  for (int number : {1, 2}) {
+    auto request = read_if_sound(Place(home, number).request, CertificateRequest::from_pem);
+    if (request && request->public_key() == certificate.public_key()) return number;
+  }
+  return std::nullopt;
 }
 
 std::string common_name(const Settings& settings) {
