@@ -97,14 +97,23 @@ pkcs11::SigningToken open_token(const Home& home, const Certificate& certificate
               "remove the directory front and start the server again: it makes both anew");
 }
 
-}  // namespace
-
-bool has_good_front(const Home& home, const std::vector<std::string>& names, Time now) {
+// For these names, in time, and with more than this of its life before it.
+bool has_front(const Home& home, const std::vector<std::string>& names, Time now, Time::duration left) {
   std::optional<Certificate> certificate = present_certificate(home);
   return certificate && place_of(home, *certificate) &&
          X509_check_issued(home.issuing_certificate().x509(), certificate->x509()) == X509_V_OK &&
          names_in(*certificate) == names_in(names) && now >= certificate->not_before() &&
-         certificate->not_after() - now > kLife / 3;
+         certificate->not_after() - now > left;
+}
+
+}  // namespace
+
+bool has_valid_front(const Home& home, const std::vector<std::string>& names, Time now) {
+  return has_front(home, names, now, {});
+}
+
+bool has_good_front(const Home& home, const std::vector<std::string>& names, Time now) {
+  return has_front(home, names, now, kLife / 3);
 }
 
 void renew_front(const Home& home, const std::function<Bytes(BytesView request)>& certify) {

@@ -17,7 +17,9 @@
 
 namespace fleetroot::ca {
 
-// Whether the certificate is for exactly these names and has a third of its life before it.
+// Whether there is a certificate for exactly these names, and in time; and whether it has a third of its life
+// before it, too.
+bool has_valid_front(const Home& home, const std::vector<std::string>& names, Time now);
 bool has_good_front(const Home& home, const std::vector<std::string>& names, Time now);
 
 // A new key and a certificate for it, which take the place of the old ones at once, where a front that starts

@@ -234,6 +234,7 @@ class FrontCertificate {
       : home_(home), names_(std::move(names)) {}
 
   bool is_good() const { return has_good_front(home_, names_, SystemClock().now()); }
+  bool is_valid() const { return has_valid_front(home_, names_, SystemClock().now()); }
   // 0, or why not as an exit code; the words are on stderr then. The signer must be there.
   int renew() const {
     ChildProcess child([this] {
@@ -264,7 +265,7 @@ int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate
     if (int status = front.keep_alive(events[1].revents != 0); status != 0) return status;
     if (int status = signer.keep_alive(events[2].revents != 0); status != 0) return status;
     if (steady_clock::now() < next_try || certificate.is_good()) continue;
-    // It is good for a year yet: where it cannot be renewed now, it is tried again later.
+    // It is good for a year when it is due: where it cannot be renewed now, it is tried again later.
     next_try = steady_clock::now() + kNextTry;
     if (certificate.renew() != 0) continue;
     if (int status = front.replace(); status != 0) return status;
@@ -306,7 +307,7 @@ int serve(const Home& home, const ServeOptions& options,
       kept, signals.get());
   if (!signer.start()) return signer.wait();
   FrontCertificate certificate(home, names);
-  if (int status = certificate.is_good() ? 0 : certificate.renew(); status != 0) {
+  if (int status = certificate.is_good() ? 0 : certificate.renew(); status != 0 && !certificate.is_valid()) {
     signer.wait();
     return status;
   }

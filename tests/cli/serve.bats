@@ -273,6 +273,21 @@ EOF
   end_serving
 }
 
+@test "a front's certificate that is due and cannot be renewed goes on" {
+  make_factory DEV-1
+  begin_serving
+  end_serving
+  cp ca/front/front.pem first.pem
+  fleetroot-station init --home st2 --name st-02
+  # nothing is issued before this
+  days_later 900 fleetroot-ca station enroll --home ca --name st-02 --request st2/station.csr --out st-02.pem
+  under=(env FAKETIME=+800d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1)
+  begin_serving
+  grep "error: this machine's clock says" serve.err
+  end_serving
+  cmp ca/front/front.pem first.pem
+}
+
 @test "the CA's token is away for a while, and the front's: what was asked for meanwhile is answered" {
   make_factory DEV-1 DEV-2
   make_token DEV-1 DEV-2
