@@ -12,7 +12,7 @@ namespace fleetroot::ca {
 namespace {
 
 struct InitOptions {
-  std::string home, name, algorithm = "p256", root_token, issuing_token, issuing_key_id = "01", fleet_root,
+  std::string home, name, algorithm = "p256", root_token, issuing_token, issuing_key_id, fleet_root,
                           issuing_certificate;
   bool single_tier = false, external_root = false;
 };
@@ -30,13 +30,14 @@ int adopt(const InitOptions& options) {
     refuse_usage("an existing CA is taken as it is",
                  "leave out --single-tier, --external-root and --root-token");
   }
-  adopt_ca({.home = options.home,
-            .name = options.name,
-            .issuing_token = options.issuing_token,
-            .issuing_key_id = pkcs11::KeyId::parse(options.issuing_key_id),
-            .fleet_root = cli::read_named_file(options.fleet_root, Certificate::from_pem),
-            .issuing_certificate = cli::read_named_file(options.issuing_certificate, Certificate::from_pem)},
-           SystemClock());
+  adopt_ca(
+      {.home = options.home,
+       .name = options.name,
+       .issuing_token = options.issuing_token,
+       .issuing_key_id = pkcs11::KeyId::parse(options.issuing_key_id.empty() ? "01" : options.issuing_key_id),
+       .fleet_root = cli::read_named_file(options.fleet_root, Certificate::from_pem),
+       .issuing_certificate = cli::read_named_file(options.issuing_certificate, Certificate::from_pem)},
+      SystemClock());
   fmt::print("{} is taken over; try: fleetroot-ca config check --home {}\n", options.issuing_certificate,
              options.home);
   return 0;
@@ -44,6 +45,11 @@ int adopt(const InitOptions& options) {
 
 int init(const InitOptions& options) {
   if (!options.fleet_root.empty() || !options.issuing_certificate.empty()) return adopt(options);
+  if (!options.issuing_key_id.empty()) {
+    refuse_usage(
+        "--issuing-key-id names the key of an existing CA",
+        "leave it out: a new key gets the ID 01; or give --fleet-root and --issuing-certificate too");
+  }
   if (options.single_tier && options.external_root) {
     refuse_usage("--single-tier and --external-root exclude each other", "choose one");
   }
@@ -100,8 +106,8 @@ void add_init(CLI::App& program, Action& action) {
                       "PKCS#11 URI for the Fleet Root's key (default: a SoftHSM token in the home)");
   command->add_option("--issuing-token", options->issuing_token,
                       "PKCS#11 URI for the issuing key (default: a SoftHSM token in the home)");
-  command->add_option("--issuing-key-id", options->issuing_key_id, "CKA_ID of an existing issuing key")
-      ->capture_default_str();
+  command->add_option("--issuing-key-id", options->issuing_key_id,
+                      "CKA_ID of an existing issuing key (default: 01)");
   command->add_option("--fleet-root", options->fleet_root, "an existing Fleet Root's certificate, PEM");
   command->add_option("--issuing-certificate", options->issuing_certificate,
                       "an existing issuing certificate, PEM");

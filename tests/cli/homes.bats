@@ -244,6 +244,11 @@ refuses_before_it_makes_anything() {
   fleetroot-ca config check --home ca
 }
 
+@test "what is said of an existing key takes an existing CA" {
+  refused 64 'key of an existing CA' fleetroot-ca init --home ca --name Test --issuing-key-id 42
+  [[ ! -e ca ]]
+}
+
 @test "enroll refuses a certificate that is not this station's, and a CA that is not under the root" {
   make_ca
   fleetroot-station init --home st --name st-01
