@@ -25,11 +25,25 @@ void write_list(const std::filesystem::path& directory, const std::string& name,
   write_file(directory / (name + ".pem"), list.pem());
 }
 
+// A home may have one of the two keys alone: an offline root's, or a single tier's, where the one signs it
+// all.
+const KeyLocation& key_of(const CrlOptions& options, const Home& home, const Settings& settings) {
+  if (!options.root && !settings.issuing) {
+    throw Error(ErrorCode::configuration, "this home has no issuing key: it is an offline root's",
+                "add --root for the Fleet Root's list, or name the factory CA's home");
+  }
+  if (options.root && !settings.root && home.fleet_root() == home.issuing_certificate()) {
+    throw Error(ErrorCode::configuration, "this is a single tier: the Fleet Root's list is the only one",
+                "leave out --root");
+  }
+  return options.root ? root_key_of(settings) : issuing_key_of(settings);
+}
+
 int publish(const CrlOptions& options) {
   Home home(options.home);
   Settings settings = home.settings();
   Ledger ledger(home.ledger());
-  const KeyLocation& location = options.root ? root_key_of(settings) : issuing_key_of(settings);
+  const KeyLocation& location = key_of(options, home, settings);
   CaKey key(location, options.root ? home.fleet_root() : home.issuing_certificate());
   FileDescriptor alone = lock_file(home.file("crl.lock"));
   Time now = SystemClock().now();

@@ -206,6 +206,17 @@ openssl_verifies() {
   openssl verify -x509_strict -crl_check_all -CRLfile lists.pem -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem one.pem
 }
 
+@test "a home with one of the keys says which list it has" {
+  fleetroot-ca root init --home root --name Test
+  refused 78 'no issuing key' fleetroot-ca crl publish --home root
+  [[ $stderr == *"hint: add --root"* ]]
+  fleetroot-ca crl publish --home root --root
+  fleetroot-ca init --home single --name Test --single-tier
+  refused 78 'single tier' fleetroot-ca crl publish --home single --root
+  [[ $stderr == *"hint: leave out --root"* ]]
+  fleetroot-ca crl publish --home single
+}
+
 @test "no list is written that cannot be, and none is back-dated" {
   publish_list
   cp ca/crl.der before
