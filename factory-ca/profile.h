@@ -1,5 +1,5 @@
 // A certificate profile: what a device's certificate says. It alone decides; a request adds its public key
-// and nothing else. Written in TOML, read strictly (docs/issuance-cycle.md lists the keys).
+// and nothing else. Written in TOML, read strictly (docs/formats.md lists the keys, under "Configuration").
 #pragma once
 
 #include <filesystem>

@@ -57,8 +57,8 @@ class SignerLink {
  public:
   explicit SignerLink(std::filesystem::path socket) : socket_(std::move(socket)) {}
 
-  // The signer's answer; throws the Error that it refused with. Asks once more where the signer was replaced
-  // in the middle. Error(busy) if no answer comes before the deadline.
+  // The signer's answer; throws the Error that it refused with. Asks again where the signer was replaced in
+  // the middle. Error(busy) if no answer comes before the deadline.
   Bytes ask(const Inquiry& inquiry, std::chrono::steady_clock::time_point deadline);
 
  private:
