@@ -15,11 +15,6 @@ constexpr const char* kAuthorityKeyIdentifier = "2.5.29.35";
 constexpr const char* kSubjectAltName = "2.5.29.17";
 constexpr const char* kHardwareModuleName = "1.3.6.1.5.5.7.8.4";
 
-Bytes extension(const char* oid, bool critical, const Bytes& value) {
-  return der::sequence(
-      {der::object_identifier(oid), critical ? der::boolean_true() : Bytes(), der::octet_string(value)});
-}
-
 Bytes basic_constraints(const CertificatePlan& plan) {
   return der::sequence({plan.is_ca ? der::boolean_true() : Bytes(),
                         plan.path_length ? der::small_integer(*plan.path_length) : Bytes()});
@@ -75,6 +70,11 @@ Bytes extensions(const CertificatePlan& plan, const IssuerFacts& issuer) {
 }
 
 }  // namespace
+
+Bytes extension(const char* oid, bool critical, const Bytes& value) {
+  return der::sequence(
+      {der::object_identifier(oid), critical ? der::boolean_true() : Bytes(), der::octet_string(value)});
+}
 
 Bytes key_identifier_of(const PublicKey& key) {
   Bytes digest = sha256(key.key_octets());

@@ -65,6 +65,9 @@ Bytes key_identifier_of(const PublicKey& key);
 // The AlgorithmIdentifier that a key of this kind signs certificates with, as DER.
 const Bytes& signature_algorithm_of(KeyAlgorithm algorithm);
 
+// An Extension (RFC 5280 section 4.1), as DER; `value` is what its OCTET STRING holds.
+Bytes extension(const char* oid, bool critical, const Bytes& value);
+
 // The TBSCertificate (RFC 5280 section 4.1.2), as DER: the bytes that will be linted, reserved and signed.
 Bytes encode_tbs(const CertificatePlan& plan, const IssuerFacts& issuer, const SerialNumber& serial);
 

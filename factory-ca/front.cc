@@ -27,18 +27,6 @@ constexpr const char* kPkixCmp = "application/pkixcmp";
 constexpr const char* kPkcs10 = "application/pkcs10";
 constexpr const char* kCertsOnly = "application/pkcs7-mime; smime-type=certs-only";
 constexpr const char* kCsrAttributes = "application/csrattrs";
-constexpr const char* kRegistrationAuthority = "1.3.6.1.5.5.7.3.28";
-
-bool is_station_certificate(const Certificate& certificate) {
-  Asn1ObjectPtr usage(OBJ_txt2obj(kRegistrationAuthority, 1));
-  using UsagesPtr = std::unique_ptr<EXTENDED_KEY_USAGE, FreeWith<EXTENDED_KEY_USAGE_free>>;
-  UsagesPtr usages(static_cast<EXTENDED_KEY_USAGE*>(
-      X509_get_ext_d2i(certificate.x509(), NID_ext_key_usage, nullptr, nullptr)));
-  for (int i = 0; i < sk_ASN1_OBJECT_num(usages.get()); ++i) {
-    if (OBJ_cmp(sk_ASN1_OBJECT_value(usages.get(), i), usage.get()) == 0) return true;
-  }
-  return false;
-}
 
 // What a path below /.well-known/cmp names (RFC 9811 section 3.2, RFC 9483 section 6.1): an order as
 // /p/ORDER, and p10 as the operation, which the message says as well. Nothing for any other path.
@@ -143,7 +131,7 @@ class Front {
                                  .intermediates = {issuing_},
                                  .purpose = ChainPurpose::any,
                                  .time = SystemClock().now()});
-      if (!is_station_certificate(certificate)) {
+      if (!certificate.has_extended_key_usage(NID_cmcRA)) {
         throw Error(ErrorCode::not_authorised,
                     fmt::format("{} is no certificate of a station", certificate.subject()),
                     "connect with a station's certificate");

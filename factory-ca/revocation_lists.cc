@@ -14,11 +14,6 @@ constexpr const char* kCrlNumber = "2.5.29.20";
 constexpr const char* kDeltaCrlIndicator = "2.5.29.27";
 constexpr const char* kReasonCode = "2.5.29.21";
 
-Bytes extension(const char* oid, bool critical, const Bytes& value) {
-  return der::sequence(
-      {der::object_identifier(oid), critical ? der::boolean_true() : Bytes(), der::octet_string(value)});
-}
-
 // unspecified is what an absent reason means, and shall be absent (RFC 5280 section 5.3.1).
 Bytes entry_extensions(RevocationReason reason) {
   if (reason == RevocationReason::unspecified) return {};
