@@ -26,7 +26,9 @@ int run_command_line(int argc, char** argv) {
                   "  fleetroot-station verify --home st --device-id 1FLEET0000000001 --token 'pkcs11:…'\n",
                   argc, argv, [](CLI::App& program, Action& action) {
                     add_setup_commands(program, action);
-                    add_device_commands(program, action);
+                    add_provision_command(program, action);
+                    add_verify_command(program, action);
+                    add_inspect_command(program, action);
                     add_line_command(program, action);
                     add_media_commands(program, action);
                   });

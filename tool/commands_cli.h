@@ -20,7 +20,9 @@ void add_home_option(CLI::App& command, std::string& home);
 std::string choose_ca(const Home& home, const Settings& settings, const std::string& option);
 
 void add_setup_commands(CLI::App& program, Action& action);
-void add_device_commands(CLI::App& program, Action& action);
+void add_provision_command(CLI::App& program, Action& action);
+void add_verify_command(CLI::App& program, Action& action);
+void add_inspect_command(CLI::App& program, Action& action);
 void add_line_command(CLI::App& program, Action& action);
 void add_media_commands(CLI::App& program, Action& action);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "lib/x509/chain.h"
+#include "pkcs11/key_pair.h"
 #include "pkcs11/objects.h"
 
 namespace fleetroot::station {
@@ -21,8 +22,12 @@ void refuse_other_name(const Certificate& certificate, const DeviceId& device_id
 }
 
 void refuse_other_validity(const Certificate& certificate, Time now) {
-  if (certificate.not_before() > now)
-    reject(fmt::format("it is valid only from {}", format_time(certificate.not_before())));
+  if (certificate.not_before() > now) {
+    throw Error(ErrorCode::clock,
+                fmt::format("the certificate is valid only from {}, and here it is {}",
+                            format_time(certificate.not_before()), format_time(now)),
+                "set this machine's clock right, or the CA's; then run the same command again");
+  }
   if (certificate.not_after() < now)
     reject(fmt::format("it expired at {}", format_time(certificate.not_after())));
 }
@@ -46,17 +51,44 @@ Finding finding(std::string check, const Body& body) {
     std::string detail = body();  // before `check` moves: a failure carries its name too
     return {std::move(check), true, std::move(detail)};
   } catch (const Error& error) {
+    if (!is_about_device(error.code())) throw;
     return {std::move(check), false, error.what()};
   }
 }
 
-pkcs11::KeyPair the_pair(const pkcs11::Session& session, const pkcs11::KeySpec& identity) {
-  std::optional<pkcs11::KeyPair> pair = pkcs11::find_key_pair(session, identity.key.id);
+pkcs11::KeyPair the_pair(const pkcs11::Session& session, const pkcs11::KeySpec& spec) {
+  std::optional<pkcs11::KeyPair> pair = pkcs11::find_key_pair(session, spec.key.id);
   if (!pair) {
+    throw Error(ErrorCode::token_untrusted, fmt::format("there is no key with the ID {}", spec.key.id.hex()),
+                "provision the device");
+  }
+  if (pair->public_key.algorithm() != spec.algorithm) {
     throw Error(ErrorCode::token_untrusted,
-                fmt::format("there is no key with the ID {}", identity.key.id.hex()), "provision the device");
+                fmt::format("the key with the ID {} is {}, not {}", spec.key.id.hex(),
+                            name_of(pair->public_key.algorithm()), name_of(spec.algorithm)),
+                "hold this device: it was made by another key policy");
   }
   return *std::move(pair);
+}
+
+// Adds what there is to say of one key pair; `which` tells it from the device's other ones.
+std::optional<pkcs11::KeyPair> verify_pair(const pkcs11::Session& session, const pkcs11::KeySpec& spec,
+                                           const std::string& which, std::vector<Finding>& findings) {
+  std::optional<pkcs11::KeyPair> pair;
+  findings.push_back(finding("key" + which, [&] {
+    pair = the_pair(session, spec);
+    return fmt::format("{}, ID {}", name_of(pair->public_key.algorithm()), pair->name.id.hex());
+  }));
+  if (!pair) return pair;
+  findings.push_back(finding("key attributes" + which, [&] {
+    pkcs11::refuse_unless_sound(session, *pair);
+    return std::string("sensitive, never extractable, made in the token, sign only");
+  }));
+  findings.push_back(finding("pair proof" + which, [&] {
+    pkcs11::prove_pair(session, *pair);
+    return std::string("the token signs, its public key verifies");
+  }));
+  return pair;
 }
 
 Certificate the_certificate(const pkcs11::Session& session, const pkcs11::KeySpec& identity) {
@@ -85,54 +117,48 @@ void refuse_certificate_unless_right(const Certificate& certificate, const std::
                              .time = now});
 }
 
-std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11::KeySpec& identity,
+bool is_about_device(ErrorCode code) {
+  constexpr int kDataError = 65;  // of sysexits.h
+  return exit_code(code) == kDataError;
+}
+
+std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11::KeyPolicy& policy,
                                    const std::optional<DeviceId>& device_id, const Trust& trust, Time now) {
   std::vector<Finding> findings;
-  findings.push_back(finding("key", [&] {
-    pkcs11::KeyPair pair = the_pair(session, identity);
-    return fmt::format("{}, ID {}", name_of(pair.public_key.algorithm()), pair.name.id.hex());
+  std::optional<pkcs11::KeyPair> pair = verify_pair(session, policy.identity(), "", findings);
+  for (std::size_t i = 1; i < policy.specs.size(); ++i)
+    verify_pair(session, policy.specs[i], " " + policy.specs[i].key.id.hex(), findings);
+  std::optional<Certificate> certificate;
+  findings.push_back(finding("certificate", [&] {
+    certificate = the_certificate(session, policy.identity());
+    return fmt::format("serial {}", certificate->serial().hex());
   }));
-  if (findings.back().passed) {
-    pkcs11::KeyPair pair = the_pair(session, identity);
-    findings.push_back(finding("key attributes", [&] {
-      pkcs11::refuse_unless_sound(session, pair);
-      return std::string("sensitive, never extractable, made in the token, sign only");
-    }));
-    findings.push_back(finding("pair proof", [&] {
-      pkcs11::prove_pair(session, pair);
-      return std::string("the token signs, its public key verifies");
-    }));
+  if (!certificate) return findings;
+
+  if (pair) {
     findings.push_back(finding("certificate's key", [&] {
-      if (!(the_certificate(session, identity).public_key() == pair.public_key))
-        reject("it is for another key");
+      if (!(certificate->public_key() == pair->public_key)) reject("it is for another key");
       return std::string("is the token's key");
     }));
   }
-  findings.push_back(finding("certificate", [&] {
-    Certificate certificate = the_certificate(session, identity);
-    return fmt::format("serial {}", certificate.serial().hex());
-  }));
-  if (!findings.back().passed) return findings;
-
-  Certificate certificate = the_certificate(session, identity);
   findings.push_back(finding("device ID", [&] {
-    if (device_id) refuse_other_name(certificate, *device_id);
-    return DeviceId::parse(certificate.common_name().value_or("")).text();
+    if (device_id) refuse_other_name(*certificate, *device_id);
+    return DeviceId::parse(certificate->common_name().value_or("")).text();
   }));
   findings.push_back(finding("validity", [&] {
-    refuse_other_validity(certificate, now);
-    return fmt::format("{} to {}", format_time(certificate.not_before()),
-                       format_time(certificate.not_after()));
+    refuse_other_validity(*certificate, now);
+    return fmt::format("{} to {}", format_time(certificate->not_before()),
+                       format_time(certificate->not_after()));
   }));
   findings.push_back(finding("usage", [&] {
-    refuse_other_usage(certificate);
+    refuse_other_usage(*certificate);
     return std::string("digital signature, no CA");
   }));
   findings.push_back(finding("chain", [&] {
-    std::vector<Certificate> path = verify_chain(certificate, {.roots = trust.fleet_roots,
-                                                               .intermediates = trust.issuing,
-                                                               .purpose = ChainPurpose::tls_client,
-                                                               .time = now});
+    std::vector<Certificate> path = verify_chain(*certificate, {.roots = trust.fleet_roots,
+                                                                .intermediates = trust.issuing,
+                                                                .purpose = ChainPurpose::tls_client,
+                                                                .time = now});
     return fmt::format("{} certificates up to {}", path.size(), path.back().subject());
   }));
   return findings;

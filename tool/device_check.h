@@ -2,13 +2,15 @@
 // afterwards.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/base/clock.h"
 #include "lib/x509/certificate.h"
 #include "lib/x509/device_id.h"
-#include "pkcs11/key_pair.h"
+#include "pkcs11/key_policy.h"
+#include "pkcs11/session.h"
 
 namespace fleetroot::station {
 
@@ -19,7 +21,7 @@ struct Trust {
 };
 
 // Same key, chain to a pinned Fleet Root, CN, usages, validity. Error(certificate_rejected) for the first
-// that fails.
+// that fails; Error(clock) for one that is not valid yet.
 void refuse_certificate_unless_right(const Certificate& certificate, const std::vector<Certificate>& chain,
                                      const PublicKey& public_key, const DeviceId& device_id,
                                      const Trust& trust, Time now);
@@ -30,9 +32,14 @@ struct Finding {
   std::string detail;
 };
 
-// All that can be asked of a token that somebody has filled: key attributes, pair proof, certificate, chain,
-// CN, validity. Never throws for what it finds; only for a token that fails.
-std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11::KeySpec& identity,
+// Whether an error says that a device is not what it must be. After any other nobody knows: a token failed,
+// or the network, or a clock is wrong.
+bool is_about_device(ErrorCode code);
+
+// All that can be asked of a token that somebody has filled: of each key pair of the policy that it is there,
+// algorithm, attributes and proof; then certificate, CN, validity, usage, chain. What is wrong with the
+// device is a finding; Error for all else, as is_about_device() divides them.
+std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11::KeyPolicy& policy,
                                    const std::optional<DeviceId>& device_id, const Trust& trust, Time now);
 
 }  // namespace fleetroot::station

@@ -1,5 +1,5 @@
 // The device's token for one attempt: module, session and lock, and what the ten steps do with its objects.
-// Every call is watched: a module that hangs ends the process (see watchdog.h).
+// A module may hang in any call: whoever makes it is watched (watchdog.h).
 #pragma once
 
 #include <filesystem>

@@ -11,8 +11,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::chrono::seconds kPatience{60};
-
 // The client's words, in those of who stands on the line.
 [[noreturn]] void rethrow(const Gateway& gateway, const Error& error) {
   if (error.code() != ErrorCode::not_authorised) throw Error(error);
@@ -29,7 +27,8 @@ std::string meet_gateway(const Gateway& gateway, const std::vector<Certificate>&
     http::Client client(
         http::Url::parse(gateway.url),
         http::ClientTls{.roots = gateway.roots, .identity = http::TlsIdentity{.chain = chain, .key = key}});
-    response = client.exchange({.path = "/whoami"}, std::chrono::steady_clock::now() + kPatience);
+    response = client.exchange({.path = "/whoami"},
+                               std::chrono::steady_clock::now() + std::chrono::seconds(kGatewayPatience));
   } catch (const Error& error) {
     rethrow(gateway, error);
   }

@@ -10,6 +10,9 @@
 
 namespace fleetroot::station {
 
+// How long one may take to answer, in seconds.
+constexpr int kGatewayPatience = 60;
+
 struct Gateway {
   std::string url;
   std::vector<Certificate> roots;

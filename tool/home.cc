@@ -149,7 +149,7 @@ Settings Home::settings() const {
       .device_algorithm = parsed(config, "device.algorithm", [&] { return parse_key_algorithm(algorithm); }),
       .placeholder = config.boolean("device.placeholder").value_or(false),
       .write_chain = config.boolean("device.write_chain").value_or(false),
-      .token_timeout_seconds = bounded(config, "device.timeout_seconds", 120, 3600),
+      .token_timeout_seconds = bounded(config, "device.timeout_seconds", kTokenTimeout, 3600),
       .ca_timeout_seconds = bounded(config, "ca_timeout_seconds", 60, 3600),
       .bays = read_bays(config, path_)};
   config.refuse_unknown_keys();

@@ -23,6 +23,9 @@
 
 namespace fleetroot::station {
 
+// How long a step on a device's token may take where no home says anything else, in seconds.
+constexpr int kTokenTimeout = 120;
+
 struct Settings {
   StationName name;
   std::string ca;  // empty before `enroll`

@@ -1,5 +1,10 @@
 #include "tool/watchdog.h"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "lib/base/program.h"
+
 namespace fleetroot::station {
 
 Watchdog::Watchdog(int seconds, std::function<void()> bark)
@@ -37,6 +42,18 @@ void Watchdog::watch() {
       bark_();
     }
   }
+}
+
+TokenWatch::TokenWatch(int seconds, std::function<void(const Error&)> tell)
+    : watchdog_(seconds, [seconds, tell = std::move(tell)] {
+        Error error(ErrorCode::token_unplugged,
+                    fmt::format("the token has not answered for {} seconds", seconds),
+                    "unplug it and plug it in again, then run the same command again");
+        tell(error);
+        print_error("fleetroot-station", error);
+        _exit(exit_code(error.code()));
+      }) {
+  watchdog_.arm();
 }
 
 }  // namespace fleetroot::station

@@ -9,6 +9,8 @@
 #include <optional>
 #include <thread>
 
+#include "lib/base/error.h"
+
 namespace fleetroot::station {
 
 // Owns one thread. arm() and disarm() from the thread that does the work.
@@ -33,6 +35,16 @@ class Watchdog {
   std::optional<std::chrono::steady_clock::time_point> deadline_;
   bool stop_ = false;
   std::thread thread_;
+};
+
+// For a command that is one step: all that it does on a token while this lives is done within so many
+// seconds, or the process ends with an Error(token_unplugged), which `tell` hears first.
+class TokenWatch {
+ public:
+  TokenWatch(int seconds, std::function<void(const Error&)> tell);
+
+ private:
+  Watchdog watchdog_;
 };
 
 }  // namespace fleetroot::station

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+
 namespace fleetroot::cli {
 
 nlohmann::ordered_json error_json(const Error& error) {
@@ -19,6 +21,13 @@ std::string json_line(const nlohmann::ordered_json& object) {
 
 void print_json(const nlohmann::ordered_json& object) {
   fmt::print("{}\n", json_line(object));
+}
+
+void print_failure(nlohmann::ordered_json object, const Error& error) {
+  object["result"] = "fail";
+  object["error"] = error_json(error);
+  print_json(object);
+  std::fflush(stdout);
 }
 
 }  // namespace fleetroot::cli

@@ -35,7 +35,7 @@ make_line() {
 @test "verify --gateway: refused, not there, not the pinned one" {
   make_line
   start_gateway
-  refused 65 'identity that it should' meet
+  refused 77 'refuses this device' meet
   meet --json | jq -r '.checks[] | select(.check == "gateway").detail' >detail || true
   grep -q 'refuses this device' detail
   has_logged '.reason == "unknown_root" or .reason == "missing_intermediate"'
@@ -44,8 +44,11 @@ make_line() {
   pinned=gw/environments/test/gateway-root.pem meet --json >two || true
   grep -q "certificate is not one to believe" two
   [[ -z $(devices_in production) ]]
+  production=nonsense refused 64 'no URL' meet
+  pinned=nosuch.pem refused 74 'cannot (read|open) nosuch.pem' meet
   stop_gateway
-  meet --json | grep -q 'cannot be reached'
+  refused 69 'cannot be reached' meet
+  [[ $(error_code meet) == ca_unreachable ]]
 }
 
 @test "provision --shared: identity in files, mode 0600, tried; the same command again only tries" {

@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# verify and inspect: what they ask of a token, and what they say where nobody can know.
+load factory
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || return
+  make_factory DEV-1
+  make_token dev-1
+}
+
+verify() {
+  on_token dev-1 fleetroot-station verify --home st --token "$(token_uri dev-1)" "$@"
+}
+
+# by_witness COMMAND [OPTION…]: of fleetroot-station, on the token behind the witness
+by_witness() {
+  WITNESS_MODULE=$softhsm WITNESS_LOG=${log:-$PWD/calls} on_token dev-1 fleetroot-station "$1" \
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin" "${@:2}"
+}
+
+# failed_checks COMMAND…: their names
+failed_checks() {
+  "$@" --json 2>/dev/null | jq -r '.checks[] | select(.result == "fail").check'
+}
+
+@test "every key pair of the policy must be there, and of its kind" {
+  provision dev-1 DEV-1 --preset aktualizr
+  run -0 verify --device-id DEV-1
+  run -0 verify # the journal knows the token
+  run -0 on_token dev-1 fleetroot-station verify --fleet-root ca/fleet-root.pem --ca-certificate ca/issuing-ca.pem \
+    --preset aktualizr --token "$(token_uri dev-1)"
+
+  for type in privkey pubkey; do stranger dev-1 --delete-object --type $type --id 03; done
+  for command in 'verify' 'verify --device-id DEV-1' 'verify --preset aktualizr'; do
+    # shellcheck disable=SC2086 # words
+    refused 65 'does not have the identity' $command
+    # shellcheck disable=SC2086
+    [[ $(failed_checks $command) == 'key 03' ]]
+  done
+  stranger dev-1 --keypairgen --key-type EC:prime256v1 --id 03 --label uptane --usage-sign
+  refused 65 'does not have the identity' verify
+  [[ $output == *"FAIL  key 03"*"is p256, not rsa2048"* ]]
+}
+
+@test "a key of another kind than the journal says is not the device's" {
+  provision dev-1 DEV-1 --algorithm p384
+  run -0 verify --device-id DEV-1
+  sqlite3 st/journal.db "UPDATE devices SET algorithm = 'p256'"
+  [[ $(failed_checks verify --device-id DEV-1) == key ]]
+  rm st/journal.db*
+  run -0 verify --device-id DEV-1 # nobody knows
+}
+
+@test "a token that fails has not the wrong identity: 75, and JSON says it too" {
+  provision dev-1 DEV-1
+  for error in 0x30 0x32 0x5; do # DEVICE_ERROR, DEVICE_REMOVED, GENERAL_ERROR
+    for call in 'C_Sign 1' 'CKA_VALUE 1' 'CKA_EC_POINT 1'; do
+      WITNESS_ANSWER="$call $error" refused 75 'the token failed to' by_witness verify --home st --device-id DEV-1
+    done
+  done
+  [[ $(WITNESS_ANSWER='C_Sign 1 0x32' by_witness verify --home st --json | jq -r '.event, .result, .error.code' | xargs) == \
+    'verify fail token_unplugged' ]]
+  WITNESS_WRONG_SIGNATURE=1 refused 65 'does not have the identity' by_witness verify --home st
+  mv dev-1/tokens/* . && make_token_directory dev-1 && add_token dev-1 other
+  [[ $(verify --json | jq -r .error.code) == token_absent ]]
+  [[ $(on_token dev-1 fleetroot-station inspect --token "$(token_uri dev-1)" --json | jq -r '.event, .error.code' | xargs) == \
+    'inspect token_absent' ]]
+}
+
+@test "a module that hangs: 75 when the station's patience is over" {
+  provision dev-1 DEV-1
+  sed -i 's/^timeout_seconds = .*/timeout_seconds = 1/' st/station.toml
+  mkfifo nobody-reads # the witness waits to write into it
+  log=$PWD/nobody-reads refused 75 'has not answered for 1 seconds' by_witness verify --home st
+  [[ $(log=$PWD/nobody-reads by_witness verify --home st --json | jq -r .error.code) == token_unplugged ]]
+}
+
+@test "a clock that is behind is no word about the device: 78" {
+  provision dev-1 DEV-1
+  behind() {
+    on_token dev-1 env FAKETIME=-2d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 \
+      fleetroot-station verify --home st --token "$(token_uri dev-1)" "$@"
+  }
+  refused 78 'valid only from .*, and here it is' behind
+  [[ $(behind --json | jq -r .error.code) == clock ]]
+}
+
+@test "another root beside the home: the home's issuing CA still counts" {
+  provision dev-1 DEV-1
+  run -0 verify --fleet-root ca/fleet-root.pem
+  openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -subj '/CN=Test Factory Fleet Root' -out other.pem
+  refused 65 'does not have the identity' verify --fleet-root other.pem
+  refused 64 'retry-pin requires --home' on_token dev-1 fleetroot-station verify --fleet-root ca/fleet-root.pem --retry-pin \
+    --token "$(token_uri dev-1)"
+}
