@@ -1,5 +1,11 @@
 #include "tool/ca_client.h"
 
+#include <fmt/format.h>
+
+#include <chrono>
+#include <thread>
+
+#include "lib/base/clock.h"
 #include "tool/est_client.h"
 #include "tool/home.h"
 #include "tool/media_queue.h"
@@ -7,6 +13,41 @@
 
 namespace fleetroot::station {
 namespace {
+
+constexpr std::chrono::seconds kSmallSkew{60};
+
+void wait_until_valid(const Certificate& certificate) {
+  SystemClock clock;
+  auto ahead = certificate.not_before() - clock.now();
+  if (ahead <= ahead.zero() || ahead > kSmallSkew) return;
+  fmt::print(stderr,
+             "fleetroot-station: the CA's clock is {} seconds ahead of this station's; waiting until the "
+             "certificate is valid\n",
+             ahead.count());
+  while (clock.now() < certificate.not_before()) std::this_thread::sleep_until(certificate.not_before());
+}
+
+// The same on every way to the CA.
+class PatientClient : public CaClient {
+ public:
+  explicit PatientClient(std::unique_ptr<CaClient> client) : client_(std::move(client)) {}
+
+  cmp::Enrolled enroll(const CertificateRequest& request, const cmp::Accept& accept) override {
+    return client_->enroll(request, patient(accept));
+  }
+  cmp::Enrolled renew(const cmp::Accept& accept) override { return client_->renew(patient(accept)); }
+  void finish() override { client_->finish(); }
+
+ private:
+  static cmp::Accept patient(const cmp::Accept& accept) {
+    return [&accept](const cmp::Enrolled& answer) {
+      wait_until_valid(answer.certificate);
+      accept(answer);
+    };
+  }
+
+  std::unique_ptr<CaClient> client_;
+};
 
 class CmpClient : public CaClient {
  public:
@@ -65,8 +106,13 @@ std::string configured_ca(const Home& home, const Settings& settings) {
 
 std::unique_ptr<CaClient> open_ca(const std::string& url, int timeout_seconds,
                                   std::function<Caller()> caller) {
-  if (is_est_ca(url)) return open_est_ca(url, timeout_seconds, std::move(caller));
-  return std::make_unique<CmpClient>(open_transport(url, timeout_seconds), std::move(caller));
+  std::unique_ptr<CaClient> client;
+  if (is_est_ca(url)) {
+    client = open_est_ca(url, timeout_seconds, std::move(caller));
+  } else {
+    client = std::make_unique<CmpClient>(open_transport(url, timeout_seconds), std::move(caller));
+  }
+  return std::make_unique<PatientClient>(std::move(client));
 }
 
 }  // namespace fleetroot::station

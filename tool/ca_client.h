@@ -27,7 +27,8 @@ struct Caller {
   http::ClientTls tls() const;
 };
 
-// One thread.
+// One thread. A certificate that is valid only in a moment, because two clocks are a little apart, is waited
+// for: a minute at most, and a line on stderr says so.
 class CaClient {
  public:
   virtual ~CaClient() = default;

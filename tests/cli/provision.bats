@@ -148,3 +148,18 @@ load factory
   refused 64 'DEV-2 was begun with the preset fleetroot' provision DEV-2 DEV-2 --preset lmp
   provision DEV-2 DEV-2
 }
+
+@test "a CA whose clock is a little ahead is waited for; one that is far ahead is no fault of the device: 78" {
+  make_factory DEV-1 DEV-2
+  make_token dev-1 dev-2
+  ahead() { # TIME TOKEN DEVICE-ID
+    provision "$2" "$3" --ca "exec:env FAKETIME=+$1 LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 \
+      fleetroot-ca respond --home ca"
+  }
+  run -0 ahead 4s dev-1 DEV-1
+  refused 78 'valid only from .*, and here it is' ahead 2h dev-2 DEV-2
+  [[ $(objects_on dev-2 "Private Key") == 1 && $(objects_on dev-2 Certificate) == 0 ]]
+  run -0 ahead 1s dev-1 DEV-1
+  on_token dev-2 days_later 1 fleetroot-station provision --home st --order PO-1 --device-id DEV-2 --token "$(token_uri dev-2)"
+  [[ $(certificates_in_ledger) == 2 ]]
+}
