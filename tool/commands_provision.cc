@@ -65,10 +65,9 @@ int provision(const ProvisionOptions& options) {
                      .rework = options.rework,
                      .ca = ca};
     SystemClock clock;
-    auto companions = std::make_unique<Companions>(home, settings, ca, job.order);
-    if (renew_if_due(home, settings, *companions, clock))
-      companions = std::make_unique<Companions>(home, settings, ca, job.order);
-    Provisioning provisioning(home, settings, std::move(job), *companions, clock, reporter);
+    Companions companions(home, settings, ca, job.order);
+    renew_if_due(home, settings, companions, clock);
+    Provisioning provisioning(home, settings, std::move(job), companions, clock, reporter);
     Outcome outcome = provisioning.run();
     if (outcome == Outcome::queued) {
       reporter.queued(

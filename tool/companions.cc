@@ -6,11 +6,29 @@ namespace fleetroot::station {
 
 Companions::Companions(const Home& home, const Settings& settings, const std::string& ca,
                        const std::optional<OrderId>& order)
-    : home_(home), order_(order), goes_by_media_(media_queue_of(ca).has_value()) {
+    : home_(home),
+      settings_(settings),
+      url_(ca),
+      order_(order),
+      goes_by_media_(media_queue_of(ca).has_value()) {
   try {
     certificate_ = home.station_certificate();
     station_key_ = std::make_unique<KeyProcess>(settings);
-    if (!goes_by_media_) ca_ = open_ca(ca, settings.ca_timeout_seconds, [this] { return caller(); });
+    open_way();
+  } catch (const Error&) {
+    obstacle_ = std::current_exception();
+  }
+}
+
+void Companions::open_way() {
+  if (!goes_by_media_) ca_ = open_ca(url_, settings_.ca_timeout_seconds, [this] { return caller(); });
+}
+
+void Companions::begin_anew() {
+  ca_.reset();
+  try {
+    certificate_ = home_.station_certificate();
+    open_way();
   } catch (const Error&) {
     obstacle_ = std::current_exception();
   }

@@ -16,7 +16,7 @@ namespace fleetroot::station {
 class Companions {
  public:
   // Before any module is loaded and any thread started. Never throws for what cannot be started: a device
-  // that is done already needs neither. `home` must outlive this.
+  // that is done already needs neither. `home` and `settings` must outlive this.
   Companions(const Home& home, const Settings& settings, const std::string& ca,
              const std::optional<OrderId>& order);
 
@@ -33,11 +33,18 @@ class Companions {
   CaClient& ca() { return *ca_; }
   bool have_ca() const { return ca_ != nullptr; }
   bool go_by_media() const { return goes_by_media_; }
+  // After the station's certificate was renewed: with what the home holds now, and another way to the CA. The
+  // key process stays, because the key does, and because its PIN may not be there a second time.
+  void begin_anew();
   // Both have done their work, and leave while other things happen.
   void finish();
 
  private:
+  void open_way();
+
   const Home& home_;
+  const Settings& settings_;
+  std::string url_;
   std::optional<OrderId> order_;
   bool goes_by_media_;
   std::optional<Certificate> certificate_;

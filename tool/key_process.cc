@@ -105,6 +105,16 @@ KeyProcess::KeyProcess(const Settings& settings)
 
 void KeyProcess::wait_until_ready(const Certificate& certificate) {
   if (evp_) return;
+  if (failure_) throw Error(*failure_);
+  try {
+    open(certificate);
+  } catch (const Error& error) {
+    failure_ = error;
+    throw;
+  }
+}
+
+void KeyProcess::open(const Certificate& certificate) {
   PublicKey key = PublicKey::from_spki(read_result(child_->stdout_fd()));
   if (!(key == certificate.public_key())) {
     throw Error(ErrorCode::configuration,

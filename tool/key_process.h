@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lib/base/process.h"
@@ -25,7 +26,7 @@ class KeyProcess {
   explicit KeyProcess(const Settings& settings);
 
   // Waits until the key is open. Throws the child's own Error (wrong PIN, token absent), or
-  // Error(configuration) if it is not the key of `certificate`.
+  // Error(configuration) if it is not the key of `certificate`. Once it has failed, it says the same again.
   void wait_until_ready(const Certificate& certificate);
   // An EVP_PKEY that signs through the child, after wait_until_ready(). This object must outlive it.
   EVP_PKEY* evp() const { return evp_.get(); }
@@ -33,8 +34,11 @@ class KeyProcess {
   void finish() { child_->close_input(); }
 
  private:
+  void open(const Certificate& certificate);
+
   std::shared_ptr<ChildProcess> child_;
   EvpPkeyPtr evp_;
+  std::optional<Error> failure_;
 };
 
 }  // namespace fleetroot::station

@@ -30,7 +30,6 @@ Renewal renew_by(Companions& companions, const Home& home, const Settings& setti
     // On disk before the CA hears that it is.
     write_file(home.file("station.pem"), enrolled.certificate.pem());
   });
-  companions.finish();
   return {.certificate = answer.certificate, .is_new = !(answer.certificate == current)};
 }
 
@@ -49,30 +48,31 @@ Renewal renew(const Home& home, const std::string& ca, const Clock& clock) {
   return renew_by(companions, home, settings, clock);
 }
 
-bool renew_if_due(const Home& home, const Settings& settings, Companions& companions, const Clock& clock) {
+void renew_if_due(const Home& home, const Settings& settings, Companions& companions, const Clock& clock) {
   const std::optional<Certificate>& certificate = companions.station_certificate();
-  if (!certificate || !is_due(*certificate, clock.now())) return false;
+  if (!certificate || !is_due(*certificate, clock.now())) return;
   if (companions.go_by_media()) {
     fmt::print(stderr,
                "fleetroot-station: the station's certificate ends at {}, and is not renewed by media. Have "
                "the CA write the next one (fleetroot-ca station renew), and enroll the station with it\n",
                format_time(certificate->not_after()));
-    return false;
+    return;
   }
-  if (!companions.have_ca()) return false;
+  if (!companions.have_ca()) return;
   std::optional<FileDescriptor> turn = try_lock_file(home.file("locks") / "renewal");
-  if (!turn) return false;  // the present certificate is good while it is renewed
-  if (!(home.station_certificate() == *certificate)) return true;
+  if (!turn) return;  // the present certificate is good while it is renewed
+  if (!(home.station_certificate() == *certificate)) return companions.begin_anew();
   try {
     Renewal renewal = renew_by(companions, home, settings, clock);
-    fmt::print(stderr, "fleetroot-station: the station's certificate is renewed, and valid until {}\n",
+    fmt::print(stderr, "fleetroot-station: the station's certificate {}, and valid until {}\n",
+               renewal.is_new ? "is renewed" : "is the latest that the CA gives",
                format_time(renewal.certificate.not_after()));
   } catch (const Error& error) {
     fmt::print(stderr,
                "fleetroot-station: the station's certificate ends at {}, and is not renewed yet: {}. {}\n",
                format_time(certificate->not_after()), printable(error.message()), printable(error.hint()));
   }
-  return true;
+  companions.begin_anew();
 }
 
 }  // namespace fleetroot::station

@@ -18,9 +18,9 @@ struct Renewal {
 Renewal renew(const Home& home, const std::string& ca, const Clock& clock);
 
 // The same before other work, when two thirds of the certificate's life are over: then what the operator came
-// for goes on, whether or not it succeeds. Says on stderr what it did, or why it could not. False if there
-// was nothing to do; true if the companions have done their work, or know another certificate than the home
-// holds by now, and others must be made. Of several processes of a station one asks, and the others work on.
-bool renew_if_due(const Home& home, const Settings& settings, Companions& companions, const Clock& clock);
+// for goes on, whether or not it succeeds, with the companions, which begin anew where they must. Says on
+// stderr what it did, or why it could not. Of several processes of a station one asks, and the others work
+// on.
+void renew_if_due(const Home& home, const Settings& settings, Companions& companions, const Clock& clock);
 
 }  // namespace fleetroot::station

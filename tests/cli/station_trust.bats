@@ -153,6 +153,19 @@ by_media() {
   [[ $(fleetroot-ca cert list --home ca --json | jq -rs 'length') == 2 ]]
 }
 
+@test "a station whose PIN is in the environment is renewed by the way, with the PIN read once" {
+  sed -i -E "s|pin-source=[^\"&]*|pin-source=env:STPIN|; s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" st/station.toml
+  late() { # PIN
+    STPIN=$1 WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls on_token dev-1 days_later 900 fleetroot-station provision \
+      --home st --order PO-1 --device-id DEV-1 --token "$(token_uri dev-1)"
+  }
+  refused 77 'the PIN for the token .* is wrong' late wrong-pin
+  (($(grep -c C_Login calls) == 1))
+  run -0 --separate-stderr late "$(<st/station.pin)"
+  [[ $stderr == *"certificate is renewed"* && $output == *"PASS DEV-1"* ]]
+  (($(grep -c C_Login calls) == 2))
+}
+
 @test "of several processes one renews the station, and the others work on" {
   first=$(serial_of st/station.pem)
   make_token dev-2
