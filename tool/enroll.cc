@@ -67,10 +67,11 @@ void enroll(const Home& home, const Enrollment& enrollment, Time now) {
   CertificateRequest request = CertificateRequest::from_pem(read_file(home.file("station.csr")));
   refuse_unless_consistent(enrollment, request.public_key(), settings.name, now);
   refuse_if_bound_to_another(home, enrollment.issuing.front());
+  std::string settings_text = home.settings_text_with(enrollment.ca);
   write_file(home.file("station.pem"), enrollment.certificate.pem());
   write_file(home.file("issuing-ca.pem"), to_pem(enrollment.issuing));
   write_file(home.file("fleet-root.pem"), to_pem(enrollment.fleet_roots));
-  home.set_ca(enrollment.ca);
+  write_file(home.file("station.toml"), settings_text);
 }
 
 std::vector<std::string> check_configuration(const Home& home, Time now) {

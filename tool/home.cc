@@ -129,7 +129,10 @@ void Home::create(const fs::path& path, const StationName& name, const std::stri
 }
 
 Settings Home::settings() const {
-  ConfigFile config = ConfigFile::read(file("station.toml"));
+  return read_settings(ConfigFile::read(file("station.toml")));
+}
+
+Settings Home::read_settings(ConfigFile config) const {
   std::string name = config.required_string("name");
   std::string uri = config.required_string("token.uri");
   std::string key_id = config.string("token.key_id").value_or("01");
@@ -159,10 +162,10 @@ Settings Home::settings() const {
   return settings;
 }
 
-void Home::set_ca(const std::string& ca) const {
+std::string Home::settings_text_with(const std::string& ca) const {
   std::string text = read_file(file("station.toml"));
   std::string line = "ca = " + toml_string(ca);
-  static const std::regex kLine("(^|\n)ca[ \t]*=[^\n]*");
+  static const std::regex kLine("(^|\n)[ \t]*ca[ \t]*=[^\n]*");
   std::smatch match;
   if (std::regex_search(text, match, kLine)) {
     text.replace(static_cast<std::size_t>(match.position(0)) + static_cast<std::size_t>(match[1].length()),
@@ -170,7 +173,14 @@ void Home::set_ca(const std::string& ca) const {
   } else {
     text.insert(0, line + "\n");
   }
-  write_file(file("station.toml"), text);
+  Settings settings = read_settings(ConfigFile::parse(text, file("station.toml").string()));
+  if (settings.ca != ca) {
+    throw Error(
+        ErrorCode::configuration,
+        fmt::format("{}: no line of it says where requests go", file("station.toml").string()),
+        "write ca = \"\" in a line of its own, above the first [table]; then run the same command again");
+  }
+  return text;
 }
 
 Certificate Home::station_certificate() const {

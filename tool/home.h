@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/config.h"
 #include "lib/base/names.h"
 #include "lib/x509/certificate.h"
 #include "pkcs11/key_policy.h"
@@ -53,8 +54,9 @@ class Home {
 
   // Error(configuration).
   Settings settings() const;
-  // Replaces the `ca` line in station.toml, everything else untouched.
-  void set_ca(const std::string& ca) const;
+  // What station.toml becomes with another `ca`, everything else untouched. Error(usage) for one that cannot
+  // stand there, Error(configuration) if the file could not be read any more.
+  std::string settings_text_with(const std::string& ca) const;
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const char* name) const { return path_ / name; }
@@ -65,6 +67,8 @@ class Home {
   std::vector<Certificate> fleet_roots() const;
 
  private:
+  Settings read_settings(ConfigFile config) const;
+
   std::filesystem::path path_;
 };
 

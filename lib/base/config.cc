@@ -177,7 +177,13 @@ std::string toml_string(std::string_view text) {
       quoted += c;
     }
   }
-  return quoted + '"';
+  quoted += '"';
+  try {
+    (void)toml::parse("text = " + quoted);
+  } catch (const toml::parse_error&) {
+    throw Error(ErrorCode::usage, fmt::format("\"{}\" is no text in UTF-8", text), "write it in UTF-8");
+  }
+  return quoted;
 }
 
 }  // namespace fleetroot

@@ -59,7 +59,7 @@ auto read_as_configuration(const std::filesystem::path& path, const Read& read) 
   }
 }
 
-// "text" as TOML writes a string.
+// "text" as TOML writes a string. Error(usage) if it is no UTF-8: TOML has no other.
 std::string toml_string(std::string_view text);
 
 }  // namespace fleetroot

@@ -268,6 +268,23 @@ refuses_before_it_makes_anything() {
   run -0 enroll st.pem ca/issuing-ca.pem ca/fleet-root.pem
 }
 
+@test "enroll writes nothing unless station.toml can be read with the new way to the CA in it" {
+  make_ca
+  fleetroot-station init --home st --name st-01
+  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st.pem
+  enroll_at() {
+    fleetroot-station enroll --home st --certificate st.pem --ca-certificate ca/issuing-ca.pem \
+      --fleet-root ca/fleet-root.pem --ca "$1"
+  }
+  refused 64 'no text in UTF-8' enroll_at $'exec:caf\xe9'
+  sed -i 's/^ca = .*/"ca" = ""/' st/station.toml
+  refused 78 'st/station.toml' enroll_at 'exec:fleetroot-ca respond --home ca'
+  [[ ! -e st/station.pem && $(grep -c respond st/station.toml) == 0 ]]
+  sed -i 's/^"ca" = .*/ \t ca = ""/' st/station.toml
+  run -0 enroll_at 'exec:fleetroot-ca respond --home ca'
+  fleetroot-station config check --home st
+}
+
 @test "a station request that is not sound enrolls nobody" {
   make_ca
   openssl req -new -newkey rsa:1024 -nodes -keyout key.pem -subj /CN=st-01 -out weak.csr

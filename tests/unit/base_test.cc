@@ -178,6 +178,11 @@ TEST(Config, AWrongTypeIsRefusedByName) {
   EXPECT_THAT(error_of([&] { file.required_string("d"); }).message(), HasSubstr("missing"));
 }
 
+TEST(Config, WhatTomlCannotHoldIsNotWritten) {
+  for (const char* text : {"\xff", "a\xc3", "\xed\xa0\x80", "\xc0\xaf"})
+    EXPECT_EQ(code_of([&] { toml_string(text); }), ErrorCode::usage) << text;
+}
+
 TEST(Config, WhatIsNoTomlIsRefusedWithItsLine) {
   EXPECT_THAT(error_of([] { config("a = 1\nb = \n"); }).message(), HasSubstr("ca.toml:2"));
   EXPECT_EQ(code_of([] { config("a = 1\na = 2\n"); }), ErrorCode::configuration);
