@@ -42,9 +42,19 @@ void print_line(const Json& members) {
   cli::print_json(line);
 }
 
+void report_elsewhere(std::size_t requests, const MediaOptions& options) {
+  if (options.json) {
+    cli::print_json({{"event", "queue"}, {"queue", options.queue}, {"elsewhere", requests}});
+  } else {
+    fmt::print(
+        "{}: {} requests wait that do not lie here; export them with the --queue that they were put into\n",
+        printable(options.queue), requests);
+  }
+}
+
 int export_bundles(const MediaOptions& options) {
   OpenStation station(options);
-  std::vector<ExportedBundle> bundles = station.exchange.export_to(options.medium, options.days);
+  auto [bundles, elsewhere] = station.exchange.export_to(options.medium, options.days);
   for (const ExportedBundle& bundle : bundles) {
     if (options.json) {
       print_line({{"file", bundle.file.string()},
@@ -59,7 +69,8 @@ int export_bundles(const MediaOptions& options) {
                  bundle.is_old ? " (the same as before: no answer has come yet)" : "");
     }
   }
-  if (bundles.empty() && !options.json) fmt::print("nothing waits to be exported\n");
+  if (elsewhere > 0) report_elsewhere(elsewhere, options);
+  if (bundles.empty() && elsewhere == 0 && !options.json) fmt::print("nothing waits to be exported\n");
   return 0;
 }
 

@@ -18,8 +18,10 @@ struct Load {
 };
 
 // By order, each as many loads as it needs.
-std::map<OrderId, std::vector<Load>> loads_of(MediaJournal& journal, const MediaQueue& queue) {
-  std::map<OrderId, std::vector<Load>> loads;
+using Loads = std::map<OrderId, std::vector<Load>>;
+
+Loads loads_of(MediaJournal& journal, const MediaQueue& queue, std::size_t& elsewhere) {
+  Loads loads;
   auto load_with_room = [&](const OrderId& order, auto member) -> Load& {
     std::vector<Load>& list = loads[order];
     if (list.empty() || (list.back().*member).size() == media::kMaximumItems) list.emplace_back();
@@ -27,7 +29,10 @@ std::map<OrderId, std::vector<Load>> loads_of(MediaJournal& journal, const Media
   };
   for (const QueuedRequest& request : journal.requests_to_send()) {
     std::optional<Bytes> message = queue.message(request);
-    if (!message) continue;  // it lies in another queue, or is just being put into this one
+    if (!message) {  // it lies in another queue, or is just being put into this one
+      ++elsewhere;
+      continue;
+    }
     load_with_room(request.order, &Load::requests)
         .requests.push_back({.device_id = request.device_id, .message = *std::move(message)});
   }
@@ -48,34 +53,34 @@ MediaExchange::MediaExchange(const Home& home, const Settings& settings, MediaJo
       station_(home.station_certificate()),
       ca_(home.issuing_certificates().front()),
       lock_(lock_file(home.file("locks") / "media")) {
-  make_directory(home.file("media"));
+  if (!fs::is_directory(home.file("media"))) make_private_directory(home.file("media"));
   remove_leftovers(home.file("media"));
 }
 
-std::vector<ExportedBundle> MediaExchange::export_to(const fs::path& medium, int days) {
+Export MediaExchange::export_to(const fs::path& medium, int days) {
   queue_.refuse_unless_there();
   remove_leftovers(medium, media::kRequestSuffix);
   std::optional<SentBundle> last_before = journal_.last_bundle();
-  write_new_bundles(days);
-  std::vector<ExportedBundle> exported;
+  Export exported{.bundles = {}, .elsewhere = write_new_bundles(days)};
   for (const SentBundle& bundle : journal_.open_bundles()) {
     std::string document;
     media::RequestBundle content = read_bundle(bundle, document);
     make_directory(medium);
-    exported.push_back({.file = on_medium(medium, bundle.sequence, media::kRequestSuffix),
-                        .sequence = bundle.sequence,
-                        .order = content.order.text(),
-                        .requests = content.requests.size(),
-                        .receipts = content.receipts.size(),
-                        .is_old = last_before && bundle.sequence <= last_before->sequence});
-    write_file(exported.back().file, document);
+    exported.bundles.push_back({.file = on_medium(medium, bundle.sequence, media::kRequestSuffix),
+                                .sequence = bundle.sequence,
+                                .order = content.order.text(),
+                                .requests = content.requests.size(),
+                                .receipts = content.receipts.size(),
+                                .is_old = last_before && bundle.sequence <= last_before->sequence});
+    write_file(exported.bundles.back().file, document);
   }
   return exported;
 }
 
-void MediaExchange::write_new_bundles(int days) {
-  std::map<OrderId, std::vector<Load>> loads = loads_of(journal_, queue_);
-  if (loads.empty()) return;
+std::size_t MediaExchange::write_new_bundles(int days) {
+  std::size_t elsewhere = 0;
+  Loads loads = loads_of(journal_, queue_, elsewhere);
+  if (loads.empty()) return elsewhere;
   pkcs11::SigningKey key = pkcs11::SigningKey::open(settings_.station_token, settings_.station_key_id);
   Time now = clock_.now();
   for (auto& [order, list] : loads) {
@@ -93,6 +98,7 @@ void MediaExchange::write_new_bundles(int days) {
                    key.evp());
     }
   }
+  return elsewhere;
 }
 
 // On disk before it is on record, and on record before it leaves the station.

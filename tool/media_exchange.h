@@ -26,6 +26,12 @@ struct ExportedBundle {
   bool is_old = false;
 };
 
+struct Export {
+  std::vector<ExportedBundle> bundles;
+  // Requests that wait and do not lie in this queue: they stay where they are.
+  std::size_t elsewhere = 0;
+};
+
 // The file of an answer to a bundle that has none yet; nobody has looked into it.
 struct FoundAnswer {
   std::filesystem::path file;
@@ -49,7 +55,7 @@ class MediaExchange {
   // Everything that waits goes into new bundles, one or more an order, good for `days`; these and all that
   // have no answer yet are written to the medium. A crash at any moment, or a lost medium: the same again.
   // Error(usage) if requests wait and the queue is not there.
-  std::vector<ExportedBundle> export_to(const std::filesystem::path& medium, int days);
+  Export export_to(const std::filesystem::path& medium, int days);
 
   // The answers to this station's open bundles that a medium has, by their names.
   std::vector<FoundAnswer> answers_on(const std::filesystem::path& medium);
@@ -58,7 +64,8 @@ class MediaExchange {
   ImportedBundle take(const FoundAnswer& answer);
 
  private:
-  void write_new_bundles(int days);
+  // How many requests do not lie in the queue.
+  std::size_t write_new_bundles(int days);
   void write_bundle(const media::RequestBundle& bundle, EVP_PKEY* key);
   media::RequestBundle read_bundle(const SentBundle& bundle, std::string& document) const;
   std::filesystem::path kept(long long sequence, const char* suffix) const;

@@ -43,6 +43,24 @@ load media
   fleetroot-ca ledger verify --home ca
 }
 
+@test "a request that lies in another queue is not exported, and not kept quiet about" {
+  make_factory D-1 D-2
+  make_token D-1 D-2
+  queue D-1 D-1
+  mkdir other
+  export_other() {
+    fleetroot-station media export --home st --queue other --out stick "$@"
+  }
+  run -0 export_other
+  [[ $output == "other: 1 requests wait that do not lie here; "* && ${#lines[@]} == 1 ]]
+  [[ $(export_other --json | jq -c '[.event, .queue, .elsewhere]') == '["queue","other",1]' ]]
+  provision D-2 D-2 --ca media:other
+  run -0 export_other
+  [[ $output == *"1 requests, 0 receipts"*"other: 1 requests wait"* ]]
+  run -0 export_to stick
+  [[ $output == *"bundle 2, order PO-1: 1 requests"* && $output != *"do not lie here"* ]]
+}
+
 @test "before the answer: it still waits, and nothing changes" {
   one_device
   before=$(objects_in D-1; sha256sum queue/PO-1/*)
