@@ -90,8 +90,13 @@ std::vector<std::string> check_configuration(const Home& home, Time now) {
                               enrollment.fleet_roots.front().subject(),
                               format_time(enrollment.certificate.not_after())));
   lines.push_back(fmt::format("requests go to {}", configured_ca(home, settings)));
+  // As line does it, before the first scan.
+  if (!settings.bays.empty()) {
+    refuse_unless_unattended(pkcs11::Uri::parse(settings.station_token.uri), "the station's own",
+                             ErrorCode::configuration);
+  }
   for (const Bay& bay : settings.bays)
-    lines.push_back(fmt::format("bay {} can be used by line", bay.name.text()));
+    lines.push_back(fmt::format("bay {} is written as line wants it", bay.name.text()));
   return lines;
 }
 

@@ -23,7 +23,9 @@ void add_config_check(CLI::App& program, Action& action, const ConfigCheck& conf
   command->add_flag("--json", options->json, "one JSON object");
   command->callback([options, &action, check = config.check] {
     action = [options, check] {
-      std::vector<std::string> lines = check(options->home);
+      nlohmann::ordered_json event{{"event", "config"}};
+      std::vector<std::string> lines =
+          or_json_failure(options->json, event, [&] { return check(options->home); });
       if (options->json) {
         print_json({{"event", "config"}, {"result", "pass"}, {"checks", lines}});
       } else {

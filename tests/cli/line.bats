@@ -256,6 +256,11 @@ token = \"$any_token\""; do
   refused_unread 78 'bay must be tables' --order PO-1
   sed 's/&pin-source=[^"]*//; s/?pin-source=[^"&]*&/?/' kept >st/station.toml
   refused_unread 78 "station's own token has no pin-source" --order PO-1 --bay "1=$any_token"
+  printf '[[bay]]\nname = "1"\ntoken = "%s"\n' "$any_token" >bay
+  sed 's/pin-source=[^"&]*/pin-source=env:STPIN/' kept | cat - bay >st/station.toml
+  STPIN=$(<st/station.pin) refused 78 "station's own token has its PIN in the environment" \
+    fleetroot-station config check --home st
+  [[ $(STPIN=$(<st/station.pin) fleetroot-station config check --home st --json | jq -r .error.code) == configuration ]]
   cp kept st/station.toml
   rm st/station.pem
   refused_unread 78 'not enrolled' --order PO-1 --bay "1=$any_token"
