@@ -75,8 +75,10 @@ void add_line_command(CLI::App& program, Action& action) {
       ->allow_extra_args(false);
   command->add_option("--ca", options->ca, "where requests go (default: station.toml)")
       ->envname("FLEETROOT_CA");
-  command->add_option("--stop-after", options->stop_after,
-                      "stop after so many failures in a row (default: never)");
+  command
+      ->add_option("--stop-after", options->stop_after,
+                   "stop after so many failures in a row (default: never)")
+      ->check(CLI::Range(1, 1'000'000));
   command->add_flag("--json", options->json, "one JSON object a line");
   command->callback([options, &action] { action = [options] { return line(*options); }; });
 }

@@ -1,9 +1,11 @@
 // provision.
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <fstream>
 #include <iostream>
 
-#include "lib/base/files.h"
+#include "tool/line_input.h"
 #include "tool/provision.h"
 #include "tool/renew.h"
 #include "tool/shared_provisioning.h"
@@ -20,19 +22,33 @@ struct ProvisionOptions {
   bool json = false, placeholder = false, retry_pin = false, rework = false;
 };
 
-constexpr std::size_t kMaximumScan = 4096;
+std::string read_from(std::istream& stream) {
+  std::string text(kMaximumScan + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  return text;
+}
 
-// A scan as a file or a pipe gives it: without the one line end that scanners append.
+std::string read_scan_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text = read_from(file);
+  if (!file.is_open() || file.bad()) {
+    throw system_error(ErrorCode::io, fmt::format("cannot read {}", path),
+                       "check the path and its permissions", errno);
+  }
+  if (text.size() > kMaximumScan) {
+    throw Error(ErrorCode::io, fmt::format("{} is larger than {} bytes", path, kMaximumScan),
+                "name a file with one scan in it");
+  }
+  return text;
+}
+
+// A scan as a file or a pipe gives it: without the one line end that scanners append. One from stdin that is
+// too long is no ID.
 std::string read_scan(const ProvisionOptions& options) {
   if (options.device_id_file.empty()) return options.device_id;
-  std::string text;
-  if (options.device_id_file == "-") {
-    text.resize(kMaximumScan + 1);
-    std::cin.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(std::cin.gcount()));  // one that is too long is no ID
-  } else {
-    text = read_file(options.device_id_file, kMaximumScan);
-  }
+  std::string text =
+      options.device_id_file == "-" ? read_from(std::cin) : read_scan_file(options.device_id_file);
   if (text.ends_with("\r\n")) return text.substr(0, text.size() - 2);
   if (text.ends_with('\n')) text.pop_back();
   return text;
@@ -126,6 +142,7 @@ void add_provision_command(CLI::App& program, Action& action) {
   CLI::Option* shared = command->add_option("--shared", options->shared,
                                             "credentials.zip of a gateway, instead of --order and --token");
   shared->excludes(order)->excludes(token);
+  for (const char* of_token : {"--pin-fd", "--module-args"}) shared->excludes(command->get_option(of_token));
   command->add_option("--out", options->out, "with --shared: a directory for the identity (default: the ID)")
       ->needs(shared);
   command
@@ -133,16 +150,27 @@ void add_provision_command(CLI::App& program, Action& action) {
       ->needs(shared);
   command->add_option("--ca", options->ca, "where the request goes (default: station.toml)")
       ->envname("FLEETROOT_CA");
-  command->add_option("--preset", options->preset,
-                      "key policy: fleetroot, aktualizr, lmp (default: station.toml)");
-  command->add_option("--algorithm", options->algorithm,
-                      "p256, p384, rsa2048, rsa3072, ed25519 (default: station.toml)");
-  command->add_option("--bay", options->bay, "the bay's name, for the statement")->capture_default_str();
-  command->add_flag("--placeholder", options->placeholder,
-                    "a self-signed certificate until the real one arrives");
-  command->add_flag("--rework", options->rework,
-                    "the token was initialised anew, and the CA has authorised a rework of the device");
-  command->add_flag("--retry-pin", options->retry_pin, "try the PIN again although it was wrong before");
+  command
+      ->add_option("--preset", options->preset,
+                   "key policy: fleetroot, aktualizr, lmp (default: station.toml)")
+      ->excludes(shared);
+  command
+      ->add_option("--algorithm", options->algorithm,
+                   "p256, p384, rsa2048, rsa3072, ed25519 (default: station.toml)")
+      ->excludes(shared);
+  command->add_option("--bay", options->bay, "the bay's name, for the statement")
+      ->capture_default_str()
+      ->excludes(shared);
+  command
+      ->add_flag("--placeholder", options->placeholder,
+                 "a self-signed certificate until the real one arrives")
+      ->excludes(shared);
+  command
+      ->add_flag("--rework", options->rework,
+                 "the token was initialised anew, and the CA has authorised a rework of the device")
+      ->excludes(shared);
+  command->add_flag("--retry-pin", options->retry_pin, "try the PIN again although it was wrong before")
+      ->excludes(shared);
   command->add_flag("--json", options->json, "one JSON object a line");
   command->callback([options, home, order, token, id, id_file, &action] {
     if (id->empty() && id_file->empty()) throw CLI::RequiredError("--device-id");

@@ -69,9 +69,11 @@ from_stdin() {
     refused 65 'device ID' from_stdin scan
     run -1 grep -P '[^\x20-\x7e\n]' <<<"$stderr"
   done <rows
-  refused 74 '.' from_file nowhere
+  refused 74 'cannot read nowhere' from_file nowhere
+  refused 74 'cannot read dev-1' from_file dev-1
 
   nothing_changed
+  from_file <(echo DEV-1)
 }
 
 @test "a scan from a file, and from stdin, with one line end or none" {

@@ -160,6 +160,9 @@ with_witness() {
 }
 
 @test "--stop-after: so many failures in a row, and the line stops" {
+  for number in -1 0 x 99999999999999999999999; do
+    refused 64 'stop-after' "${one_bay[@]}" --stop-after "$number" </dev/null
+  done
   make_line D-1
 
   run --separate-stderr -75 "${one_bay[@]}" --stop-after 2 --json < <(printf '%s\n' X-1 D-1 X-2 X-3 X-4 X-5)
