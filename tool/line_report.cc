@@ -34,10 +34,6 @@ std::string in_seconds(double milliseconds) {
   return fmt::format("{:.1f} s", milliseconds / 1000);
 }
 
-double rounded(double milliseconds) {
-  return static_cast<double>(static_cast<long long>(milliseconds * 1000)) / 1000;
-}
-
 }  // namespace
 
 std::optional<Json> parse_event(const std::string& line) {

@@ -3,23 +3,22 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "lib/cli/json_line.h"
+#include "tool/device_check.h"
 
 namespace fleetroot::station {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-double rounded(double milliseconds) {
-  return static_cast<double>(static_cast<long long>(milliseconds * 1000)) / 1000;
-}
-
+// Whoever reads along shall know at once.
 void print_line(const Json& event) {
-  std::string line = event.dump(-1, ' ', false, Json::error_handler_t::replace);
-  fmt::print("{}\n", line);
+  cli::print_json(event);
   std::fflush(stdout);
 }
 
@@ -31,14 +30,25 @@ void clear_progress() {
   if (is_watched()) fmt::print(stderr, "\r\033[K");
 }
 
+// What may be wrong with the device's own token, or with its PIN, and with nothing else on the line.
+bool may_be_about_token(ErrorCode code) {
+  constexpr std::array kCodes{ErrorCode::token_full,          ErrorCode::pin_missing,
+                              ErrorCode::pin_wrong,           ErrorCode::pin_locked,
+                              ErrorCode::token_uninitialised, ErrorCode::token_ambiguous};
+  return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
+}
+
 std::string_view what_to_do(ErrorCode code) {
   if (is_retryable(code)) return "try the same device again";
-  // The exit codes of sysexits.h that are about a device; with any other the next one will fare no better.
-  constexpr int kDataError = 65;
-  return exit_code(code) == kDataError ? "hold this device" : "hold the line: it is not this device's fault";
+  if (is_about_device(code) || may_be_about_token(code)) return "hold this device";
+  return "hold the line: it is not this device's fault";  // the next one will fare no better
 }
 
 }  // namespace
+
+double rounded(double milliseconds) {
+  return static_cast<double>(static_cast<long long>(milliseconds * 1000)) / 1000;
+}
 
 void Reporter::step_begins(int number, std::string_view name) {
   step_ = number;
@@ -52,8 +62,7 @@ void Reporter::step_begins(int number, std::string_view name) {
 
 void Reporter::step_ends() {
   if (format_ != Format::json) return;
-  print_line({{"schema", "fleetroot/1"},
-              {"event", "step"},
+  print_line({{"event", "step"},
               {"device_id", device_id_},
               {"step", step_},
               {"name", name_},
@@ -71,8 +80,7 @@ void Reporter::queued(const std::string& detail) {
 
 void Reporter::end_well(std::string_view result, std::string_view word, const std::string& detail) {
   if (format_ == Format::json) {
-    print_line({{"schema", "fleetroot/1"},
-                {"event", "device"},
+    print_line({{"event", "device"},
                 {"device_id", device_id_},
                 {"result", result},
                 {"millis", rounded(total_.milliseconds())}});
@@ -84,8 +92,7 @@ void Reporter::end_well(std::string_view result, std::string_view word, const st
 
 void Reporter::failed(const Error& error) {
   if (format_ == Format::json) {
-    print_line({{"schema", "fleetroot/1"},
-                {"event", "device"},
+    print_line({{"event", "device"},
                 {"device_id", device_id_},
                 {"step", step_},
                 {"name", name_},

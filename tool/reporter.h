@@ -11,6 +11,9 @@
 
 namespace fleetroot::station {
 
+// For JSON: no more than a thousandth of one.
+double rounded(double milliseconds);
+
 class Reporter {
  public:
   enum class Format { human, json };
@@ -25,10 +28,6 @@ class Reporter {
   // The device has no identity yet, and nothing is wrong: its request waits for an answer.
   void queued(const std::string& detail);
   void failed(const Error& error);
-
-  // The step that is under way, for who must report from outside.
-  int step() const { return step_; }
-  std::string_view step_name() const { return name_; }
 
  private:
   void end_well(std::string_view result, std::string_view word, const std::string& detail);

@@ -30,6 +30,7 @@ with_pin_from() {
 
   refused 77 'PIN' witnessed
 
+  [[ $output == 'FAIL DEV-1  hold this device' ]]
   [[ $(logins) == 1 ]]
   echo "$default_pin" >dev-1/pin
   nothing_changed
