@@ -60,7 +60,10 @@ void add_enroll(CLI::App& program, Action& action) {
       ->required();
   command->add_option("--fleet-root", options->root, "the Fleet Root's certificate, PEM; it is pinned")
       ->required();
-  command->add_option("--ca", options->ca, "where requests go: exec:COMMAND")->required();
+  command
+      ->add_option("--ca", options->ca,
+                   "where requests go: https://…, cmp+http://…, est+https://…, media:DIR or exec:COMMAND")
+      ->required();
   command->callback([options, &action] {
     action = [options] {
       enroll(Home(options->home),

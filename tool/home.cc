@@ -20,7 +20,9 @@ std::string settings_text(const StationName& name, const pkcs11::TokenSettings& 
   std::string text = fmt::format(
       "# A Fleetroot station. `fleetroot-station config check --home DIR` checks this file.\n"
       "name = {}\n"
-      "# Where requests go; `enroll` sets it. exec:COMMAND\n"
+      "# Where requests go; `enroll` sets it. https://host:port, cmp+http://host:port, "
+      "est+https://host:port,\n"
+      "# media:DIR or exec:COMMAND\n"
       "ca = \"\"\n"
       "ca_timeout_seconds = 60\n\n"
       "# The token that holds the station's own key.\n"

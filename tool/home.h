@@ -6,7 +6,9 @@
 //   issuing-ca.pem    the factory CA, pinned             put there by `enroll`
 //   fleet-root.pem    the Fleet Root, pinned             put there by `enroll`
 //   journal.db        what was done on which token
+//   media/            bundles that were sent, and their answers (media_exchange.h)
 //   softhsm/          the embedded token of the station key, unless station.toml names another
+//   station.pin       its PIN
 //   locks/            one file a token in use, and whose turn it is
 #pragma once
 
@@ -58,7 +60,6 @@ class Home {
   // stand there, Error(configuration) if the file could not be read any more.
   std::string settings_text_with(const std::string& ca) const;
 
-  const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const char* name) const { return path_ / name; }
 
   // Error(configuration) with the hint to enroll, while it is not there, and with its name if it is damaged.

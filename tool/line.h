@@ -14,8 +14,6 @@
 #include "tool/line_input.h"
 #include "tool/line_report.h"
 
-struct pollfd;
-
 namespace fleetroot::station {
 
 struct LineSettings {
