@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 
@@ -117,6 +118,12 @@ int provision_without_token(const ProvisionOptions& options) {
   }
 }
 
+// With --shared. In the environment it is there for other commands.
+void refuse_if_typed(const CLI::Option& option) {
+  if (!option.empty() && std::getenv(option.get_envname().c_str()) == nullptr)
+    throw CLI::ExcludesError("--shared", option.get_name());
+}
+
 }  // namespace
 
 void add_provision_command(CLI::App& program, Action& action) {
@@ -148,8 +155,8 @@ void add_provision_command(CLI::App& program, Action& action) {
   command
       ->add_option("--gateway", options->gateway, "with --shared: its URL (default: what the archive says)")
       ->needs(shared);
-  command->add_option("--ca", options->ca, "where the request goes (default: station.toml)")
-      ->envname("FLEETROOT_CA");
+  CLI::Option* ca = command->add_option("--ca", options->ca, "where the request goes (default: station.toml)")
+                        ->envname("FLEETROOT_CA");
   command
       ->add_option("--preset", options->preset,
                    "key policy: fleetroot, aktualizr, lmp (default: station.toml)")
@@ -172,9 +179,11 @@ void add_provision_command(CLI::App& program, Action& action) {
   command->add_flag("--retry-pin", options->retry_pin, "try the PIN again although it was wrong before")
       ->excludes(shared);
   command->add_flag("--json", options->json, "one JSON object a line");
-  command->callback([options, home, order, token, id, id_file, &action] {
+  command->callback([options, home, ca, order, token, id, id_file, &action] {
     if (id->empty() && id_file->empty()) throw CLI::RequiredError("--device-id");
     if (!options->shared.empty()) {
+      refuse_if_typed(*home);
+      refuse_if_typed(*ca);
       action = [options] { return provision_without_token(*options); };
       return;
     }
