@@ -11,6 +11,7 @@
 #include <cctype>
 
 #include "lib/x509/openssl_context.h"
+#include "lib/x509/signature.h"
 
 namespace fleetroot {
 namespace {
@@ -227,15 +228,7 @@ BytesView PublicKey::key_octets() const {
 }
 
 bool PublicKey::verifies(BytesView message, BytesView signature) const {
-  EvpMdCtxPtr context(EVP_MD_CTX_new());
-  const EVP_MD* digest = digest_for(algorithm_);
-  const char* digest_name = digest == nullptr ? nullptr : EVP_MD_get0_name(digest);
-  bool good = EVP_DigestVerifyInit_ex(context.get(), nullptr, digest_name, openssl_context(), nullptr,
-                                      key_.get(), nullptr) == 1 &&
-              EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(),
-                               message.size()) == 1;
-  take_openssl_errors();
-  return good;
+  return fleetroot::verifies(key_.get(), digest_for(algorithm_), message, signature);
 }
 
 }  // namespace fleetroot

@@ -41,16 +41,6 @@ std::optional<Error>& kept_error() {
   return error;
 }
 
-bool verifies(EVP_PKEY* key, const EVP_MD* digest, BytesView message, BytesView signature) {
-  EvpMdCtxPtr context(EVP_MD_CTX_new());
-  bool good = EVP_DigestVerifyInit_ex(context.get(), nullptr, EVP_MD_get0_name(digest), openssl_context(),
-                                      nullptr, key, nullptr) == 1 &&
-              EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(),
-                               message.size()) == 1;
-  take_openssl_errors();
-  return good;
-}
-
 }  // namespace
 
 const Bytes& algorithm_identifier_of(KeyAlgorithm algorithm) {
@@ -92,6 +82,17 @@ void let_openssl_sign(const std::function<bool()>& sign, const Error& otherwise)
   std::string reasons = take_openssl_errors();
   if (kept_error()) throw Error(*std::exchange(kept_error(), {}));
   throw Error(otherwise.code(), otherwise.message(), otherwise.hint(), std::move(reasons));
+}
+
+bool verifies(EVP_PKEY* key, const EVP_MD* digest, BytesView message, BytesView signature) {
+  EvpMdCtxPtr context(EVP_MD_CTX_new());
+  const char* digest_name = digest == nullptr ? nullptr : EVP_MD_get0_name(digest);
+  bool good = EVP_DigestVerifyInit_ex(context.get(), nullptr, digest_name, openssl_context(), nullptr, key,
+                                      nullptr) == 1 &&
+              EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(),
+                               message.size()) == 1;
+  take_openssl_errors();
+  return good;
 }
 
 const EVP_MD* digest_of_signature(BytesView algorithm_identifier) {

@@ -14,6 +14,8 @@ const Bytes& algorithm_identifier_of(KeyAlgorithm algorithm);
 // The signature of `key`, which is of this kind, over the message. Error as of let_openssl_sign().
 Bytes sign_message(EVP_PKEY* key, KeyAlgorithm algorithm, BytesView message);
 
+// Whether it is the signature of this key over the message, with this digest; null for Ed25519.
+bool verifies(EVP_PKEY* key, const EVP_MD* digest, BytesView message, BytesView signature);
 // The digest that an AlgorithmIdentifier names: ECDSA or RSA PKCS#1 v1.5 with SHA-256, SHA-384 or SHA-512,
 // whatever the key's curve or size. Null for any other; not owned by the caller.
 const EVP_MD* digest_of_signature(BytesView algorithm_identifier);
