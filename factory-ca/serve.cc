@@ -234,6 +234,14 @@ class FrontCertificate {
       : home_(home), names_(std::move(names)) {}
 
   bool is_good() const { return has_good_front(home_, names_, SystemClock().now()); }
+  // Where the home cannot be read just now, a server that runs goes on.
+  bool is_due() const {
+    try {
+      return !is_good();
+    } catch (const Error&) {
+      return false;
+    }
+  }
   bool is_valid() const { return has_valid_front(home_, names_, SystemClock().now()); }
   // 0, or why not as an exit code; the words are on stderr then. The signer must be there.
   int renew() const {
@@ -264,7 +272,7 @@ int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate
     if (events[0].revents != 0) return 0;
     if (int status = front.keep_alive(events[1].revents != 0); status != 0) return status;
     if (int status = signer.keep_alive(events[2].revents != 0); status != 0) return status;
-    if (steady_clock::now() < next_try || certificate.is_good()) continue;
+    if (steady_clock::now() < next_try || !certificate.is_due()) continue;
     // It is good for a year when it is due: where it cannot be renewed now, it is tried again later.
     next_try = steady_clock::now() + kNextTry;
     if (certificate.renew() != 0) continue;

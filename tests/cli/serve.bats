@@ -306,6 +306,18 @@ EOF
   end_serving
 }
 
+@test "the CA's certificate is away for a while: the server waits for it" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_serving
+  mv ca/issuing-ca.pem away.pem
+  kill -KILL "$(child front)"
+  wait_for_line serve.err 'the front does not start'
+  mv away.pem ca/issuing-ca.pem
+  provision DEV-1 DEV-1 --ca "$url"
+  end_serving
+}
+
 @test "a front's certificate that does not read is made anew" {
   make_factory DEV-1
   begin_serving
