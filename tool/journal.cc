@@ -151,18 +151,6 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
       soci::use(record.chain), soci::use(planned_at), soci::use(finished_at);
 }
 
-// What SOCI throws becomes an error that an operator can act on.
-template <typename Body>
-auto guarded(const Body& body) {
-  try {
-    return body();
-  } catch (const soci::soci_error& error) {
-    throw Error(ErrorCode::io, "the station's journal cannot be read or written",
-                "check the free space and permissions of the station's home, then run the same command again",
-                error.what());
-  }
-}
-
 }  // namespace
 
 std::string token_identity(const pkcs11::TokenInfo& token, const std::optional<DeviceId>& device_id) {
@@ -174,19 +162,19 @@ std::string token_identity(const pkcs11::TokenInfo& token, const std::optional<D
 Journal::Journal(const std::filesystem::path& file) : database_(file, kMigrations), media(database_) {}
 
 std::optional<DeviceRecord> Journal::device(const DeviceId& device_id) {
-  return guarded([&] { return read_device(database_.sql(), "device_id", device_id.text()); });
+  return with_store_errors([&] { return read_device(database_.sql(), "device_id", device_id.text()); });
 }
 
 std::optional<DeviceRecord> Journal::device_on_token(const std::string& token) {
-  return guarded([&] { return read_device(database_.sql(), "token", token); });
+  return with_store_errors([&] { return read_device(database_.sql(), "token", token); });
 }
 
 void Journal::plan(const DeviceRecord& record, Time now) {
-  guarded([&] { write_device(database_.sql(), record, format_time(now), ""); });
+  with_store_errors([&] { write_device(database_.sql(), record, format_time(now), ""); });
 }
 
 void Journal::finish(const DeviceRecord& record, Time now) {
-  guarded([&] {
+  with_store_errors([&] {
     WriteTransaction transaction(database_);
     database_.sql() << "UPDATE devices SET state = 'replaced' WHERE device_id = :device AND token <> :token",
         soci::use(record.device_id), soci::use(record.token);
@@ -196,13 +184,13 @@ void Journal::finish(const DeviceRecord& record, Time now) {
 }
 
 void Journal::forget_plan(const std::string& token) {
-  guarded([&] {
+  with_store_errors([&] {
     database_.sql() << "DELETE FROM devices WHERE token = :token AND state = 'planned'", soci::use(token);
   });
 }
 
 unsigned Journal::wrong_pins(const std::string& token) {
-  return guarded([&] {
+  return with_store_errors([&] {
     int count = 0;
     database_.sql() << "SELECT count FROM wrong_pins WHERE token = :token", soci::use(token),
         soci::into(count);
@@ -211,7 +199,7 @@ unsigned Journal::wrong_pins(const std::string& token) {
 }
 
 void Journal::count_wrong_pin(const std::string& token) {
-  guarded([&] {
+  with_store_errors([&] {
     database_.sql() << "INSERT INTO wrong_pins (token, count) VALUES (:token, 1) "
                        "ON CONFLICT (token) DO UPDATE SET count = count + 1",
         soci::use(token);
@@ -219,7 +207,8 @@ void Journal::count_wrong_pin(const std::string& token) {
 }
 
 void Journal::clear_wrong_pins(const std::string& token) {
-  guarded([&] { database_.sql() << "DELETE FROM wrong_pins WHERE token = :token", soci::use(token); });
+  with_store_errors(
+      [&] { database_.sql() << "DELETE FROM wrong_pins WHERE token = :token", soci::use(token); });
 }
 
 }  // namespace fleetroot::station

@@ -77,7 +77,7 @@ class MessageSigner {
   const Bytes& certificate() const { return certificate_; }
 
   // A whole message: `header` gets sender, key identifier and algorithm of this signer, and the time. The
-  // certificates follow its own. Error(token_untrusted) if the key does not sign.
+  // certificates follow its own. What the key says if it does not sign.
   Bytes encode(Header header, BodyType type, BytesView body,
                const std::vector<Bytes>& further_certificates = {}) const;
 

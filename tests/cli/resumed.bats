@@ -39,7 +39,7 @@ witnessed() { # DEVICE-ID [OPTION…]
 @test "a key that may be certified is not given up because the token failed once" {
   run -75 faulty 'C_CreateObject 1 0x30' witnessed DEV-1
   key=$(fleetroot-ca cert show --home ca --device-id DEV-1 --json | jq -r .public_key)
-  for number in 1; do
+  for number in 1 2 3; do
     run -75 faulty "C_Sign $number 0x30" witnessed DEV-1
     [[ $(objects_on dev-1 'Private Key') == 1 ]]
   done
@@ -93,4 +93,18 @@ witnessed() { # DEVICE-ID [OPTION…]
   run -0 provision dev-1 DEV-1
   run -0 provision dev-1 DEV-1
   refused 64 'with the preset fleetroot and the algorithm p384' provision dev-1 DEV-1 --algorithm rsa2048
+  rm st/journal.db*
+  refused 75 'failed to sign' faulty 'C_Sign 1 0x32' witnessed DEV-1
+}
+
+@test "a journal that another program holds: 75, and nothing of the device is touched" {
+  run -69 provision dev-1 DEV-1 --ca exec:false
+  coproc sqlite3 st/journal.db
+  echo "BEGIN IMMEDIATE; SELECT 'held';" >&"${COPROC[1]}"
+  read -r <&"${COPROC[0]}"
+
+  refused 75 'the database is in use by another process' provision dev-1 DEV-1
+
+  echo .quit >&"${COPROC[1]}"
+  run -0 provision dev-1 DEV-1
 }

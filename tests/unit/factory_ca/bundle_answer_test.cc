@@ -183,7 +183,7 @@ TEST_F(Bundles, OnlyTheStationThatAskedSaysThatItFailed) {
         {.device_id = DeviceId::parse("dev-1"), .serial = certificate.serial(), .accepted = accepted});
     Bytes document = signed_by_station(bundle);
     (void)answer(document);
-    return sha256_hex(document);
+    return digest_of(document);
   };
   std::string first = receive(1, media::kNoBundle, false);
   EXPECT_EQ(live("dev-1")->confirmation, Confirmation::none);
@@ -197,7 +197,7 @@ TEST_F(Bundles, AreAnsweredWithoutAListThatIsTooLong) {
   Bytes first = signed_by_station(bundle_for({"dev-1"}));
   EXPECT_TRUE(read(answer(first).reply).crl);
   std::filesystem::resize_file(directory / "crl.der", kMaximumFileSize + 1);
-  EXPECT_FALSE(read(answer(signed_by_station(bundle_for({"dev-2"}, 2, sha256_hex(first)))).reply).crl);
+  EXPECT_FALSE(read(answer(signed_by_station(bundle_for({"dev-2"}, 2, digest_of(first)))).reply).crl);
 }
 
 TEST_F(Bundles, NoFlippedBitIsAcceptedOrChangesAnything) {
