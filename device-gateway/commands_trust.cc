@@ -140,7 +140,7 @@ void add_crl(CLI::App& program, Action& action) {
                                   "      --ca-certificate ca/issuing-ca.pem crl.pem\n"
                                   "  … --dry-run crl.pem\n");
   add_import_options(*command, *options);
-  command->add_option("FILE", options->file, "the list, complete or delta, PEM")->required();
+  command->add_option("FILE", options->file, "the list, complete or delta, PEM or DER")->required();
   command->callback([options, &action] { action = [options] { return import_crl(*options); }; });
 }
 
