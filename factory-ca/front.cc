@@ -10,6 +10,7 @@
 #include "factory-ca/work_queue.h"
 #include "lib/base/printable.h"
 #include "lib/cmp/message.h"
+#include "lib/cmp/registration_authority.h"
 #include "lib/x509/certs_only.h"
 #include "lib/x509/chain.h"
 
@@ -96,6 +97,7 @@ class Front {
         identity_(home, std::move(when_signing_fails)),
         fleet_root_(home.fleet_root()),
         issuing_(home.issuing_certificate()),
+        registration_(issuing_, settings.registration_secret),
         link_(home.file("signer.sock")) {}
 
   http::ServerTls tls() {
@@ -136,8 +138,7 @@ class Front {
                     fmt::format("{} is no certificate of a station", certificate.subject()),
                     "connect with a station's certificate");
       }
-      link_.ask({.question = Question::station, .certificate = certificate.der()},
-                steady_clock::now() + kSignerPatience);
+      ask({.question = Question::station, .message = certificate.der()});
     } catch (const Error& error) {
       fmt::print(stderr, "fleetroot-ca: refused {}: {}\n", peer.address, printable(error.what()));
       throw;
@@ -157,11 +158,13 @@ class Front {
     }
     if (!enrolls) return reply(in_base64(kCsrAttributes, csr_attributes()));
     answer_later(std::move(reply), [this, path, request = std::move(request)] {
-      bool is_again = path.operation == EstOperation::reenroll;
-      Bytes certificate = ask({.question = is_again ? Question::reenroll : Question::enroll,
-                               .order = path.order,
-                               .certificate = request.peer.certificate->der(),
-                               .message = decode_base64(request.body)});
+      cmp::Behalf behalf{.certificate = request.peer.certificate->der(),
+                         .may_renew = path.operation == EstOperation::reenroll};
+      auto transfer = [&](BytesView message) {
+        return ask(
+            {.question = Question::answer, .order = path.order, .message = {message.begin(), message.end()}});
+      };
+      Bytes certificate = registration_.enroll(decode_base64(request.body), std::move(behalf), transfer);
       return in_base64(kCertsOnly, encode_certs_only({Certificate::from_der(certificate)}));
     });
   }
@@ -185,6 +188,7 @@ class Front {
   FrontIdentity identity_;
   Certificate fleet_root_;
   Certificate issuing_;
+  cmp::RegistrationAuthority registration_;
   SignerLink link_;
   WorkQueue work_{kAsking};
 };

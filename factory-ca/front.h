@@ -2,6 +2,8 @@
 // certificates, and asks the signer.
 #pragma once
 
+#include <string>
+
 #include "factory-ca/home.h"
 #include "factory-ca/signer_link.h"
 #include "lib/base/clock.h"
@@ -16,6 +18,9 @@ struct FrontSettings {
   // EST too. Then anybody may connect to ask for the CA's certificates, as RFC 7030 section 4.1.1 has it, and
   // for nothing else.
   bool speaks_est = false;
+  // By which the signer knows, then, that the front asks in a station's name
+  // (Issuer::trust_registration_authority).
+  std::string registration_secret{};
   http::Limits limits{};
 };
 

@@ -39,11 +39,11 @@ Task<Bytes> Issuer::answer(BytesView message, std::optional<OrderId> order) {
   co_return co_await responder_.answer(message, std::move(label));
 }
 
-std::string Issuer::station_of(const Certificate& certificate) {
+cmp::Sender Issuer::recognise(const Certificate& certificate) {
   PublicKey key = certificate.public_key();
   cmp::Sender sender = authenticate(key_identifier_of(key));
   // The key is the station. Its certificate may be the one before a renewal, whose answer was lost.
-  if (sender.certificate.public_key() == key && certificate.common_name() == sender.name) return sender.name;
+  if (sender.key == key && certificate.common_name() == sender.name) return sender;
   throw Error(ErrorCode::not_authorised,
               fmt::format("this is not the certificate of station {}", sender.name),
               "present the certificate that the factory CA gave the station");
@@ -339,16 +339,8 @@ Task<cmp::Issued> Issuer::issue(const cmp::Sender& sender, const CertificateRequ
   co_return issued;
 }
 
-Certificate Issuer::renew(const std::string& station, const PublicKey& key) {
-  std::optional<Certificate> certificate;
-  ledger_.alone([&] {
-    Time now = ledger_.time_of_issue(clock_);
-    certificate = renew_station(ledger_, signer_, station, key, station_validity_, now);
-  });
-  return *std::move(certificate);
-}
-
-// What a kur asks for. The certificate that it is to replace may be the one before, whose successor was lost.
+// What a kur asks for, or an EST client in its own name. The certificate that it is to replace may be the one
+// before, whose successor was lost.
 cmp::Issued Issuer::renew(const cmp::Sender& sender, const PublicKey& key,
                           const std::optional<cmp::CertificateName>& replaces) {
   if (replaces && !is_station_certificate(*replaces, sender.name)) {
@@ -357,7 +349,12 @@ cmp::Issued Issuer::renew(const cmp::Sender& sender, const PublicKey& key,
                             replaces->serial.hex(), sender.name),
                 "renew the certificate that signs the request");
   }
-  return {.certificate = renew(sender.name, key).der(), .chain = {issuing_certificate_}};
+  cmp::Issued issued{.certificate = {}, .chain = {issuing_certificate_}};
+  ledger_.alone([&] {
+    Time now = ledger_.time_of_issue(clock_);
+    issued.certificate = renew_station(ledger_, signer_, sender.name, key, station_validity_, now).der();
+  });
+  return issued;
 }
 
 bool Issuer::is_station_certificate(const cmp::CertificateName& name, const std::string& station) {

@@ -44,10 +44,10 @@ class Issuer : private cmp::Authority {
   Task<Bytes> answer(BytesView message, std::optional<OrderId> order = {});
   // The enrolled station that this certificate belongs to. Error(not_authorised) if there is none, or if it
   // is revoked or not valid now.
-  std::string station_of(const Certificate& certificate);
-
-  // The next certificate of an enrolled station, for the key that it has. Throws Error to refuse.
-  Certificate renew(const std::string& station, const PublicKey& key);
+  cmp::Sender recognise(const Certificate& certificate) override;
+  // Whoever knows the secret may ask in a station's name (lib/cmp/registration_authority.h). Before there are
+  // threads.
+  void trust_registration_authority(std::string secret) { responder_.trust(std::move(secret)); }
 
   // Steps 3 to 9. The certificate that is returned, as DER, is in the ledger, durably. Throws Error to
   // refuse; then nothing has changed, but for the alarm that a reused key leaves in the log.

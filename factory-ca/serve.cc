@@ -24,6 +24,7 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::uint8_t kReady = 'r';
+constexpr std::size_t kSecretSize = 32;
 // What was accepted may take so long to be finished.
 constexpr std::chrono::seconds kStopGrace{40};
 // One that dies as soon as it has started is started again after this long.
@@ -106,19 +107,8 @@ Task<Bytes> answer(Issuer& issuer, const Inquiry& inquiry, const std::function<B
     case Question::answer:
       co_return co_await issuer.answer(inquiry.message, inquiry.order);
     case Question::station: {
-      std::string name = issuer.station_of(Certificate::from_der(inquiry.certificate));
+      std::string name = issuer.recognise(Certificate::from_der(inquiry.message)).name;
       co_return Bytes(name.begin(), name.end());
-    }
-    case Question::enroll:
-    case Question::reenroll: {
-      std::string station = issuer.station_of(Certificate::from_der(inquiry.certificate));
-      CertificateRequest request = CertificateRequest::from_der(inquiry.message);
-      if (inquiry.question == Question::reenroll && request.common_name() == station) {
-        request.refuse_unless_sound();
-        co_return issuer.renew(station, request.public_key()).der();
-      }
-      Submission submission{.sender = station, .request = request, .order = inquiry.order};
-      co_return co_await issuer.issue(submission);
     }
     case Question::front:
       co_return certify(inquiry.message);
@@ -128,10 +118,6 @@ Task<Bytes> answer(Issuer& issuer, const Inquiry& inquiry, const std::function<B
 
 // A front that was taken over gets no more than the server was started for.
 void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
-  bool is_est = inquiry.question == Question::enroll || inquiry.question == Question::reenroll;
-  if (is_est && !options.front.speaks_est) {
-    throw Error(ErrorCode::not_authorised, "this server does not speak EST", "start it with --est");
-  }
   const std::optional<OrderId>& order = options.order;
   if (!order || !inquiry.order || *order == *inquiry.order) return;
   throw Error(ErrorCode::bad_request, fmt::format("this server answers for order {} only", order->text()),
@@ -152,6 +138,7 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
                 options.order);
   Ledger looking(home.ledger());
   issuer.look_in(looking);
+  if (options.front.speaks_est) issuer.trust_registration_authority(options.front.registration_secret);
   auto certify = [&](BytesView request) {
     Bytes certificate;
     ledger.alone(
@@ -282,8 +269,10 @@ int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate
 
 }  // namespace
 
-int serve(const Home& home, const ServeOptions& options,
+int serve(const Home& home, ServeOptions options,
           const std::function<void(const std::string& address)>& announce) {
+  // Front and signer share it while this server runs, and nobody else.
+  options.front.registration_secret = as_text(random_bytes(kSecretSize));
   Settings settings = home.settings();
   issuing_key_of(settings);
   std::optional<FileDescriptor> lock = try_lock_file(home.file("serve.lock"));

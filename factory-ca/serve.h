@@ -28,7 +28,7 @@ struct ServeOptions {
 // Serves until SIGTERM or SIGINT; then finishes what was accepted. `announce` is called once it serves, with
 // each address. The exit code: 0, or the one that signer or front could not start with, after it has said
 // why; once it serves, only a wrong PIN ends it so. Error(busy) if this home is being served already.
-int serve(const Home& home, const ServeOptions& options,
+int serve(const Home& home, ServeOptions options,
           const std::function<void(const std::string& address)>& announce);
 
 }  // namespace fleetroot::ca

@@ -70,7 +70,6 @@ Bytes take_field(BytesView& rest) {
 Bytes encode(const Inquiry& inquiry) {
   Bytes body;
   append(body, inquiry.order ? as_bytes(inquiry.order->text()) : BytesView());
-  append(body, inquiry.certificate);
   append(body, inquiry.message);
   return body;
 }
@@ -82,7 +81,6 @@ Inquiry decode(const Frame& frame) {
   Bytes order = take_field(rest);
   Inquiry inquiry{.question = question};
   if (!order.empty()) inquiry.order = OrderId::parse(as_text(order));
-  inquiry.certificate = take_field(rest);
   inquiry.message = take_field(rest);
   if (!rest.empty()) throw not_understood();
   return inquiry;

@@ -20,23 +20,17 @@ namespace fleetroot::ca {
 
 // What the front wants to know.
 enum class Question : std::uint8_t {
-  // The answer to `message`, a PKIMessage.
+  // The answer to a PKIMessage.
   answer = 1,
-  // Whose certificate `certificate` is: the name of an enrolled station.
+  // Whose certificate this is: the name of an enrolled station.
   station = 2,
-  // A certificate for `message`, a PKCS#10 that came from the station that has proven in TLS that it holds
-  // the key of `certificate`; DER.
-  enroll = 3,
-  // The same; but a request in the station's own name is for its own next certificate.
-  reenroll = 4,
-  // A certificate for the front itself, for `message`, its PKCS#10; DER.
-  front = 5
+  // A certificate for the front itself, for its PKCS#10; DER.
+  front = 3
 };
 
 struct Inquiry {
   Question question;
   std::optional<OrderId> order{};
-  Bytes certificate{};
   Bytes message{};
 };
 

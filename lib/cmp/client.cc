@@ -7,43 +7,9 @@
 namespace fleetroot::cmp {
 namespace {
 
-Error unbelievable(std::string why) {
-  return {ErrorCode::protocol, "the CA's answer is not one that this station may believe",
-          "check that the station was enrolled with the certificate of the CA that it talks to",
-          std::move(why)};
-}
-
 Error not_confirmed(std::string why) {
   return {ErrorCode::ca_unreachable, "the certificate is in place, but the CA did not confirm that it knows",
           "run the same command again: it resumes", std::move(why)};
-}
-
-std::string joined(const std::vector<std::string>& texts) {
-  std::string all;
-  for (const std::string& text : texts) {
-    if (!all.empty()) all += "; ";
-    all += text;
-  }
-  return all;
-}
-
-// Why no certificate came.
-Error refusal_in(const StatusInfo& status) {
-  if (status.status == Status::waiting) {
-    return {ErrorCode::busy, "the CA has not decided yet and asks to wait",
-            "run the same command again later"};
-  }
-  Error refusal = decode_refusal(joined(status.texts));
-  if (is_about_the_ca(refusal.code())) {
-    return {refusal.code(), "the CA cannot issue: " + refusal.message(),
-            "on the CA's machine: " + refusal.hint()};
-  }
-  if (refusal.code() == ErrorCode::refused_by_ca && status.failure == Failure::bad_proof) {
-    return {ErrorCode::bad_request, "the CA finds that the request's signature does not verify",
-            "run the same command again; if it stays, the token's key is not what it says",
-            refusal.message()};
-  }
-  return refusal;
 }
 
 // Parses only what is not known.
@@ -95,14 +61,8 @@ Client::PendingRequest Client::begin(const CertificateRequest& request) const {
 
 Client::PendingRequest Client::begin(BodyType type, const std::function<Bytes()>& body,
                                      Bytes public_key) const {
-  PendingRequest pending{.message = {},
-                         .transaction_id = random_bytes(kRandomSize),
-                         .nonce = random_bytes(kRandomSize),
-                         .public_key = std::move(public_key)};
-  Header header;
-  header.recipient = general_name_of(ca_);
-  header.transaction_id = pending.transaction_id;
-  header.sender_nonce = pending.nonce;
+  PendingRequest pending{.message = {}, .exchange = {}, .public_key = std::move(public_key)};
+  Header header = pending.exchange.header_to(general_name_of(ca_));
   bool is_sound = false;
   std::string cause;
   try {
@@ -121,17 +81,9 @@ Client::PendingRequest Client::begin(BodyType type, const std::function<Bytes()>
 Client::Answer Client::read_answer(const PendingRequest& pending, BytesView bytes) const {
   Bytes own(bytes.begin(), bytes.end());
   Message message = parse_message(own);
-  const Header& header = message.header;
-  if (!is_protected_by(message, ca_key_)) throw unbelievable("it is not signed with the pinned CA's key");
-  if (header.version != 2) throw unbelievable("it has another version");
-  if (header.transaction_id != pending.transaction_id)
-    throw unbelievable("it belongs to another transaction");
-  if (header.recipient_nonce != pending.nonce) throw unbelievable("it answers another message");
-  if (message.type == BodyType::error) throw refusal_in(parse_error(message.body));
-  CertificateResponse response;
-  if (message.type == BodyType::cp || message.type == BodyType::kup)
-    response = parse_certificate_response(message.body);
-  if (!response.status.is_acceptance()) throw refusal_in(response.status);
+  if (!is_protected_by(message, ca_key_))
+    throw unbelievable_answer("it is not signed with the pinned CA's key");
+  CertificateResponse response = response_in(message, pending.exchange);
   return {.bytes = std::move(own), .message = std::move(message), .response = std::move(response)};
 }
 
@@ -142,7 +94,7 @@ Enrolled Client::certificates_in(const Answer& answer) const {
     append_new(enrolled.chain, answer.message.extra_certificates, ca_);
     return enrolled;
   } catch (const Error& error) {
-    throw unbelievable(error.what());
+    throw unbelievable_answer(error.what());
   }
 }
 
@@ -151,13 +103,10 @@ std::optional<Error> Client::confirm(const Answer& answer, const StatusInfo& out
   CertificateConfirmation confirmation{.request_id = answer.response.request_id,
                                        .hash = certificate_hash(answer.response.certificate),
                                        .status = outcome};
-  Header header;
-  header.recipient = general_name_of(ca_);
-  header.transaction_id = answer.message.header.transaction_id;
-  header.sender_nonce = random_bytes(kRandomSize);
-  header.recipient_nonce = answer.message.header.sender_nonce;
   PendingRequest pending{
-      .message = {}, .transaction_id = header.transaction_id, .nonce = header.sender_nonce, .public_key = {}};
+      .message = {}, .exchange = {.transaction_id = answer.message.header.transaction_id}, .public_key = {}};
+  Header header = pending.exchange.header_to(general_name_of(ca_));
+  header.recipient_nonce = answer.message.header.sender_nonce;
   pending.message =
       signer_.encode(std::move(header), BodyType::cert_conf, encode(confirmation), encoded(station_.chain));
   Bytes bytes = transfer_(pending.message);
@@ -196,7 +145,7 @@ Enrolled Client::renew(const Accept& accept) {
 
 Enrolled Client::finish(const PendingRequest& pending, BodyType answer_type, const Accept& accept) {
   Answer answer = read_answer(pending, transfer_(pending.message));
-  if (answer.message.type != answer_type) throw unbelievable("it is no certificate response");
+  if (answer.message.type != answer_type) throw unbelievable_answer("it is no certificate response");
   Enrolled enrolled = certificates_in(answer);
   try {
     refuse_unless_for(pending.public_key, enrolled.certificate);

@@ -8,6 +8,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/cmp/bodies.h"
+#include "lib/cmp/exchange.h"
 #include "lib/cmp/wire.h"
 #include "lib/x509/certificate.h"
 #include "lib/x509/certificate_request.h"
@@ -54,8 +55,7 @@ class Client {
   // What must be known to believe the answer.
   struct PendingRequest {
     Bytes message;  // to be sent, again and again the same
-    Bytes transaction_id;
-    Bytes nonce;
+    Exchange exchange;
     Bytes public_key;  // the SubjectPublicKeyInfo that was asked for
   };
   struct Answer;

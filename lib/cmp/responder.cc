@@ -107,6 +107,7 @@ Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::stri
                   {ErrorCode::protocol, "the CMP message is of a version that this CA does not speak",
                    "have the station speak CMP version 2"});
   }
+  if (message.header.behalf) co_return co_await issue_for_station(message, label);
   switch (message.type) {
     case BodyType::p10cr:
     case BodyType::kur:
@@ -122,6 +123,33 @@ Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::stri
                   "revocations (rr) only",
                   "request the certificate with a p10cr");
   }
+}
+
+bool Responder::is_from_registration_authority(const Message& message) const {
+  return registration_secret_ && is_protected_by(message, *registration_secret_);
+}
+
+// What a registration authority asks for: given once, without a confirmation.
+Task<Bytes> Responder::issue_for_station(const Message& message, std::string_view label) {
+  if (!is_from_registration_authority(message)) {
+    throw Refusal(Failure::not_authorised,
+                  {ErrorCode::not_authorised, "the CMP message asks in a station's name, and is not its own",
+                   "ask with the station's own key"});
+  }
+  if (message.type != BodyType::p10cr) throw kNotAMessage.error("it is no p10cr");
+  const Behalf& behalf = *message.header.behalf;
+  Sender sender = authority_.recognise(Certificate::from_der(behalf.certificate));
+  CertificateRequest request = CertificateRequest::from_der(message.body);
+  Issued issued;
+  if (behalf.may_renew && request.common_name() == sender.name) {
+    request.refuse_unless_sound();
+    issued = authority_.renew(sender, request.public_key(), std::nullopt);
+  } else {
+    issued = co_await authority_.issue(sender, request, label);
+  }
+  CertificateResponse response{
+      .request_id = 0, .status = {}, .certificate = std::move(issued.certificate), .publications = {}};
+  co_return encode_answer(message, random_bytes(kRandomSize), BodyType::cp, encode(response));
 }
 
 Sender Responder::sender_of(const Message& message) {
@@ -221,6 +249,11 @@ Bytes Responder::encode_answer(const Message& message, Bytes nonce, BodyType typ
   header.transaction_id = message.header.transaction_id;
   header.sender_nonce = std::move(nonce);
   header.recipient_nonce = message.header.sender_nonce;
+  if (message.header.behalf && is_from_registration_authority(message)) {
+    header.sender = message.header.recipient;
+    header.implicit_confirm = true;
+    return encode_with_secret(std::move(header), type, body, *registration_secret_);
+  }
   std::vector<Bytes> certificates;
   for (const Certificate& certificate : chain) certificates.push_back(certificate.der());
   return signer_.encode(std::move(header), type, body, certificates);

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,8 @@ class Authority {
   // The enrolled sender whose certificate has this subject key identifier. Throws Error(not_authorised) when
   // it is unknown, revoked or expired.
   virtual Sender authenticate(BytesView sender_key_id) = 0;
+  // The same, by a certificate whose key the sender has proven to a registration authority.
+  virtual Sender recognise(const Certificate& certificate) = 0;
   // Steps 3 to 9 of a request (docs/issuance-cycle.md). Throws Error to refuse; what it says travels to the
   // station. The same request may come again under the same or another transaction ID, after an answer was
   // lost: it must give the same certificate again, not another one. `label` is what answer() was given.
@@ -86,7 +89,12 @@ class Responder {
   Responder(const Signer& signer, Authority& authority, Now now = std::chrono::steady_clock::now);
   ~Responder();
 
-  // The answer to one PKIMessage: always a PKIMessage, signed by the CA; a refusal is an answer too.
+  // From now on, whoever knows this secret is the registration authority, and may ask in any enrolled
+  // sender's name (registration_authority.h). Before there are threads.
+  void trust(std::string secret) { registration_secret_ = std::move(secret); }
+
+  // The answer to one PKIMessage: always a PKIMessage, signed by the CA, or protected with the secret as the
+  // request was; a refusal is an answer too.
   // Throws Error(protocol) for bytes that are no PKIMessage at all, and Error(token_untrusted) if the CA's
   // own key does not sign, because then there is no answer that anybody could believe. `label`: the operation
   // label in the path that the message came by (RFC 9811 section 3.3), for the authority.
@@ -105,8 +113,10 @@ class Responder {
 
   Task<Bytes> handle(const Message& message, BytesView bytes, std::string_view label);
   Task<Bytes> begin(const Message& message, BytesView bytes, std::string_view label);
+  Task<Bytes> issue_for_station(const Message& message, std::string_view label);
   Task<Bytes> finish(const Message& message);
   Bytes revoke(const Message& message);
+  bool is_from_registration_authority(const Message& message) const;
   Sender sender_of(const Message& message);
   Bytes refuse(const Message& message, const StatusInfo& status) const;
   Bytes encode_answer(const Message& message, Bytes nonce, BodyType type, BytesView body,
@@ -120,6 +130,7 @@ class Responder {
   MessageSigner signer_;
   Authority& authority_;
   Now now_;
+  std::optional<std::string> registration_secret_;
   std::mutex mutex_;  // guards what follows
   std::list<OpenTransaction> by_age_;
   std::map<TransactionKey, std::list<OpenTransaction>::iterator> by_key_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "lib/cmp/message.h"
+#include "lib/cmp/message_mac.h"
 #include "lib/x509/signature.h"
 
 namespace fleetroot::cmp {
@@ -21,18 +22,43 @@ enum HeaderField : std::uint8_t {
   kTransactionId = 4,
   kSenderNonce = 5,
   kRecipientNonce = 6,
-  kLastHeaderField = 8
+  kGeneralInfo = 8
 };
 constexpr std::uint8_t kProtection = der::context_tag(0);
 constexpr std::uint8_t kExtraCertificates = der::context_tag(1);
 constexpr unsigned kLastBody = 26;  // pollRep
-constexpr unsigned kDirectoryName = 4;
+constexpr std::string_view kImplicitConfirm = "1.3.6.1.5.5.7.4.13";
+constexpr std::string_view kBehalf = "2.25.313920404878575223346196861072611574491";
 
 Bytes octet_string_in(BytesView explicitly_tagged) {
   der::Reader reader(explicitly_tagged, kNotAMessage);
   BytesView octets = reader.take(der::kOctetString, "an identifier in its header");
   reader.refuse_more("an identifier in its header");
   return {octets.begin(), octets.end()};
+}
+
+// SEQUENCE { certificate Certificate, mayRenew BOOLEAN DEFAULT FALSE }
+Behalf read_behalf(der::Reader value) {
+  BytesView certificate = value.take().whole;
+  bool may_renew = value.take_if(der::kBoolean).has_value();
+  value.refuse_more("its information about a station");
+  return {.certificate = {certificate.begin(), certificate.end()}, .may_renew = may_renew};
+}
+
+// SEQUENCE OF InfoTypeAndValue. What else others say there nothing depends on.
+void read_general_info(Header& header, BytesView content) {
+  static const Bytes implicit_confirm = der::object_identifier(kImplicitConfirm);
+  static const Bytes behalf = der::object_identifier(kBehalf);
+  constexpr const char* kWhat = "the general information in its header";
+  der::Reader outer(content, kNotAMessage);
+  der::Reader list = outer.enter(der::kSequence, kWhat);
+  outer.refuse_more(kWhat);
+  while (!list.at_end()) {
+    der::Reader info = list.enter(der::kSequence, kWhat);
+    BytesView type = info.take().whole;
+    if (equal(type, implicit_confirm)) header.implicit_confirm = true;
+    if (equal(type, behalf)) header.behalf = read_behalf(info.enter(der::kSequence, kWhat));
+  }
 }
 
 void read_field(Header& header, unsigned number, BytesView content) {
@@ -56,7 +82,10 @@ void read_field(Header& header, unsigned number, BytesView content) {
     case kRecipientNonce:
       header.recipient_nonce = octet_string_in(content);
       return;
-    default:  // a time, a recipient's key, free text and general information: nothing depends on them
+    case kGeneralInfo:
+      read_general_info(header, content);
+      return;
+    default:  // a time, a recipient's key and free text: nothing depends on them
       return;
   }
 }
@@ -73,7 +102,7 @@ Header read_header(der::Reader fields) {
     der::Element field = fields.take();
     int number = field.tag - der::context_tag(0);
     // A field given twice could be read one way here and another way elsewhere.
-    if (number <= last || number > kLastHeaderField) {
+    if (number <= last || number > kGeneralInfo) {
       throw kNotAMessage.error("the fields of its header are out of order");
     }
     last = number;
@@ -84,9 +113,9 @@ Header read_header(der::Reader fields) {
 
 BytesView read_protection(BytesView explicitly_tagged) {
   der::Reader reader(explicitly_tagged, kNotAMessage);
-  BytesView signature = reader.take_octet_bits("its protection");
+  BytesView protection = reader.take_octet_bits("its protection");
   reader.refuse_more("its protection");
-  return signature;
+  return protection;
 }
 
 // ProtectedPart (RFC 4210 section 5.1.3): header and body, as they stand in the message.
@@ -98,15 +127,32 @@ Bytes optional_field(HeaderField number, const Bytes& octets) {
   return octets.empty() ? Bytes() : der::explicit_tag(number, der::octet_string(octets));
 }
 
+Bytes encode_general_info(const Header& header) {
+  Bytes list;
+  if (header.implicit_confirm) {
+    list = der::sequence({der::object_identifier(kImplicitConfirm), der::null()});
+  }
+  if (header.behalf) {
+    Bytes may_renew = header.behalf->may_renew ? der::boolean_true() : Bytes();
+    Bytes value = der::sequence({header.behalf->certificate, may_renew});
+    list = der::concatenated({list, der::sequence({der::object_identifier(kBehalf), value})});
+  }
+  return list.empty() ? list : der::explicit_tag(kGeneralInfo, der::tagged(der::kSequence, list));
+}
+
 Bytes encode_header(const Header& header) {
-  return der::sequence({der::small_integer(static_cast<unsigned>(header.version)), header.sender,
-                        header.recipient,
-                        der::explicit_tag(kMessageTime, der::generalized_time(SystemClock().now())),
-                        der::explicit_tag(kProtectionAlgorithm, header.protection_algorithm),
-                        optional_field(kSenderKeyId, header.sender_key_id),
-                        optional_field(kTransactionId, header.transaction_id),
-                        optional_field(kSenderNonce, header.sender_nonce),
-                        optional_field(kRecipientNonce, header.recipient_nonce)});
+  return der::sequence(
+      {der::small_integer(static_cast<unsigned>(header.version)), header.sender, header.recipient,
+       der::explicit_tag(kMessageTime, der::generalized_time(SystemClock().now())),
+       der::explicit_tag(kProtectionAlgorithm, header.protection_algorithm),
+       optional_field(kSenderKeyId, header.sender_key_id),
+       optional_field(kTransactionId, header.transaction_id),
+       optional_field(kSenderNonce, header.sender_nonce),
+       optional_field(kRecipientNonce, header.recipient_nonce), encode_general_info(header)});
+}
+
+Bytes header_and_body_of(const Header& header, BodyType type, BytesView body) {
+  return der::concatenated({encode_header(header), der::explicit_tag(static_cast<unsigned>(type), body)});
 }
 
 }  // namespace
@@ -129,10 +175,10 @@ Message parse_message(BytesView der) {
                   .type = static_cast<BodyType>(body.tag - der::context_tag(0)),
                   .body = body.content,
                   .protected_part = {header.whole.data(), header.whole.size() + body.whole.size()},
-                  .signature = {},
+                  .protection = {},
                   .extra_certificates = {}};
   if (std::optional<BytesView> protection = parts.take_if(kProtection)) {
-    message.signature = read_protection(*protection);
+    message.protection = read_protection(*protection);
   }
   if (std::optional<BytesView> certificates = parts.take_if(kExtraCertificates)) {
     message.extra_certificates = read_certificates(*certificates);
@@ -151,8 +197,22 @@ std::vector<BytesView> read_certificates(BytesView sequence) {
 }
 
 bool is_protected_by(const Message& message, const PublicKey& key) {
-  return !message.signature.empty() && is_signed_by(key, message.header.protection_algorithm,
-                                                    to_sign(message.protected_part), message.signature);
+  return !message.protection.empty() && is_signed_by(key, message.header.protection_algorithm,
+                                                     to_sign(message.protected_part), message.protection);
+}
+
+bool is_protected_by(const Message& message, std::string_view secret) {
+  std::optional<Bytes> mac =
+      mac_of(to_sign(message.protected_part), message.header.protection_algorithm, secret);
+  return mac && mac->size() == message.protection.size() &&
+         CRYPTO_memcmp(mac->data(), message.protection.data(), mac->size()) == 0;
+}
+
+Bytes encode_with_secret(Header header, BodyType type, BytesView body, std::string_view secret) {
+  header.protection_algorithm = new_mac_algorithm();
+  Bytes header_and_body = header_and_body_of(header, type, body);
+  Bytes mac = mac_of(to_sign(header_and_body), header.protection_algorithm, secret).value();
+  return der::sequence({header_and_body, der::tagged(kProtection, der::bit_string(mac))});
 }
 
 Bytes subject_of(const Certificate& certificate) {
@@ -184,8 +244,7 @@ Bytes MessageSigner::encode(Header header, BodyType type, BytesView body,
   header.sender = name_;
   header.sender_key_id = key_id_;
   header.protection_algorithm = algorithm_identifier_of(public_key_.algorithm());
-  Bytes header_and_body =
-      der::concatenated({encode_header(header), der::explicit_tag(static_cast<unsigned>(type), body)});
+  Bytes header_and_body = header_and_body_of(header, type, body);
   Bytes signature = sign_message(key_, public_key_.algorithm(), to_sign(header_and_body));
   Bytes certificates = certificate_;
   for (const Bytes& certificate : further_certificates) {

@@ -3,7 +3,9 @@
 // with; no policy. bodies.h has what is inside. Stock OpenSSL is the judge of it in the tests.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/bytes.h"
@@ -31,6 +33,14 @@ inline constexpr std::size_t kRandomSize = 16;
 // Error(protocol), "this is not a CMP message: …"
 extern const der::Blame kNotAMessage;
 
+// For whom a registration authority asks (registration_authority.h).
+struct Behalf {
+  // Of the station, which has proven its key to the registration authority.
+  Bytes certificate;
+  // Where the request is in the station's own name: for its own next certificate, and not for a device's.
+  bool may_renew = false;
+};
+
 struct Header {
   int version = 2;
   // GeneralNames, as DER.
@@ -43,6 +53,9 @@ struct Header {
   Bytes transaction_id;
   Bytes sender_nonce;
   Bytes recipient_nonce;
+  // That no certConf will come (RFC 4210 section 5.1.1.1).
+  bool implicit_confirm = false;
+  std::optional<Behalf> behalf;
 };
 
 // A message that was read. The views refer to its bytes, which must outlive it.
@@ -51,7 +64,7 @@ struct Message {
   BodyType type;
   BytesView body;            // what the body's tag is around
   BytesView protected_part;  // header and body, as they came
-  BytesView signature;       // empty where the message is not protected
+  BytesView protection;      // signature or MAC; empty where the message is not protected
   // In DER. No signature covers them (RFC 4210 section 5.1).
   std::vector<BytesView> extra_certificates;
 };
@@ -59,12 +72,18 @@ struct Message {
 // Error(protocol) unless the bytes are exactly one PKIMessage, within kMaximumMessageSize.
 Message parse_message(BytesView der);
 
+// The number of a GeneralName that is a Name.
+inline constexpr unsigned kDirectoryName = 4;
+
 // A SEQUENCE OF certificates, as DER each. Error(protocol).
 std::vector<BytesView> read_certificates(BytesView sequence);
 
-// Whether the signature over header and body is this key's. Password-based protection is none that anybody
-// here knows.
+// Whether the signature over header and body is this key's.
 bool is_protected_by(const Message& message, const PublicKey& key);
+
+// The other protection: a MAC, between those who share a secret (message_mac.h).
+bool is_protected_by(const Message& message, std::string_view secret);
+Bytes encode_with_secret(Header header, BodyType type, BytesView body, std::string_view secret);
 
 // Who signs what is sent.
 class MessageSigner {

@@ -99,7 +99,11 @@ Bytes named_bits(std::uint32_t bits) {
 }
 
 Bytes boolean_true() {
-  return {0x01, 0x01, 0xff};
+  return {kBoolean, 0x01, 0xff};
+}
+
+Bytes null() {
+  return {0x05, 0x00};
 }
 
 Bytes utf8_string(std::string_view text) {

@@ -13,6 +13,7 @@
 
 namespace fleetroot::der {
 
+inline constexpr std::uint8_t kBoolean = 0x01;
 inline constexpr std::uint8_t kInteger = 0x02;
 inline constexpr std::uint8_t kBitString = 0x03;
 inline constexpr std::uint8_t kOctetString = 0x04;
@@ -41,6 +42,7 @@ Bytes bit_string(BytesView content);
 Bytes named_bits(std::uint16_t bits);
 Bytes named_bits(std::uint32_t bits);
 Bytes boolean_true();
+Bytes null();
 Bytes utf8_string(std::string_view text);
 Bytes printable_string(std::string_view text);
 // UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 section 4.1.2.5).

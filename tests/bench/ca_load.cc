@@ -150,11 +150,9 @@ double run_socket(const Load& load, std::size_t clients) {
   ca::SignerLink link(load.home.file("signer.sock"));
   return spread(load.messages.size(), clients, [&]() -> std::function<void(std::size_t)> {
     return [&](std::size_t i) {
-      refuse_unless_certified(link.ask({.question = ca::Question::answer,
-                                        .order = load.order,
-                                        .certificate = {},
-                                        .message = load.messages[i]},
-                                       steady_clock::now() + std::chrono::seconds(60)));
+      refuse_unless_certified(
+          link.ask({.question = ca::Question::answer, .order = load.order, .message = load.messages[i]},
+                   steady_clock::now() + std::chrono::seconds(60)));
     };
   });
 }

@@ -97,6 +97,10 @@ class FakeAuthority : public Authority {
     throw Error(ErrorCode::not_authorised, "no station is enrolled with this key", "enroll the station");
   }
 
+  Sender recognise(const Certificate& certificate) override {
+    return authenticate(*from_hex(certificate.subject_key_identifier()));
+  }
+
   Task<Issued> issue(const Sender& sender, const CertificateRequest& request,
                      std::string_view label) override {
     issuing(sender, request);
