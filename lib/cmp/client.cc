@@ -151,10 +151,8 @@ Enrolled Client::finish(const PendingRequest& pending, BodyType answer_type, con
     refuse_unless_for(pending.public_key, enrolled.certificate);
     accept(enrolled);
   } catch (const Error& error) {
-    reject(answer, encode_refusal(error));
-    throw;
-  } catch (...) {
-    reject(answer, "the station failed");
+    // Of a token that was pulled out the CA does not hear: the same command again writes the certificate.
+    if (error.code() == ErrorCode::certificate_rejected) reject(answer, encode_refusal(error));
     throw;
   }
   if (std::optional<Error> reason = confirm(answer, {})) confirm_anew(pending, answer, *reason);

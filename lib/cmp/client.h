@@ -26,7 +26,8 @@ struct Enrolled {
 };
 
 // Called with the CA's answer before it is confirmed. Returns if the certificate is good and sits where it
-// belongs; throws otherwise, and the CA is told that the certificate was rejected.
+// belongs; throws otherwise. The CA is told that the certificate was rejected where that is what is thrown
+// (certificate_rejected), and nothing where another try may still write it.
 using Accept = std::function<void(const Enrolled&)>;
 
 struct Identity {

@@ -105,20 +105,32 @@ TEST_F(CmpTest, CallsAnUnknownExceptionOfTheAuthorityItsOwnBug) {
 TEST_F(CmpTest, TellsTheCaWhenTheStationRejectsTheCertificate) {
   Error heard = refusal_of([&] {
     enroll(station, [](const Enrolled&) {
-      throw Error(ErrorCode::token_full, "the token is full", "use another token");
+      throw Error(ErrorCode::certificate_rejected, "its CN is another", "hold the device");
     });
   });
-  EXPECT_EQ(heard.code(), ErrorCode::token_full);
-  EXPECT_EQ(heard.message(), "the token is full");
+  EXPECT_EQ(heard.code(), ErrorCode::certificate_rejected);
+  EXPECT_EQ(heard.message(), "its CN is another");
   ASSERT_EQ(authority.outcomes.size(), 1U);
   EXPECT_FALSE(authority.outcomes[0].accepted);
+}
+
+TEST_F(CmpTest, WhatAnotherTryMayWriteIsNotRejected) {
+  Error heard = refusal_of([&] {
+    enroll(station, [](const Enrolled&) {
+      throw Error(ErrorCode::token_unplugged, "the token is gone", "plug it in again");
+    });
+  });
+  EXPECT_EQ(heard.code(), ErrorCode::token_unplugged);
+  EXPECT_TRUE(authority.outcomes.empty());
+  enroll(station);
+  ASSERT_EQ(authority.outcomes.size(), 1U);
+  EXPECT_TRUE(authority.outcomes[0].accepted);
 }
 
 TEST_F(CmpTest, PassesForeignExceptionsThrough) {
   EXPECT_THROW(enroll(station, [](const Enrolled&) { throw std::out_of_range("accept"); }),
                std::out_of_range);
-  ASSERT_EQ(authority.outcomes.size(), 1U);
-  EXPECT_FALSE(authority.outcomes[0].accepted);
+  EXPECT_TRUE(authority.outcomes.empty());
   Client unplugged = make_client(station, [](BytesView) -> Bytes { throw std::length_error("transfer"); });
   EXPECT_THROW(unplugged.enroll(request, [](const Enrolled&) {}), std::length_error);
 }

@@ -16,6 +16,10 @@ Bytes hash_of(const Certificate& certificate) {
   return {octets, octets + ASN1_STRING_length(hash.get())};
 }
 
+void not_this_one(const Enrolled& /*enrolled*/) {
+  throw Error(ErrorCode::certificate_rejected, "its CN is another", "hold the device");
+}
+
 class CmpWire : public CmpTest {
  protected:
   // Every message of ours is a PKIMessage to OpenSSL, and the same octets when OpenSSL writes it.
@@ -30,8 +34,7 @@ class CmpWire : public CmpTest {
 
 TEST_F(CmpWire, IsReadAndWrittenAlikeByOpenSsl) {
   enroll(station);
-  EXPECT_THROW(enroll(station, [](const Enrolled&) { throw Error(ErrorCode::io, "no disk", "get one"); }),
-               Error);
+  EXPECT_THROW(enroll(station, not_this_one), Error);
   EXPECT_THROW(enroll(other_station), Error);
   answers.push_back(responder.respond(sent.at(1)));  // a second confirmation: an error message
   ASSERT_EQ(sent.size(), 5U);
@@ -59,12 +62,11 @@ TEST_P(ClientOfStockServer, EnrollsAndConfirms) {
 }
 
 TEST_P(ClientOfStockServer, SaysThatItRejects) {
-  EXPECT_THROW(
-      client.enroll(request, [](const Enrolled&) { throw Error(ErrorCode::io, "no disk", "get one"); }),
-      Error);
+  EXPECT_THROW(client.enroll(request, not_this_one), Error);
   EXPECT_EQ(server.confirmed_hash, hash_of(*server.issued));
   EXPECT_THAT(server.confirmed_status, StartsWith("PKIStatus: rejection"));
-  EXPECT_THAT(server.confirmed_status, HasSubstr("no disk. get one [io]"));
+  EXPECT_THAT(server.confirmed_status,
+              HasSubstr("its CN is another. hold the device [certificate_rejected]"));
 }
 
 TEST_P(ClientOfStockServer, HearsARefusal) {
