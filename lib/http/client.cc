@@ -144,7 +144,8 @@ struct Client::State {
   }
 
   asio::awaitable<Response> exchange_once(const Outgoing& request) {
-    if (!request.may_repeat) stream.reset();
+    // What lies there unasked would be taken for the answer to this.
+    if (!request.may_repeat || (stream && !stream->is_silent())) stream.reset();
     if (!stream) co_await connect();
     Bytes bytes = encode(request);
     std::unique_ptr<Parser> parser = make_parser(request);

@@ -157,6 +157,18 @@ asio::awaitable<void> Stream::write(BytesView bytes) {
   }
 }
 
+bool Stream::is_silent() {
+  char octet = 0;
+  if (!ssl_) {
+    ssize_t got = recv(socket_.native_handle(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got < 0 && errno == EAGAIN;
+  }
+  int got = SSL_peek(ssl_.get(), &octet, 1);  // past session tickets
+  bool is_silent = got <= 0 && SSL_get_error(ssl_.get(), got) == SSL_ERROR_WANT_READ;
+  take_openssl_errors();
+  return is_silent;
+}
+
 asio::awaitable<void> Stream::finish_writing() {
   if (ssl_) {
     // One way: whether the other side says so too does not matter. 0 says that it has not yet.

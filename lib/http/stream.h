@@ -29,6 +29,8 @@ class Stream {
   // How many bytes; 0 at the end.
   asio::awaitable<std::size_t> read_some(std::span<std::uint8_t> buffer);
   asio::awaitable<void> write(BytesView bytes);
+  // Whether the other side has neither closed nor said anything that nobody has read.
+  bool is_silent();
   // Says that nothing more will be written.
   asio::awaitable<void> finish_writing();
   // Reads what the other side still sends, up to so much, and throws it away: closing with unread bytes would

@@ -412,6 +412,34 @@ TEST_F(HttpServer, TheClientOpensAClosedConnectionAgain) {
   EXPECT_EQ(one.exchange({.path = "/"}, soon()).status, 200U);
 }
 
+// Which it would take for the answer to what it asks next.
+TEST_F(HttpServer, TheClientTakesNoAnswerThatNobodyAskedFor) {
+  Listener listener = Listener::bind("127.0.0.1:0");
+  std::promise<void> answered;
+  std::promise<void> spoken;
+  std::jthread stranger([&] {
+    char request[4096];
+    auto say = [](const FileDescriptor& to, std::string_view word) {
+      EXPECT_TRUE(write_fully(to.get(), as_bytes("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")));
+      EXPECT_TRUE(write_fully(to.get(), as_bytes(word)));
+    };
+    FileDescriptor first(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_GT(read(first.get(), request, sizeof request), 0);
+    say(first, "one");
+    answered.get_future().wait();
+    say(first, "???");
+    spoken.set_value();
+    FileDescriptor second(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (second && read(second.get(), request, sizeof request) > 0) say(second, "two");
+  });
+  Client one(Url::parse("http://" + listener.address()), std::nullopt);
+  EXPECT_EQ(body_of(one.exchange({.path = "/"}, soon())), "one");
+  answered.set_value();
+  spoken.get_future().wait();
+  EXPECT_EQ(body_of(one.exchange({.path = "/"}, soon())), "two");
+  shutdown(listener.fd(), SHUT_RDWR);
+}
+
 TEST_F(HttpServer, TheClientGivesUpAtItsDeadline) {
   std::vector<Reply> kept;
   start({}, [&](const Request&, Reply reply) { kept.push_back(std::move(reply)); });
