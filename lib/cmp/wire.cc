@@ -40,8 +40,12 @@ Bytes octet_string_in(BytesView explicitly_tagged) {
 // SEQUENCE { certificate Certificate, mayRenew BOOLEAN DEFAULT FALSE }
 Behalf read_behalf(der::Reader value) {
   BytesView certificate = value.take().whole;
-  bool may_renew = value.take_if(der::kBoolean).has_value();
-  value.refuse_more("its information about a station");
+  constexpr const char* kWhat = "its information about a station";
+  static const Bytes kTrue = der::boolean_true();
+  bool may_renew = !value.at_end();
+  if (may_renew && !equal(value.take().whole, kTrue))
+    throw kNotAMessage.error("a default in it is spelled out");
+  value.refuse_more(kWhat);
   return {.certificate = {certificate.begin(), certificate.end()}, .may_renew = may_renew};
 }
 
