@@ -10,6 +10,7 @@
 #include "device-gateway/front.h"
 #include "device-gateway/setup.h"
 #include "lib/base/files.h"
+#include "lib/base/program.h"
 #include "lib/x509/certificate_request.h"
 
 namespace fleetroot::gateway {
@@ -82,8 +83,8 @@ void renew_at_start(Running& running, const Home& home, const Settings& settings
     renew_if_due(running, home, settings, now);
   } catch (const Error& error) {
     if (now > running.server.certificate.not_after()) throw;
-    fmt::print(stderr, "fleetroot-gateway: the certificate of {} is not renewed yet: {}\n",
-               running.environment->name.text(), error.what());
+    print_remark("fleetroot-gateway", fmt::format("the certificate of {} is not renewed yet: {}",
+                                                  running.environment->name.text(), error.what()));
   }
 }
 

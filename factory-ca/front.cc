@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <atomic>
 #include <cerrno>
 
 #include "factory-ca/est.h"
 #include "factory-ca/front_identity.h"
 #include "factory-ca/work_queue.h"
-#include "lib/base/printable.h"
+#include "lib/base/program.h"
 #include "lib/cmp/message.h"
 #include "lib/cmp/registration_authority.h"
 #include "lib/x509/certs_only.h"
@@ -84,7 +85,7 @@ std::optional<http::Response> reason_against(const http::Request& request, const
   return http::Response::text(415, fmt::format("this takes {}\n", content_type));
 }
 
-// Whoever has presented a certificate has been found a station in the handshake.
+// Whoever has presented a certificate is one of this CA's stations: the handshake let nobody else in.
 std::optional<http::Response> reason_against(const http::Peer& peer) {
   if (peer.certificate) return std::nullopt;
   return http::Response::text(403, "this takes a station's certificate\n");
@@ -105,7 +106,10 @@ class Front {
     if (settings_.wants_station_certificate) {
       tls.client_certificate =
           settings_.speaks_est ? http::ClientCertificate::optional : http::ClientCertificate::required;
-      tls.check = [this](const http::Peer& peer) { refuse_unless_station(peer); };
+      tls.check = [this](http::Peer& peer) {
+        telling(peer, [&] { refuse_unless_stations_certificate(*peer.certificate); });
+        peer.note = std::make_shared<std::atomic<bool>>(false);
+      };
     }
     return tls;
   }
@@ -119,30 +123,41 @@ class Front {
     if (!refusal && settings_.wants_station_certificate) refusal = reason_against(request.peer);
     if (refusal) return reply(std::move(*refusal));
     Inquiry inquiry{.question = Question::answer, .order = path->order, .message = std::move(request.body)};
-    answer_later(std::move(reply), [this, inquiry = std::move(inquiry)] {
+    answer_later(std::move(reply), std::move(request.peer), [this, inquiry = std::move(inquiry)] {
       return http::Response{.status = 200, .content_type = kPkixCmp, .body = ask(inquiry)};
     });
   }
 
  private:
-  // In the handshake: one of this CA's stations, in time, enrolled and not revoked.
-  void refuse_unless_station(const http::Peer& peer) {
+  // Whoever is refused is told of.
+  template <typename Check>
+  static void telling(const http::Peer& peer, Check check) {
     try {
-      const Certificate& certificate = *peer.certificate;
-      verify_chain(certificate, {.roots = {fleet_root_},
-                                 .intermediates = {issuing_},
-                                 .purpose = ChainPurpose::any,
-                                 .time = SystemClock().now()});
-      if (!certificate.has_extended_key_usage(NID_cmcRA)) {
-        throw Error(ErrorCode::not_authorised,
-                    fmt::format("{} is no certificate of a station", certificate.subject()),
-                    "connect with a station's certificate");
-      }
-      ask({.question = Question::station, .message = certificate.der()});
+      check();
     } catch (const Error& error) {
-      fmt::print(stderr, "fleetroot-ca: refused {}: {}\n", peer.address, printable(error.what()));
+      print_remark("fleetroot-ca", fmt::format("refused {}: {}", peer.address, error.what()));
       throw;
     }
+  }
+
+  // In the handshake, where nobody has proven a key yet: of one of this CA's stations, and in time.
+  void refuse_unless_stations_certificate(const Certificate& certificate) const {
+    verify_chain(certificate, {.roots = {fleet_root_},
+                               .intermediates = {issuing_},
+                               .purpose = ChainPurpose::any,
+                               .time = SystemClock().now()});
+    if (certificate.has_extended_key_usage(NID_cmcRA)) return;
+    throw Error(ErrorCode::not_authorised,
+                fmt::format("{} is no certificate of a station", certificate.subject()),
+                "connect with a station's certificate");
+  }
+
+  // Enrolled, and not revoked: the signer knows, which is asked before the first answer of a connection.
+  void refuse_unless_enrolled(const http::Peer& peer) {
+    const auto* is_known = std::any_cast<std::shared_ptr<std::atomic<bool>>>(&peer.note);
+    if (is_known == nullptr || **is_known) return;
+    telling(peer, [&] { ask({.question = Question::station, .message = peer.certificate->der()}); });
+    **is_known = true;
   }
 
   void take_est(const EstPath& path, http::Request request, http::Reply reply) {
@@ -156,25 +171,30 @@ class Front {
       if (issuing_ != fleet_root_) certificates.push_back(issuing_);
       return reply(in_base64(kCertsOnly, encode_certs_only(certificates)));
     }
-    if (!enrolls) return reply(in_base64(kCsrAttributes, csr_attributes()));
-    answer_later(std::move(reply), [this, path, request = std::move(request)] {
-      cmp::Behalf behalf{.certificate = request.peer.certificate->der(),
+    http::Peer peer = std::move(request.peer);
+    if (!enrolls) {
+      auto answer = [] { return in_base64(kCsrAttributes, csr_attributes()); };
+      return answer_later(std::move(reply), std::move(peer), answer);
+    }
+    answer_later(std::move(reply), peer, [this, path, peer, body = std::move(request.body)] {
+      cmp::Behalf behalf{.certificate = peer.certificate->der(),
                          .may_renew = path.operation == EstOperation::reenroll};
       auto transfer = [&](BytesView message) {
         return ask(
             {.question = Question::answer, .order = path.order, .message = {message.begin(), message.end()}});
       };
-      Bytes certificate = registration_.enroll(decode_base64(request.body), std::move(behalf), transfer);
+      Bytes certificate = registration_.enroll(decode_base64(body), std::move(behalf), transfer);
       return in_base64(kCertsOnly, encode_certs_only({Certificate::from_der(certificate)}));
     });
   }
 
   // Away from the connections' threads, which must not wait for the signer.
   template <typename Body>
-  void answer_later(http::Reply reply, Body body) {
+  void answer_later(http::Reply reply, http::Peer peer, Body body) {
     auto shared = std::make_shared<http::Reply>(std::move(reply));  // a std::function wants to be copied
-    work_.add([shared, body = std::move(body)] {
+    work_.add([this, shared, peer = std::move(peer), body = std::move(body)] {
       try {
+        refuse_unless_enrolled(peer);
         (*shared)(body());
       } catch (const Error& error) {
         (*shared)(response_to(error));

@@ -76,18 +76,10 @@ void call_process(const char* name) {
 
 // A child's life: what it throws goes to stderr, as it would from a command.
 int run_child(const std::function<void()>& body) {
-  try {
+  return exit_code_of("fleetroot-ca", [&] {
     body();
     return 0;
-  } catch (const Error& error) {
-    print_error("fleetroot-ca", error);
-    return exit_code(error.code());
-  } catch (const std::exception& error) {
-    Error bug(ErrorCode::internal, "this is a bug in Fleetroot", "keep this message and report it",
-              error.what());
-    print_error("fleetroot-ca", bug);
-    return exit_code(bug.code());
-  }
+  });
 }
 
 // A process whose token does not sign any more ends, and is started again: it opens the token anew once it is
@@ -189,7 +181,8 @@ class Worker {
   int keep_alive(bool has_died) {
     if (has_died) {
       int status = wait();
-      fmt::print(stderr, "fleetroot-ca: the {} ended (exit code {}) and is started again\n", name_, status);
+      print_remark("fleetroot-ca",
+                   fmt::format("the {} ended (exit code {}) and is started again", name_, status));
     }
     return child_ ? 0 : start_again();
   }
@@ -201,8 +194,8 @@ class Worker {
     int status = wait();
     // Every try costs one of the PIN's.
     if (status == exit_code(ErrorCode::pin_wrong)) return status;
-    fmt::print(stderr, "fleetroot-ca: the {} does not start (exit code {}); next try in {} s\n", name_,
-               status, kLook.count());
+    print_remark("fleetroot-ca", fmt::format("the {} does not start (exit code {}); next try in {} s", name_,
+                                             status, kLook.count()));
     return 0;
   }
 

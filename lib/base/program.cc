@@ -28,6 +28,8 @@ int report(std::string_view program, const Error& error) {
   return exit_code(error.code());
 }
 
+}  // namespace
+
 int exit_code_of(std::string_view program, const std::function<int()>& body) {
   try {
     int exit_code = body();
@@ -45,13 +47,16 @@ int exit_code_of(std::string_view program, const std::function<int()>& body) {
   }
 }
 
-}  // namespace
-
+// Not with fmt::print, which throws when stderr cannot be written: the exit code must still get out, and a
+// server whose log is full goes on.
 void print_error(std::string_view program, const Error& error) {
-  // Not fmt::print, which throws when stderr cannot be written: the exit code must still get out.
   std::string text = fmt::format("{}: error: {}\n", program, printable(error.what()));
   if (!error.hint().empty()) text += fmt::format("{}: hint: {}\n", program, printable(error.hint()));
   std::fputs(text.c_str(), stderr);
+}
+
+void print_remark(std::string_view program, std::string_view words) {
+  std::fputs(fmt::format("{}: {}\n", program, printable(words)).c_str(), stderr);
 }
 
 void run_program(std::string_view program, const std::function<int()>& body) {

@@ -73,13 +73,57 @@ make_request() {
   begin_serving
   provision DEV-1 DEV-1 --ca "$url"
   fleetroot-ca station revoke --home ca --name st-01
-  refused 77 'refuses our certificate' provision DEV-2 DEV-2 --ca "$url"
+  refused 77 'st-01 is revoked' provision DEV-2 DEV-2 --ca "$url"
   grep 'station st-01 is revoked' serve.err
   end_serving
   # and where TLS does not ask, the message itself is refused
   begin_serving --no-client-certificate
   refused 77 'st-01 is revoked' provision DEV-2 DEV-2 --ca "$url"
   [[ $(certificates_in_ledger) == 1 ]]
+}
+
+@test "while the signer does not answer, who needs no answer of its gets one" {
+  make_ca
+  make_request st-01
+  fleetroot-ca station enroll --home ca --name st-01 --request st-01.csr --out st-01.pem
+  begin_serving --est
+  signer=$(child signer)
+  kill -STOP "$signer"
+  local asks=()
+  for n in 1 2 3; do
+    post /.well-known/cmp --cert st-01.pem --key st-01.key --header 'Content-Type: application/pkixcmp' \
+      --data-binary nonsense >"asked.$n" 3>&- &
+    asks+=($!)
+  done
+  three_connections() { (($(connections_to_server) == 3)); }
+  wait_until three_connections
+  [[ $(curl --silent --max-time 20 --cacert ca/fleet-root.pem --output cacerts --write-out '%{http_code}' \
+    "$url/.well-known/est/cacerts") == 200 ]]
+  kill -CONT "$signer"
+  wait "${asks[@]}"
+  [[ $(cat asked.*) == 400400400 ]]
+  end_serving
+}
+
+@test "a server whose errors nobody can write down goes on" {
+  make_factory DEV-1
+  make_token DEV-1
+  fleetroot-ca serve --home ca --listen 127.0.0.1:0 >serve.out 2>/dev/full 3>&- &
+  server=$!
+  wait_for_line serve.out
+  read -r _ _ url <serve.out
+  before_it=$(child signer)
+  kill -KILL "$before_it"
+  another_signer() { [[ $(child signer) =~ ^[0-9]+$ && $(child signer) != "$before_it" ]]; }
+  wait_until another_signer
+  provision DEV-1 DEV-1 --ca "$url"
+  end_serving
+}
+
+@test "what the disk holds in the server's way is no bug of ours" {
+  make_ca
+  echo x >ca/front
+  refused 74 'ca/front' fleetroot-ca serve --home ca --listen 127.0.0.1:0
 }
 
 @test "the path's order must be the request's" {

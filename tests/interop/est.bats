@@ -73,7 +73,9 @@ certificates_in_answer() {
   grep 'not on order PO-1' answer
   [[ $(est simpleenroll --header 'Content-Type: application/pkcs10' --data '!' "${station[@]}") == 400 ]]
   fleetroot-ca station revoke --home ca --name st-01
-  run ! enroll_by_curl DEV-1 PO-1/simpleenroll "${station[@]}"
+  [[ $(enroll_by_curl DEV-1 PO-1/simpleenroll "${station[@]}") == 403 ]]
+  grep 'station st-01 is revoked' answer
+  [[ $(est csrattrs "${station[@]}") == 403 ]]
   [[ $(certificates_in_ledger) == 0 ]]
 }
 
@@ -133,7 +135,7 @@ certificates_in_answer() {
   [[ -z $(stranger DEV-2 --list-objects) ]]
   fleetroot-ca station revoke --home ca --name st-01
   fleetroot-ca order create --home ca --id PO-2 --pattern 'DEV-[0-9]+' --quantity 5
-  refused 77 'certificate' provision DEV-2 DEV-2 --ca "est+$url"
+  refused 77 'st-01 is revoked' provision DEV-2 DEV-2 --ca "est+$url"
   refused 64 'EST without TLS' provision DEV-2 DEV-2 --ca est+http://127.0.0.1:1
   end_serving
 }
