@@ -222,9 +222,14 @@ Pin read_pin(const PinSource& source) {
 }
 
 WrongPin::WrongPin(const std::filesystem::path& home, const std::optional<std::string>& uri_source)
-    : note_(home / "wrong-pin") {
+    : note_(home / "wrong-pin"), lock_(home / "login.lock") {
   if (uri_source) pin_file_ = file_of(*uri_source, home);
   if (pin_file_) version_ = version_of(*pin_file_);
+}
+
+std::optional<FileDescriptor> WrongPin::turn() const {
+  if (!pin_file_) return std::nullopt;
+  return lock_file(lock_);
 }
 
 void WrongPin::refuse_if_unchanged() const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "lib/base/files.h"
 #include "lib/base/secret.h"
 
 namespace fleetroot::pkcs11 {
@@ -46,6 +47,9 @@ class WrongPin {
  public:
   WrongPin(const std::filesystem::path& home, const std::optional<std::string>& uri_source);
 
+  // To be held from refuse_if_unchanged() until it is known whether the PIN is right: who comes meanwhile
+  // waits, and hears of it.
+  std::optional<FileDescriptor> turn() const;
   // Error(pin_wrong)
   void refuse_if_unchanged() const;
   void remember() const;
@@ -53,6 +57,7 @@ class WrongPin {
 
  private:
   std::filesystem::path note_;
+  std::filesystem::path lock_;
   std::optional<std::filesystem::path> pin_file_;
   std::string version_;
 };

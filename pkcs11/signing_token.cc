@@ -86,6 +86,7 @@ struct SigningToken::State {
   }
 
   void log_in(Session& session) const {
+    std::optional<FileDescriptor> turn = wrong_pin.turn();
     wrong_pin.refuse_if_unchanged();
     try {
       session.log_in(*pin);

@@ -131,6 +131,26 @@ station st st/station.pin"
   [[ ! -e ca/wrong-pin && ! -e st/wrong-pin ]]
 }
 
+@test "a token of the factory's own: of all who come at the same moment, one tries a wrong PIN" {
+  unset WITNESS_PIN_TRIES
+  make_token own
+  export SOFTHSM2_CONF=$PWD/own/softhsm2.conf
+  fleetroot-station init --home st-2 --name st-02 \
+    --token "pkcs11:token=own?module-path=$FLEETROOT_WITNESS&pin-source=file:$PWD/own/pin"
+  fleetroot-ca station enroll --home ca --name st-02 --request st-2/station.csr --out st-02.pem
+  fleetroot-station enroll --home st-2 --certificate st-02.pem --ca-certificate ca/issuing-ca.pem \
+    --fleet-root ca/fleet-root.pem --ca 'exec:fleetroot-ca respond --home ca'
+  for _ in 1 2 3; do
+    : >calls
+    echo wrong-pin >own/pin
+    for _ in {1..8}; do
+      fleetroot-station config check --home st-2 &>/dev/null 3>&- &
+    done
+    wait
+    (($(grep -c C_Login calls) == 1))
+  done
+}
+
 @test "a PIN file with line ends of Windows spends no try" {
   printf '%s\r\n' "$default_pin" >dev-1/pin
   refused 77 'control character' counted
