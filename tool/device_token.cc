@@ -37,7 +37,8 @@ DeviceToken::DeviceToken(const pkcs11::Uri& uri, const std::string& module_args,
                          const std::optional<DeviceId>& device_id)
     : module_(module_path_of(uri), module_args),
       info_(module_.find_token(uri)),
-      identity_(token_identity(info_, device_id)) {}
+      identity_(token_identity(info_, device_id)),
+      names_for_pins_(names_for_pins(info_, device_id)) {}
 
 void DeviceToken::lock(const std::filesystem::path& lock_directory) {
   lock_ = try_lock_file(lock_directory / sha256_hex(as_bytes(identity_)).substr(0, 32));
@@ -54,21 +55,23 @@ void DeviceToken::open_session(const pkcs11::Pin& pin) {
 }
 
 void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin) {
-  unsigned wrong_pins = journal.wrong_pins(identity_);
+  unsigned wrong_pins = journal.wrong_pins(names_for_pins_);
   if (wrong_pins + 1 >= profile().pin_tries && !retry_pin) {
     throw Error(
         ErrorCode::pin_locked,
-        fmt::format("the PIN for the token {} was wrong {} times, and its last try is never spent here",
-                    info_.describe(), wrong_pins),
+        fmt::format("the PIN for the token {}{} was wrong {} times, and its last try is never spent here",
+                    info_.describe(), is_numbered(info_) ? "" : ", or for one that cannot be told from it,",
+                    wrong_pins),
         "correct the PIN source, log in once with the token vendor's tool, then add --retry-pin");
   }
   try {
     open_session(pin);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::pin_wrong) journal.count_wrong_pin(identity_);
+    if (error.code() == ErrorCode::pin_wrong) journal.count_wrong_pin(names_for_pins_);
     throw;
   }
-  if (wrong_pins > 0) journal.clear_wrong_pins(identity_);
+  // Of tokens that cannot be told apart, only a person knows that it was this one.
+  if (wrong_pins > 0 && (is_numbered(info_) || retry_pin)) journal.clear_wrong_pins(names_for_pins_);
 }
 
 void DeviceToken::renew_session() {

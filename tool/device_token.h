@@ -43,7 +43,7 @@ class DeviceToken {
   void open_session(const pkcs11::Pin& pin);
   // The same, with wrong PINs counted in the journal: a token that does not show how many tries are left is
   // not tried until it locks. Error(pin_locked), unless somebody says that the PIN is right now
-  // (`retry_pin`).
+  // (`retry_pin`). Nothing else clears the count of tokens without serial numbers.
   void open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin);
   // A new session while the old one still keeps the login, then the old one closes: nothing that the token
   // remembers of the old session can answer for what is stored.
@@ -65,6 +65,7 @@ class DeviceToken {
   pkcs11::Module module_;
   pkcs11::TokenInfo info_;
   std::string identity_;
+  std::vector<std::string> names_for_pins_;
   std::optional<FileDescriptor> lock_;
   std::unique_ptr<pkcs11::Session> session_;
 };

@@ -153,10 +153,22 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
 
 }  // namespace
 
+bool is_numbered(const pkcs11::TokenInfo& token) {
+  return token.serial.find_first_not_of(token.serial.substr(0, 1)) != std::string::npos;
+}
+
 std::string token_identity(const pkcs11::TokenInfo& token, const std::optional<DeviceId>& device_id) {
   std::string identity = fmt::format("{}/{}/{}", token.manufacturer, token.model, token.serial);
-  bool is_numbered = token.serial.find_first_not_of(token.serial.substr(0, 1)) != std::string::npos;
-  return is_numbered || !device_id ? identity : fmt::format("{}/{}", identity, device_id->text());
+  return is_numbered(token) || !device_id ? identity : fmt::format("{}/{}", identity, device_id->text());
+}
+
+std::vector<std::string> names_for_pins(const pkcs11::TokenInfo& token,
+                                        const std::optional<DeviceId>& device_id) {
+  std::string identity = token_identity(token, std::nullopt);
+  if (is_numbered(token)) return {identity};
+  std::vector<std::string> names{fmt::format("{}//{}", identity, token.label), identity};
+  if (device_id) names.push_back(token_identity(token, device_id));
+  return names;
 }
 
 Journal::Journal(const std::filesystem::path& file) : database_(file, kMigrations), media(database_) {}
@@ -189,26 +201,32 @@ void Journal::forget_plan(const std::string& token) {
   });
 }
 
-unsigned Journal::wrong_pins(const std::string& token) {
+unsigned Journal::wrong_pins(const std::vector<std::string>& names) {
   return with_store_errors([&] {
-    int count = 0;
-    database_.sql() << "SELECT count FROM wrong_pins WHERE token = :token", soci::use(token),
-        soci::into(count);
-    return database_.sql().got_data() ? static_cast<unsigned>(count) : 0U;
+    unsigned sum = 0;
+    for (const std::string& name : names) {
+      int count = 0;
+      database_.sql() << "SELECT count FROM wrong_pins WHERE token = :token", soci::use(name),
+          soci::into(count);
+      if (database_.sql().got_data()) sum += static_cast<unsigned>(count);
+    }
+    return sum;
   });
 }
 
-void Journal::count_wrong_pin(const std::string& token) {
+void Journal::count_wrong_pin(const std::vector<std::string>& names) {
   with_store_errors([&] {
     database_.sql() << "INSERT INTO wrong_pins (token, count) VALUES (:token, 1) "
                        "ON CONFLICT (token) DO UPDATE SET count = count + 1",
-        soci::use(token);
+        soci::use(names.front());
   });
 }
 
-void Journal::clear_wrong_pins(const std::string& token) {
-  with_store_errors(
-      [&] { database_.sql() << "DELETE FROM wrong_pins WHERE token = :token", soci::use(token); });
+void Journal::clear_wrong_pins(const std::vector<std::string>& names) {
+  with_store_errors([&] {
+    for (const std::string& name : names)
+      database_.sql() << "DELETE FROM wrong_pins WHERE token = :token", soci::use(name);
+  });
 }
 
 }  // namespace fleetroot::station

@@ -20,6 +20,13 @@ namespace fleetroot::station {
 // that numbers none of its tokens ("0000000000000000") is known by the device that it is in, where one is
 // named: the same for all tokens of this device, and for no other's.
 std::string token_identity(const pkcs11::TokenInfo& token, const std::optional<DeviceId>& device_id);
+bool is_numbered(const pkcs11::TokenInfo& token);
+
+// By what wrong PINs are counted; behind it by what they were in journals of before. Not by the device, which
+// somebody may get wrong as often as there are tries: tokens without numbers, and with one label, count
+// together.
+std::vector<std::string> names_for_pins(const pkcs11::TokenInfo& token,
+                                        const std::optional<DeviceId>& device_id);
 
 // replaced: the device has its identity on another token by now.
 enum class DeviceState { planned, provisioned, replaced };
@@ -54,9 +61,10 @@ class Journal {
   // The attempt was undone: nothing of it is left on the token.
   void forget_plan(const std::string& token);
 
-  unsigned wrong_pins(const std::string& token);
-  void count_wrong_pin(const std::string& token);
-  void clear_wrong_pins(const std::string& token);
+  // Of all names together; a wrong one counts for the first.
+  unsigned wrong_pins(const std::vector<std::string>& names);
+  void count_wrong_pin(const std::vector<std::string>& names);
+  void clear_wrong_pins(const std::vector<std::string>& names);
 
  private:
   Database database_;

@@ -171,3 +171,59 @@ station st st/station.pin"
   run ! on_counting verify --home st --retry-pin # nothing is on it yet
   run -0 counted
 }
+
+# without_numbers: what counts nothing, and has no serial number
+without_numbers() {
+  unset WITNESS_PIN_TRIES
+  export WITNESS_UNNUMBERED=1
+}
+# as_device DEVICE-ID [OPTION…]: whatever device somebody says that the token is in
+as_device() {
+  on_counting provision --home st --order PO-1 --device-id "$@"
+}
+
+@test "a token without a serial number: its tries count together, whatever device it is said to be in" {
+  without_numbers
+  type_pin wrong
+  refused 77 'is wrong' as_device DEV-1
+  refused 77 'is wrong' on_counting verify --home st
+  refused 77 'dev-1 .*, or for one that cannot be told from it, was wrong 2 times' as_device DEV-1
+  refused 77 'was wrong 2 times' as_device DEV-2
+  refused 77 'was wrong 2 times' on_counting verify --home st
+  refused 77 'was wrong 2 times' on_counting verify --home st --device-id DEV-3
+  (($(grep -c C_Login calls) == 2))
+  # another label is another token
+  make_token dev-2
+  run -0 on_token dev-2 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "pkcs11:token=dev-2?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-2/pin"
+}
+
+@test "tokens without serial numbers and with one label: the right PIN of one gives another no try back" {
+  without_numbers
+  type_pin wrong
+  refused 77 'is wrong' counted
+  # the next device of the line, with a token that looks the same
+  mv dev-1 first && make_token dev-1
+  run --separate-stderr ! as_device DEV-2
+  [[ $stderr == *'DEV-2'* && $stderr != *PIN* ]] # not on the order
+  rm -r dev-1 && mv first dev-1
+  refused 77 'is wrong' as_device DEV-3
+  refused 77 'was wrong 2 times' as_device DEV-4
+  type_pin right
+  run -0 counted --retry-pin
+  run -0 counted
+  type_pin wrong
+  refused 77 'is wrong' counted
+}
+
+@test "what was counted before, by the device or without one, counts still" {
+  without_numbers
+  type_pin wrong
+  refused 77 'is wrong' counted
+  sqlite3 st/journal.db "UPDATE wrong_pins SET token = replace(token, '//dev-1', '/DEV-1');
+    INSERT INTO wrong_pins SELECT replace(token, '/DEV-1', ''), count FROM wrong_pins"
+  refused 77 'was wrong 2 times' counted
+  type_pin right
+  run -0 counted --retry-pin
+  [[ $(sqlite3 st/journal.db 'SELECT count(*) FROM wrong_pins') == 0 ]]
+}

@@ -15,10 +15,12 @@
 // calls in each process with that CK_RV and passes it to nobody; "CKA_VALUE 1 0x30" does so for the first
 // read of that attribute, as unavailable. WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be
 // read. WITNESS_WRITE_PROTECTED, where it is set, makes of the token one that gives read-only sessions alone.
+// WITNESS_UNNUMBERED, where it is set, shows all tokens with the serial number 0000000000000000.
 // WITNESS_LONG_FLAG, where it is set, shows CKA_DECRYPT as true, in eight bytes.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -115,6 +117,7 @@ CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
   CK_RV rv = real->C_GetTokenInfo(slot, info);
   if (rv != CKR_OK) return rv;
   if (is_write_protected()) info->flags |= CKF_WRITE_PROTECTED;
+  if (std::getenv("WITNESS_UNNUMBERED") != nullptr) std::ranges::fill(info->serialNumber, '0');
   int left = pin_tries_left();
   if (left == 0) info->flags |= CKF_USER_PIN_LOCKED;
   if (left == 1) info->flags |= CKF_USER_PIN_FINAL_TRY;
