@@ -74,14 +74,14 @@ Secret take_from_environment(const std::string& name) {
   return secret;
 }
 
-Secret read_credential(const std::string& name) {
+std::filesystem::path credential_file(const std::string& name) {
   const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
   if (directory == nullptr) {
     refuse("there is no credentials directory", "start the service with LoadCredential= of systemd");
   }
   if (name.find('/') != std::string::npos)
     refuse("a credential's name has a slash in it", "give the plain name");
-  return read_pin_file(std::filesystem::path(directory) / name);
+  return std::filesystem::path(directory) / name;
 }
 
 // What ends or stops who waits at a prompt: kept back while it lives, and let through when it dies.
@@ -172,9 +172,10 @@ Secret ask_on_terminal(const std::string& prompt) {
   }
 }
 
-// Of a source that is a file, and no variable or credential.
+// Of a source that is a file, as a credential is, and no variable.
 std::optional<std::filesystem::path> file_of(const std::string& source, const std::filesystem::path& base) {
-  if (source.starts_with("env:") || source.starts_with("credential:")) return std::nullopt;
+  if (source.starts_with("env:")) return std::nullopt;
+  if (source.starts_with("credential:")) return credential_file(source.substr(11));
   std::string path = source.starts_with("file:") ? source.substr(5) : source;
   if (path.starts_with("//")) path.erase(0, 2);  // file:///absolute
   return base / path;
@@ -182,7 +183,6 @@ std::optional<std::filesystem::path> file_of(const std::string& source, const st
 
 Secret read_source(const std::string& source, const std::filesystem::path& base) {
   if (source.starts_with("env:")) return take_from_environment(source.substr(4));
-  if (source.starts_with("credential:")) return read_credential(source.substr(11));
   return read_pin_file(*file_of(source, base));
 }
 
@@ -234,9 +234,11 @@ std::optional<FileDescriptor> WrongPin::turn() const {
 
 void WrongPin::refuse_if_unchanged() const {
   if (!pin_file_ || read_file_if_present(note_) != version_) return;
-  throw Error(ErrorCode::pin_wrong,
-              fmt::format("the PIN in {} was wrong, and the file has not changed since", pin_file_->string()),
-              "correct the PIN in it; where the token's own PIN was corrected, touch the file");
+  throw Error(
+      ErrorCode::pin_wrong,
+      fmt::format("the PIN in {} was wrong, and the file has not changed since", pin_file_->string()),
+      "correct the PIN in it; where the token's own PIN was corrected, touch the file; a credential is "
+      "another one once its service was started again");
 }
 
 void WrongPin::remember() const {

@@ -41,8 +41,8 @@ struct PinSource {
 Pin read_pin(const PinSource& source);
 
 // For a token of our own, of which every process of a busy day would spend a try: the file whose PIN was
-// wrong is not tried again before it has changed. What tells the file from a changed one is kept in the home,
-// nothing of the PIN. Other sources are as if they had never been wrong.
+// wrong, a credential too, is not tried again before it has changed. What tells the file from a changed one
+// is kept in the home, nothing of the PIN. Other sources are as if they had never been wrong.
 class WrongPin {
  public:
   WrongPin(const std::filesystem::path& home, const std::optional<std::string>& uri_source);

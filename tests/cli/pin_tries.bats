@@ -151,6 +151,21 @@ station st st/station.pin"
   done
 }
 
+@test "a credential that was wrong is tried once, until it is another" {
+  unset WITNESS_PIN_TRIES
+  export CREDENTIALS_DIRECTORY=$PWD/credentials
+  mkdir -m 700 credentials
+  sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|; s/file:station.pin/credential:station/" st/station.toml
+  (umask 077 && echo wrong-pin >credentials/station)
+  refused 77 'the PIN for the token .* is wrong' fleetroot-station config check --home st
+  refused 77 'the PIN in .*/credentials/station was wrong, and .* has not changed' fleetroot-station config check --home st
+  [[ $stderr == *": hint: "*"a credential is another one"* ]]
+  refused 77 "the station's own key: the PIN in .* was wrong" counted
+  (($(grep -c C_Login calls) == 2)) # the device's own is right
+  mv st/station.pin credentials/station
+  run -0 fleetroot-station config check --home st
+}
+
 @test "a PIN file with line ends of Windows spends no try" {
   printf '%s\r\n' "$default_pin" >dev-1/pin
   refused 77 'control character' counted
