@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "lib/x509/chain.h"
 #include "pkcs11/key_pair.h"
 #include "pkcs11/objects.h"
@@ -45,15 +47,17 @@ std::vector<Certificate> joined(std::vector<Certificate> a, const std::vector<Ce
   return a;
 }
 
+// Adds what `body` finds. An error that is no word about the device ends it all, except where the device is
+// known to be wrong by then.
 template <typename Body>
-Finding finding(std::string check, const Body& body) {
+bool find(std::vector<Finding>& findings, const std::string& check, const Body& body) {
   try {
-    std::string detail = body();  // before `check` moves: a failure carries its name too
-    return {std::move(check), true, std::move(detail)};
+    findings.push_back({check, true, body()});
   } catch (const Error& error) {
-    if (!is_about_device(error.code())) throw;
-    return {std::move(check), false, error.what()};
+    if (!is_about_device(error.code()) && all_passed(findings)) throw;
+    findings.push_back({check, false, error.what()});
   }
+  return findings.back().passed;
 }
 
 pkcs11::KeyPair the_pair(const pkcs11::Session& session, const pkcs11::KeySpec& spec) {
@@ -75,19 +79,20 @@ pkcs11::KeyPair the_pair(const pkcs11::Session& session, const pkcs11::KeySpec& 
 std::optional<pkcs11::KeyPair> verify_pair(const pkcs11::Session& session, const pkcs11::KeySpec& spec,
                                            const std::string& which, std::vector<Finding>& findings) {
   std::optional<pkcs11::KeyPair> pair;
-  findings.push_back(finding("key" + which, [&] {
+  find(findings, "key" + which, [&] {
     pair = the_pair(session, spec);
     return fmt::format("{}, ID {}", name_of(pair->public_key.algorithm()), pair->name.id.hex());
-  }));
+  });
   if (!pair) return pair;
-  findings.push_back(finding("key attributes" + which, [&] {
+  bool is_sound = find(findings, "key attributes" + which, [&] {
     pkcs11::refuse_unless_sound(session, *pair);
     return std::string("sensitive, never extractable, made in the token, sign only");
-  }));
-  findings.push_back(finding("pair proof" + which, [&] {
+  });
+  if (!is_sound) return pair;  // how it may sign, if at all, is anybody's guess
+  find(findings, "pair proof" + which, [&] {
     pkcs11::prove_pair(session, *pair);
     return std::string("the token signs, its public key verifies");
-  }));
+  });
   return pair;
 }
 
@@ -117,6 +122,10 @@ void refuse_certificate_unless_right(const Certificate& certificate, const std::
                              .time = now});
 }
 
+bool all_passed(const std::vector<Finding>& findings) {
+  return std::ranges::all_of(findings, &Finding::passed);
+}
+
 bool is_about_device(ErrorCode code) {
   constexpr int kDataError = 65;  // of sysexits.h
   return exit_code(code) == kDataError;
@@ -129,38 +138,39 @@ std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11:
   for (std::size_t i = 1; i < policy.specs.size(); ++i)
     verify_pair(session, policy.specs[i], " " + policy.specs[i].key.id.hex(), findings);
   std::optional<Certificate> certificate;
-  findings.push_back(finding("certificate", [&] {
+  find(findings, "certificate", [&] {
     certificate = the_certificate(session, policy.identity());
     return fmt::format("serial {}", certificate->serial().hex());
-  }));
+  });
   if (!certificate) return findings;
 
   if (pair) {
-    findings.push_back(finding("certificate's key", [&] {
+    find(findings, "certificate's key", [&] {
       if (!(certificate->public_key() == pair->public_key)) reject("it is for another key");
       return std::string("is the token's key");
-    }));
+    });
   }
-  findings.push_back(finding("device ID", [&] {
+  find(findings, "device ID", [&] {
     if (device_id) refuse_other_name(*certificate, *device_id);
     return DeviceId::parse(certificate->common_name().value_or("")).text();
-  }));
-  findings.push_back(finding("validity", [&] {
-    refuse_other_validity(*certificate, now);
-    return fmt::format("{} to {}", format_time(certificate->not_before()),
-                       format_time(certificate->not_after()));
-  }));
-  findings.push_back(finding("usage", [&] {
+  });
+  find(findings, "usage", [&] {
     refuse_other_usage(*certificate);
     return std::string("digital signature, no CA");
-  }));
-  findings.push_back(finding("chain", [&] {
+  });
+  find(findings, "chain", [&] {
+    Time when = std::max(now, certificate->not_before());  // that it is not valid yet is for the next to say
     std::vector<Certificate> path = verify_chain(*certificate, {.roots = trust.fleet_roots,
                                                                 .intermediates = trust.issuing,
                                                                 .purpose = ChainPurpose::tls_client,
-                                                                .time = now});
+                                                                .time = when});
     return fmt::format("{} certificates up to {}", path.size(), path.back().subject());
-  }));
+  });
+  find(findings, "validity", [&] {
+    refuse_other_validity(*certificate, now);
+    return fmt::format("{} to {}", format_time(certificate->not_before()),
+                       format_time(certificate->not_after()));
+  });
   return findings;
 }
 

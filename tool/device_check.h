@@ -32,13 +32,16 @@ struct Finding {
   std::string detail;
 };
 
+bool all_passed(const std::vector<Finding>& findings);
+
 // Whether an error says that a device is not what it must be. After any other nobody knows: a token failed,
 // or the network, or a clock is wrong.
 bool is_about_device(ErrorCode code);
 
 // All that can be asked of a token that somebody has filled: of each key pair of the policy that it is there,
-// algorithm, attributes and proof; then certificate, CN, validity, usage, chain. What is wrong with the
-// device is a finding; Error for all else, as is_about_device() divides them.
+// algorithm, attributes and proof; then certificate, CN, usage, chain, validity. What is wrong with the
+// device is a finding, and so is what comes after one that failed; Error for all else, as is_about_device()
+// divides them.
 std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11::KeyPolicy& policy,
                                    const std::optional<DeviceId>& device_id, const Trust& trust, Time now);
 

@@ -93,3 +93,36 @@ failed_checks() {
   refused 64 'retry-pin requires --home' on_token dev-1 fleetroot-station verify --fleet-root ca/fleet-root.pem --retry-pin \
     --token "$(token_uri dev-1)"
 }
+
+# judged_foreign PATTERN: whether verify and provision both say so of the token
+judged_foreign() {
+  refused 65 'does not have the identity' verify --device-id DEV-1
+  refused 65 "$1" provision dev-1 DEV-1
+  [[ $(error_code provision dev-1 DEV-1) == token_foreign_object ]]
+}
+
+@test "a key that wants the PIN for each signature is wrong, whatever it says when it is to sign" {
+  stranger dev-1 --keypairgen --key-type EC:prime256v1 --id 01 --label vendor --always-auth
+  judged_foreign 'already holds an object \(private_key\)'
+  [[ $(failed_checks verify --device-id DEV-1 | xargs) == "key attributes certificate" ]]
+}
+
+@test "a stranger's certificate that is not valid yet is a stranger's, and no word about the clock" {
+  stranger dev-1 --keypairgen --key-type EC:prime256v1 --id 01 --label vendor --usage-sign
+  days_later 60 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=vendor \
+    -outform DER -out vendor.der
+  stranger dev-1 --write-object vendor.der --type cert --id 01 --label vendor
+  judged_foreign 'already holds an object'
+  failed=$(failed_checks verify --device-id DEV-1)
+  for check in "certificate's key" 'device ID' chain validity; do grep -qx -- "$check" <<<"$failed"; done
+}
+
+@test "a device that is known to be wrong is, whether or not the gateway can be reached" {
+  provision dev-1 DEV-1
+  at_gateway() {
+    verify --gateway https://127.0.0.1:1 --gateway-ca ca/fleet-root.pem "$@"
+  }
+  refused 69 'gateway|connect|reach' at_gateway --device-id DEV-1
+  refused 65 'does not have the identity' at_gateway --device-id DEV-2
+  [[ $(failed_checks at_gateway --device-id DEV-2 | xargs) == "device ID gateway" ]]
+}
