@@ -34,13 +34,20 @@ void clear_progress() {
 bool may_be_about_token(ErrorCode code) {
   constexpr std::array kCodes{ErrorCode::token_full,          ErrorCode::pin_missing,
                               ErrorCode::pin_wrong,           ErrorCode::pin_locked,
-                              ErrorCode::token_uninitialised, ErrorCode::token_ambiguous};
+                              ErrorCode::token_uninitialised, ErrorCode::token_ambiguous,
+                              ErrorCode::token_untrusted};
   return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
 }
 
-std::string_view what_to_do(ErrorCode code) {
+// The one token that submitting and confirming ask for anything is the station's own.
+bool asks_own_token(int step) {
+  return step == 7 || step == 10;
+}
+
+std::string_view what_to_do(ErrorCode code, int step) {
   if (is_retryable(code)) return "try the same device again";
-  if (is_about_device(code) || may_be_about_token(code)) return "hold this device";
+  bool is_this_ones = may_be_about_token(code) ? !asks_own_token(step) : is_about_device(code);
+  if (is_this_ones) return "hold this device";
   return "hold the line: it is not this device's fault";  // the next one will fare no better
 }
 
@@ -102,7 +109,7 @@ void Reporter::failed(const Error& error) {
     return;
   }
   clear_progress();
-  fmt::print("FAIL {}  {}\n", device_id_, what_to_do(error.code()));
+  fmt::print("FAIL {}  {}\n", device_id_, what_to_do(error.code(), step_));
 }
 
 }  // namespace fleetroot::station

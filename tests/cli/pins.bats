@@ -36,6 +36,13 @@ with_pin_from() {
   nothing_changed
 }
 
+@test "a wrong PIN of the station's own token: not this device's fault" {
+  echo wrong-pin >st/station.pin
+  run --separate-stderr -77 provision dev-1 DEV-1
+  [[ $output == "FAIL DEV-1  hold the line: it is not this device's fault" ]]
+  [[ $stderr == *": error: the station's own key: the PIN for the token "*" is wrong"* ]]
+}
+
 @test "a wrong PIN again and again never spends the last try" {
   echo wrong-pin >dev-1/pin
 
