@@ -167,7 +167,7 @@ ImportedBundle MediaExchange::take(const FoundAnswer& answer) {
   ImportedBundle imported{.file = file, .sequence = bundle.sequence, .order = response.order.text()};
   for (const media::Answer& item : response.answers) {
     ++(item.certificate ? imported.certificates : imported.refusals);
-    queue_.remove(item.device_id, response.order);
+    queue_.remove(item.device_id, response.order, item.request);
   }
   return imported;
 }

@@ -96,21 +96,26 @@ void MediaQueue::refuse_unless_there() const {
 }
 
 std::optional<Bytes> MediaQueue::message(const QueuedRequest& request) const {
-  std::optional<std::string> message = read_file_if_present(file(request.device_id, request.order));
-  if (!message || sha256_hex(as_bytes(*message)) != request.digest) return std::nullopt;
+  return message(request.device_id, request.order, request.digest);
+}
+
+std::optional<Bytes> MediaQueue::message(const DeviceId& device_id, const OrderId& order,
+                                         const std::string& digest) const {
+  std::optional<std::string> message = read_file_if_present(file(device_id, order));
+  if (!message || sha256_hex(as_bytes(*message)) != digest) return std::nullopt;
   return Bytes(message->begin(), message->end());
 }
 
-void MediaQueue::remove(const DeviceId& device_id, const OrderId& order) const {
+void MediaQueue::remove(const DeviceId& device_id, const OrderId& order, const std::string& digest) const {
+  if (!message(device_id, order, digest)) return;
   // What stays is harmless: the journal knows that it is answered.
   std::error_code ignored;
   fs::remove(file(device_id, order), ignored);
 }
 
 void MediaQueue::remove_answered() const {
-  for (const QueuedRequest& request : journal_.answered_requests()) {
-    if (message(request)) remove(request.device_id, request.order);
-  }
+  for (const QueuedRequest& request : journal_.answered_requests())
+    remove(request.device_id, request.order, request.digest);
 }
 
 fs::path MediaQueue::file(const DeviceId& device_id, const OrderId& order) const {

@@ -37,8 +37,8 @@ class MediaQueue {
   void refuse_unless_there() const;
   // The message of a request, if it lies here, unchanged.
   std::optional<Bytes> message(const QueuedRequest& request) const;
-  // After it has been answered.
-  void remove(const DeviceId& device_id, const OrderId& order) const;
+  // The request of this digest, after it has been answered; a newer one in its place stays.
+  void remove(const DeviceId& device_id, const OrderId& order, const std::string& digest) const;
   // What lies here still, because somebody was killed between the answer's being known and that.
   void remove_answered() const;
 
@@ -48,6 +48,8 @@ class MediaQueue {
   void refuse_if_sent(const QueuedRequest& request) const;
   void put(const DeviceId& device_id, const OrderId& order, const std::string& public_key, BytesView message,
            Time now);
+  std::optional<Bytes> message(const DeviceId& device_id, const OrderId& order,
+                               const std::string& digest) const;
   std::filesystem::path file(const DeviceId& device_id, const OrderId& order) const;
 
   std::filesystem::path directory_;

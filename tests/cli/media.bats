@@ -61,6 +61,18 @@ load media
   [[ $output == *"bundle 2, order PO-1: 1 requests"* && $output != *"do not lie here"* ]]
 }
 
+@test "the answer to the request of a token that was replaced leaves the new token's request in the queue" {
+  one_device
+  process stick
+  make_token D-1-new
+  queue D-1-new D-1
+  sha256sum queue/PO-1/D-1.p10cr >newer
+  run -0 import_from stick
+  sha256sum --check newer
+  run -0 export_to stick
+  [[ $output == *"bundle 2, order PO-1: 1 requests"* ]]
+}
+
 @test "before the answer: it still waits, and nothing changes" {
   one_device
   before=$(objects_in D-1; sha256sum queue/PO-1/*)
