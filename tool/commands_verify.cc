@@ -88,7 +88,9 @@ class Verification {
     });
     token_.emplace(uri, options_.token.module_args, device_id_);
     if (options_.home.empty()) return token_->open_session(pin);
-    Journal journal(Home(options_.home).file("journal.db"));
+    Home home(options_.home);
+    token_->lock(home.file("locks"));
+    Journal journal(home.file("journal.db"));
     token_->open_session(pin, journal, options_.retry_pin);
     record_ = journal.device_on_token(token_->identity());
     if (!record_ && device_id_) record_ = journal.device(*device_id_);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Tokens that count wrong PINs and say in their flags how many tries are left. SoftHSM does not: the witness counts for it.
 load factory
+load line
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -241,4 +242,18 @@ as_device() {
   type_pin right
   run -0 counted --retry-pin
   [[ $(sqlite3 st/journal.db 'SELECT count(*) FROM wrong_pins') == 0 ]]
+}
+
+@test "verify waits for nobody who works on the token: 75, and no try is spent" {
+  unset WITNESS_PIN_TRIES
+  slow_ca
+  counted --ca 'exec:./slow-ca' 3>&- &
+  wait_for_requests 1
+  type_pin wrong
+  : >calls
+  refused 75 'another station process works on the token' on_counting verify --home st
+  no_login
+  let_requests_go 1
+  wait $!
+  refused 77 'is wrong' on_counting verify --home st
 }
