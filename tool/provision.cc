@@ -143,9 +143,21 @@ void Provisioning::identify() {
   reporter_.set_device_id(device_id_->text());
 }
 
-// What goes onto the token beside the device's own certificate.
+// What goes onto the token beside the device's own certificate. Of several for one key, which would have one
+// place there, the one that is valid for longest.
 std::vector<Certificate> Provisioning::written_chain() const {
-  return settings_.write_chain ? trust_.issuing : std::vector<Certificate>{};
+  std::vector<Certificate> chain;
+  if (!settings_.write_chain) return chain;
+  for (const Certificate& certificate : trust_.issuing) {
+    auto present =
+        std::ranges::find(chain, certificate.subject_key_identifier(), &Certificate::subject_key_identifier);
+    if (present == chain.end()) {
+      chain.push_back(certificate);
+    } else if (present->not_after() < certificate.not_after()) {
+      *present = certificate;
+    }
+  }
+  return chain;
 }
 
 // SoftHSM's processes log in one after the other. Whoever has the turn is watched while he has it, so waiting

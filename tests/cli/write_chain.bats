@@ -92,3 +92,27 @@ put_certificate() {
   write_chain false
   run -0 provision dev-1 DEV-1
 }
+
+@test "of two issuing certificates with one key, one is written" {
+  fleetroot-ca init --home other-ca --name "Other Factory" --external-root
+  for root in first second; do
+    fleetroot-ca root init --home $root --name "Fleet $root"
+    fleetroot-ca root issue --home $root --request other-ca/issuing-ca.csr --out $root.pem
+  done
+  fleetroot-ca root accept --home other-ca --fleet-root first/fleet-root.pem --issuing-certificate first.pem
+  mv ca kept-ca
+  mv other-ca ca
+  make_order PO-1 DEV-1
+  rm -r st
+  fleetroot-station init --home st --name st-01
+  write_chain true
+  fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem
+  cat first.pem second.pem >issuing.pem
+  cat {first,second}/fleet-root.pem >roots.pem
+  fleetroot-station enroll --home st --certificate st-01.pem --ca-certificate issuing.pem --fleet-root roots.pem \
+    --ca 'exec:fleetroot-ca respond --home ca'
+  run -0 provision dev-1 DEV-1
+  [[ $(objects_on dev-1 Certificate) == 2 ]]
+  run -0 provision dev-1 DEV-1
+  [[ $output == *"already provisioned"* ]]
+}
