@@ -8,15 +8,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "factory-ca/ca_key.h"
 #include "factory-ca/front_identity.h"
 #include "factory-ca/issuer.h"
 #include "lib/base/process.h"
 #include "lib/base/program.h"
-#include "lib/base/secret.h"
-#include "pkcs11/uri.h"
+#include "pkcs11/pin.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -57,16 +55,6 @@ std::vector<std::string> server_names(const ServeOptions& options,
                 "give its name or address: --name ca.factory.example");
   }
   return names;
-}
-
-// The URI's pin-source may be a variable, which nobody but the signer may have.
-void forget_pin_variable(const Settings& settings) {
-  if (!settings.issuing) return;
-  std::optional<std::string> source = pkcs11::Uri::parse(settings.issuing->token.uri).pin_source;
-  if (!source || !source->starts_with("env:")) return;
-  const char* name = source->c_str() + 4;
-  if (char* value = std::getenv(name)) wipe(value, std::strlen(value));
-  unsetenv(name);
 }
 
 // For whoever looks at the processes of this machine: at most 15 characters.
@@ -290,7 +278,8 @@ int serve(const Home& home, ServeOptions options,
       [&] {
         call_process("ca-front");
         keep_freed_memory();
-        forget_pin_variable(settings);
+        // Nobody but the signer may have it.
+        if (settings.issuing) pkcs11::forget_pin_variable(settings.issuing->token.uri);
         return run_child(
             [&] { run_front(home, options.front, std::move(listeners), STDIN_FILENO, end_with, say_ready); });
       },

@@ -12,9 +12,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "lib/base/error.h"
 #include "lib/base/files.h"
+#include "pkcs11/uri.h"
 
 namespace fleetroot::pkcs11 {
 namespace {
@@ -61,16 +63,20 @@ Secret read_pin_file(const std::filesystem::path& path) {
   return read_all(fd.get(), path.string());
 }
 
+// The variable's text stays in the process's initial stack where /proc shows it, unless it is overwritten
+// there.
+void remove_from_environment(const std::string& name) {
+  if (char* value = std::getenv(name.c_str())) wipe(value, std::strlen(value));
+  unsetenv(name.c_str());
+}
+
 Secret take_from_environment(const std::string& name) {
-  char* value = std::getenv(name.c_str());
+  const char* value = std::getenv(name.c_str());
   if (value == nullptr)
     refuse(fmt::format("the PIN should be in the environment variable {}, which is not set", name),
            "set it to the PIN");
   Secret secret{std::string_view(value)};
-  // The variable's text stays in the process's initial stack where /proc shows it, unless it is overwritten
-  // there.
-  wipe(value, secret.size());
-  unsetenv(name.c_str());
+  remove_from_environment(name);
   return secret;
 }
 
@@ -219,6 +225,11 @@ Pin read_pin(const PinSource& source) {
   if (source.prompt.empty())
     refuse("no PIN was given", "add pin-source=file:PATH to the token URI, or use --pin-fd");
   return Pin::from_secret(ask_on_terminal(source.prompt));
+}
+
+void forget_pin_variable(const std::string& uri) {
+  std::optional<std::string> source = Uri::parse(uri).pin_source;
+  if (source && source->starts_with("env:")) remove_from_environment(source->substr(4));
 }
 
 WrongPin::WrongPin(const std::filesystem::path& home, const std::optional<std::string>& uri_source)

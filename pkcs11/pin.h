@@ -40,6 +40,10 @@ struct PinSource {
 // change is refused; one that everybody may read is remarked upon on stderr.
 Pin read_pin(const PinSource& source);
 
+// Removes the variable that the URI's pin-source names, where it names one: for a process whose child reads
+// the PIN, after that child was made.
+void forget_pin_variable(const std::string& uri);
+
 // For a token of our own, of which every process of a busy day would spend a try: the file whose PIN was
 // wrong, a credential too, is not tried again before it has changed. What tells the file from a changed one
 // is kept in the home, nothing of the PIN. Other sources are as if they had never been wrong.

@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "lib/base/frame.h"
-#include "pkcs11/uri.h"
+#include "pkcs11/pin.h"
 
 namespace fleetroot::station {
 namespace {
@@ -99,8 +98,7 @@ int run_key_process(const Settings& settings) {
 KeyProcess::KeyProcess(const Settings& settings)
     : child_(std::make_shared<ChildProcess>([&] { return run_key_process(settings); })) {
   // The child has its PIN's variable now; no other child shall.
-  std::optional<std::string> source = pkcs11::Uri::parse(settings.station_token.uri).pin_source;
-  if (source && source->starts_with("env:")) unsetenv(source->c_str() + 4);
+  pkcs11::forget_pin_variable(settings.station_token.uri);
 }
 
 void KeyProcess::wait_until_ready(const Certificate& certificate) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # A PIN's last try is never spent, and no PIN is anywhere that it need not be.
 load factory
+load line
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -140,6 +141,24 @@ with_pin_from() {
     run ! grep -q -- "$pin" printed
     run ! grep -rlF --exclude="$(basename "$pin_file")" -- "$pin" ca st
   done
+}
+
+@test "the station's PIN is in no process's environment either, once it was read" {
+  slow_ca
+  pin=$(<st/station.pin)
+  rm st/station.pin
+  sed -i 's/file:station.pin/env:STATION_PIN/' st/station.toml
+  STATION_PIN=$pin SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf fleetroot-station provision --home st --order PO-1 \
+    --device-id DEV-1 --token "$(token_uri dev-1)" --ca 'exec:./slow-ca' 3>&- &
+  wait_for_requests 1
+  processes=$(echo $!; pgrep -P $!)
+  (($(wc -w <<<"$processes") == 3)) # the CA, and who has the key
+  for process in $processes; do
+    grep -qz '^SOFTHSM2_CONF=' "/proc/$process/environ"
+    run ! grep -qaF -- "$pin" "/proc/$process/environ"
+  done
+  let_requests_go 1
+  wait $!
 }
 
 @test "a PIN that is refused is not repeated" {
