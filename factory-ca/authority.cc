@@ -63,9 +63,12 @@ std::optional<Certificate> issued_before(Ledger& ledger, SubjectKind kind, const
                 "revoke that one first, or choose another name");
   }
   if (own) return Certificate::from_der(own->certificate);
-  if (std::optional<CertificateRecord> other = ledger.certificates.with_public_key(key.fingerprint())) {
+  std::optional<CertificateRecord> known = ledger.certificates.with_public_key(key.fingerprint());
+  bool is_own_reservation = known && known->state == CertificateState::abandoned && known->kind == kind &&
+                            known->subject == subject;
+  if (known && !is_own_reservation) {
     throw Error(ErrorCode::key_reused,
-                fmt::format("this key has been certified for {} {}", name_of(other->kind), other->subject),
+                fmt::format("this key belongs to {} {}", name_of(known->kind), known->subject),
                 "make a new key: one key belongs to one subject, for ever");
   }
   return std::nullopt;

@@ -159,8 +159,12 @@ std::optional<CertificateRecord> CertificateLedger::live(SubjectKind kind, const
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_public_key(const std::string& fingerprint) {
-  static const std::string kText = select_where("public_key = :key AND state <> 'abandoned'");
-  return select_one(database_, kText, fingerprint);
+  // Each has an index of its own.
+  static const std::string kHolder = select_where("public_key = :key AND state <> 'abandoned'");
+  static const std::string kGivenUp =
+      select_where("public_key = :key AND state = 'abandoned' ORDER BY not_before LIMIT 1");
+  if (std::optional<CertificateRecord> holder = select_one(database_, kHolder, fingerprint)) return holder;
+  return select_one(database_, kGivenUp, fingerprint);
 }
 
 std::optional<StationRecord> CertificateLedger::station_with_key_id(const std::string& key_id) {

@@ -107,7 +107,8 @@ class CertificateLedger {
   Standing standing(SubjectKind kind, const std::string& subject);
   // The issued one of this subject, or else the reserved one.
   std::optional<CertificateRecord> live(SubjectKind kind, const std::string& subject);
-  // Whoever holds, or ever held, a certificate for this key; abandoned reservations do not count.
+  // Whose key this is: who holds, or ever held, a certificate for it or a reservation; else for whom the
+  // first reservation was made that was given up. Whoever asked had proven the key.
   std::optional<CertificateRecord> with_public_key(const std::string& fingerprint);
   // The newest with this subject key identifier that was ever issued.
   std::optional<StationRecord> station_with_key_id(const std::string& key_id);

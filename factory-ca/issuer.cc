@@ -178,7 +178,8 @@ std::optional<OrderId> Issuer::Authorisation::order_of_place() const {
 }
 
 // Same device and key: what it got before. Same device, another key: only if a rework is authorised. Same
-// key, another device: a cloned token. A scrapped device, and a key whose certificate was revoked: never.
+// key, another device: a cloned token, also where the other one's reservation was given up. A scrapped
+// device, and a key whose certificate was revoked: never.
 Issuer::Authorisation Issuer::find_duplicate(const ProvenRequest& request) {
   Authorisation authorisation;
   Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
@@ -198,17 +199,20 @@ Issuer::Authorisation Issuer::find_duplicate(const ProvenRequest& request) {
 }
 
 void Issuer::refuse_if_key_is_known(const ProvenRequest& request) {
-  std::optional<CertificateRecord> other = ledger_.certificates.with_public_key(request.key.fingerprint());
-  if (!other) return;
-  if (other->kind == SubjectKind::device && other->subject == request.device.text()) {
+  std::optional<CertificateRecord> known = ledger_.certificates.with_public_key(request.key.fingerprint());
+  if (!known) return;
+  bool is_own = known->kind == SubjectKind::device && known->subject == request.device.text();
+  // Nobody has ever seen a certificate for it.
+  if (is_own && known->state == CertificateState::abandoned) return;
+  if (is_own) {
     throw Error(ErrorCode::device_revoked,
                 fmt::format("the certificate of device {} for this key was revoked at {} ({})",
-                            request.device.text(), other->revoked_at, name_of(other->revocation_reason)),
+                            request.device.text(), known->revoked_at, name_of(known->revocation_reason)),
                 "hold this device and its token: a revoked key is never certified again");
   }
   throw Error(ErrorCode::key_reused,
               fmt::format("the key of device {} belongs to {} {}", request.device.text(),
-                          name_of(other->kind), other->subject),
+                          name_of(known->kind), known->subject),
               "hold both devices: one of the tokens is a copy of the other");
 }
 

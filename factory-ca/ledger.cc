@@ -117,6 +117,10 @@ DROP INDEX certificates_by_key_id;
 CREATE INDEX stations_by_key_id ON certificates (key_id) WHERE kind = 'station';
 DROP INDEX certificates_by_order;
 CREATE INDEX certificates_by_order ON certificates (order_id, issued_at, serial) WHERE issued_at <> '';
+)sql",
+    // A key whose reservation was given up is its subject's all the same.
+    R"sql(
+CREATE INDEX given_up_keys ON certificates (public_key, not_before) WHERE state = 'abandoned';
 )sql"};
 
 }  // namespace

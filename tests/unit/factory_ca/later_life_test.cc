@@ -312,6 +312,33 @@ TEST_F(LaterLife, ScrappingBetweenSignatureAndCommitHolds) {
   EXPECT_EQ(used(), 0);
 }
 
+TEST_F(LaterLife, AKeyWhoseReservationWasScrappedIsStillThatDevices) {
+  EvpPkeyPtr key = software_key();
+  crash_before_commit(request_for("dev-1", key));
+  scrap_it("cloned");
+  EXPECT_EQ(refusal_of(request_for("dev-2", key)), ErrorCode::key_reused);
+  ASSERT_THAT(events("alarm.key_reused"), SizeIs(2));
+  EXPECT_THAT(std::string(events("alarm.key_reused")[0]["message"]), HasSubstr("device dev-1"));
+}
+
+TEST_F(LaterLife, AKeyWhoseReservationAReworkGaveUpIsStillThatDevices) {
+  EvpPkeyPtr key = software_key();
+  crash_before_commit(request_for("dev-1", key));
+  authorise();
+  (void)process.issue(second_);
+  EXPECT_EQ(refusal_of(request_for("dev-2", key)), ErrorCode::key_reused);
+  EXPECT_EQ(code_of([&] {
+              certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
+                      station_plan("st-01", PublicKey::from_evp(key.get()), clock.time,
+                                   clock.time + std::chrono::days(30)),
+                      clock.time);
+            }),
+            ErrorCode::key_reused);
+  EXPECT_EQ(refusal_of(request_for("dev-1", key)), ErrorCode::device_has_certificate);
+  authorise();
+  EXPECT_NO_THROW((void)process.issue(request_for("dev-1", key))) << "it never had a certificate";
+}
+
 TEST(ScrapCauses, AreAShortList) {
   EXPECT_EQ(ScrapCause::parse("lost").reason(), RevocationReason::key_compromise);
   EXPECT_EQ(ScrapCause::parse("end-of-life").reason(), RevocationReason::cessation_of_operation);

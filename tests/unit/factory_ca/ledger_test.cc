@@ -114,13 +114,16 @@ TEST_F(LedgerTest, KeepsDevicesStationsAndCasApart) {
   EXPECT_FALSE(ledger_.certificates.station_with_key_id("id-of-k1")) << "it is a device";
 }
 
-TEST_F(LedgerTest, FreesKeyAndSubjectOfAnAbandonedReservation) {
+TEST_F(LedgerTest, FreesTheSubjectOfAnAbandonedReservationAndRemembersItsKey) {
   reserve(record("01", "dev-1", "k1"));
   ledger_.certificates.abandon("01");
   EXPECT_EQ(state_of("01"), "abandoned");
   EXPECT_FALSE(ledger_.certificates.live(SubjectKind::device, "dev-1"));
-  EXPECT_FALSE(ledger_.certificates.with_public_key("k1"));
-  EXPECT_NO_THROW(reserve(record("02", "dev-2", "k1")));
+  EXPECT_EQ(ledger_.certificates.with_public_key("k1").value().serial, "01");
+  EXPECT_NO_THROW(reserve(record("02", "dev-1", "k1")));
+  EXPECT_EQ(ledger_.certificates.with_public_key("k1").value().serial, "02") << "what there is now";
+  ledger_.certificates.abandon("02");
+  EXPECT_EQ(ledger_.certificates.with_public_key("k1").value().serial, "01") << "the first";
   EXPECT_NO_THROW(reserve(record("03", "dev-1", "k3")));
 }
 

@@ -107,6 +107,10 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
     ASSERT_EQ(count("SELECT count(*) FROM (SELECT 1 FROM certificates WHERE state <> 'abandoned' "
                     "GROUP BY public_key HAVING count(*) > 1)"),
               0)
+        << "one certificate a key";
+    ASSERT_EQ(count("SELECT count(*) FROM (SELECT 1 FROM certificates GROUP BY public_key "
+                    "HAVING count(DISTINCT subject) > 1)"),
+              0)
         << "one device a key";
     for (const std::string& order : {std::string("PO-0"), std::string("PO-1")}) {
       long long places = 0;
