@@ -24,7 +24,7 @@ Value from_name(const std::array<Value, N>& values, const std::string& name) {
 constexpr std::string_view kColumns =
     "serial, kind, subject, order_id, sender, profile, profile_digest, issuer_key_id, public_key, "
     "key_algorithm, key_id, not_before, not_after, tbs, certificate, statement, state, issued_at, "
-    "confirmation, confirmed_at, supersedes, revocation_reason, revoked_at, generation, renewal";
+    "confirmation, confirmed_at, supersedes, revocation_reason, revoked_at, generation, renewal, rework";
 
 // A row as the database has it.
 struct Row {
@@ -55,7 +55,7 @@ bool with_row(Row& row, const auto& run) {
       into(record.key_algorithm), into(record.key_id), into(row.not_before), into(row.not_after),
       into(row.tbs), into(row.certificate), into(record.statement), into(row.state), into(record.issued_at),
       into(row.confirmation), into(record.confirmed_at), into(record.supersedes), into(row.revocation_reason),
-      into(record.revoked_at), into(record.generation), into(record.renewal));
+      into(record.revoked_at), into(record.generation), into(record.renewal), into(record.rework));
 }
 
 std::string select_where(std::string_view where) {
@@ -283,14 +283,15 @@ void CertificateLedger::reserve(const CertificateRecord& record) {
   database_.change(
       "INSERT INTO certificates (serial, kind, subject, order_id, sender, profile, profile_digest, "
       "issuer_key_id, public_key, key_algorithm, key_id, not_before, not_after, tbs, tbs_digest, statement, "
-      "supersedes, generation, renewal, state) "
+      "supersedes, generation, renewal, rework, state) "
       "VALUES (:serial, :kind, :subject, :order_id, :sender, :profile, :profile_digest, :issuer_key_id, "
       ":public_key, :key_algorithm, :key_id, :not_before, :not_after, :tbs, :tbs_digest, :statement, "
-      ":supersedes, :generation, :renewal, 'reserved')",
+      ":supersedes, :generation, :renewal, :rework, 'reserved')",
       use(record.serial), use(kind), use(record.subject), use(record.order), use(record.sender),
       use(record.profile), use(record.profile_digest), use(record.issuer_key_id), use(record.public_key),
       use(record.key_algorithm), use(record.key_id), use(not_before), use(not_after), use(tbs), use(digest),
-      use(record.statement), use(record.supersedes), use(record.generation), use(record.renewal));
+      use(record.statement), use(record.supersedes), use(record.generation), use(record.renewal),
+      use(record.rework));
 }
 
 void CertificateLedger::abandon(const std::string& serial) {

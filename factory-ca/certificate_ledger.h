@@ -58,6 +58,8 @@ struct CertificateRecord {
   std::string supersedes{};  // serial, or empty
   // Only a station's certificate is renewed for the same key: then it counts from 1 here.
   int renewal = 0;
+  // The one that this was reserved under; 0 for a device's first, and for what is no device's.
+  long long rework = 0;
   // Once revoked.
   RevocationReason revocation_reason = RevocationReason::unspecified;
   std::string revoked_at{};

@@ -179,7 +179,7 @@ std::optional<OrderId> Issuer::Authorisation::order_of_place() const {
 
 // Same device and key: what it got before. Same device, another key: only if a rework is authorised. Same
 // key, another device: a cloned token, also where the other one's reservation was given up. A scrapped
-// device, and a key whose certificate was revoked: never.
+// device, and a key whose certificate was revoked: never. What was begun under a rework takes one to go on.
 Issuer::Authorisation Issuer::find_duplicate(const ProvenRequest& request) {
   Authorisation authorisation;
   Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
@@ -190,7 +190,8 @@ Issuer::Authorisation Issuer::find_duplicate(const ProvenRequest& request) {
   refuse_if_scrapped(ledger_, request.device);
   bool is_begun = standing.reserved && standing.reserved->public_key == request.key.fingerprint();
   if (!is_begun) refuse_if_key_is_known(request);
-  if (standing.predecessor() || (standing.reserved && !is_begun)) {
+  bool is_begun_first = is_begun && standing.reserved->rework == 0;
+  if (standing.predecessor() || (standing.reserved && !is_begun_first)) {
     authorisation.rework = rework_of(request, standing);
   }
   authorisation.predecessor = standing.predecessor();
@@ -218,6 +219,15 @@ void Issuer::refuse_if_key_is_known(const ProvenRequest& request) {
 
 Rework Issuer::rework_of(const ProvenRequest& request, const Standing& standing) {
   if (std::optional<Rework> open = ledger_.reworks.open(request.device.text())) return *std::move(open);
+  bool is_begun = standing.reserved && standing.reserved->public_key == request.key.fingerprint();
+  if (is_begun && !standing.issued) {
+    throw Error(
+        ErrorCode::device_has_certificate,
+        fmt::format("a certificate of device {} for this key was begun under a rework, which was "
+                    "withdrawn, and is not finished",
+                    request.device.text()),
+        "ask for another rework (fleetroot-ca rework authorize), for this token or for the one before");
+  }
   if (standing.issued || standing.reserved) {
     const CertificateRecord& held = standing.issued ? *standing.issued : *standing.reserved;
     throw Error(
@@ -236,7 +246,8 @@ Rework Issuer::rework_of(const ProvenRequest& request, const Standing& standing)
 // 5. Build: from the profile alone, with the request's public key and the ID that the order allows. A
 // reservation that nobody finished is taken over where its bytes are the ones that we would write today, so
 // that two processes never sign two certificates for one device. Where they are not (another profile, another
-// issuing certificate, a changed ledger), step 7 gives it up: nobody has ever seen a certificate for it.
+// issuing certificate, a changed ledger), and under another rework, step 7 gives it up: nobody has ever seen
+// a certificate for it.
 Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& authorisation,
                             Time now) const {
   auto draft = [&](Time not_before, const SerialNumber& serial) {
@@ -246,7 +257,7 @@ Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& a
   };
   if (const std::optional<CertificateRecord>& reservation = authorisation.reservation) {
     Draft same = draft(reservation->not_before, SerialNumber::from_hex(reservation->serial));
-    if (same.tbs == reservation->tbs) return same;
+    if (same.tbs == reservation->tbs && reservation->rework == authorisation.rework_id()) return same;
   }
   return draft(now, SerialNumber::random());
 }
@@ -282,7 +293,8 @@ void Issuer::reserve(const ProvenRequest& request, const Authorisation& authoris
                                 .certificate = {},
                                 .statement = request.statement,
                                 .generation = predecessor ? predecessor->generation + 1 : 1,
-                                .supersedes = serial_of(predecessor)});
+                                .supersedes = serial_of(predecessor),
+                                .rework = authorisation.rework_id()});
 }
 
 // 8. Sign those bytes in the token, once.
@@ -302,7 +314,7 @@ Bytes Issuer::commit(const ProvenRequest& request, const Authorisation& authoris
                          {"supersedes", serial_of(authorisation.predecessor)},
                          {"public_key", request.key.fingerprint()},
                          {"certificate", sha256_hex(certificate)}};
-    if (authorisation.rework) entry["rework"] = authorisation.rework->id;
+    if (authorisation.rework) entry["rework"] = authorisation.rework_id();
     ledger_.log.append("device.certified", now, std::move(entry));
     return certificate;
   }
@@ -322,7 +334,7 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
   std::optional<CertificateRecord> reserved = ledger_.certificates.with_serial(serial);
   // Another process was first, with the same bytes, or gave the reservation up.
   if (!reserved || reserved->state != CertificateState::reserved) return;
-  if (!ledger_.reworks.use(authorisation.rework->id, serial, now)) {
+  if (!ledger_.reworks.use(authorisation.rework_id(), serial, now)) {
     throw Error(ErrorCode::busy,
                 fmt::format("the rework of device {} was withdrawn, or used by another token, just now",
                             authorisation.rework->device_id),

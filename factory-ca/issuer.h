@@ -72,6 +72,8 @@ class Issuer : private cmp::Authority {
     std::optional<DeviceRecord> device;
     std::optional<Profile> profile;
 
+    // As a reservation has it.
+    long long rework_id() const { return rework ? rework->id : 0; }
     // Of the device's place, which it keeps; none if it has none yet.
     std::optional<OrderId> order_of_place() const;
   };

@@ -121,6 +121,15 @@ CREATE INDEX certificates_by_order ON certificates (order_id, issued_at, serial)
     // A key whose reservation was given up is its subject's all the same.
     R"sql(
 CREATE INDEX given_up_keys ON certificates (public_key, not_before) WHERE state = 'abandoned';
+)sql",
+    // A reservation under a rework is not resumed without one. What is begun for another key than one before
+    // it had was begun under a rework.
+    R"sql(
+ALTER TABLE certificates ADD COLUMN rework INTEGER NOT NULL DEFAULT 0;
+UPDATE certificates SET rework = coalesce((SELECT max(id) FROM reworks WHERE device_id = subject), 0)
+  WHERE kind = 'device' AND state = 'reserved' AND EXISTS (SELECT 1 FROM certificates AS other
+    WHERE other.kind = 'device' AND other.subject = certificates.subject
+      AND other.public_key <> certificates.public_key);
 )sql"};
 
 }  // namespace

@@ -187,6 +187,50 @@ TEST_F(LaterLife, AReworkResolvesAReservationThatACrashLeft) {
   EXPECT_EQ(used(), 1);
 }
 
+TEST_F(LaterLife, WhatWasBegunUnderAReworkUsesItUp) {
+  crash_before_commit(first_);
+  authorise();
+  crash_before_commit(second_);
+  std::string reserved = live("dev-1").value().serial;
+  EXPECT_EQ(process.issue(second_).serial().hex(), reserved) << "the same bytes are signed";
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::used));
+  EXPECT_EQ(events("device.certified")[0]["rework"], 1);
+  EXPECT_EQ(refusal_of(third_), ErrorCode::device_has_certificate);
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(LaterLife, WhatWasBegunUnderAReworkEndsWithIt) {
+  crash_before_commit(first_);
+  authorise();
+  crash_before_commit(second_);
+  withdraw_rework(ledger(), device("dev-1"), clock);
+  for (const CertificateRequest* request : {&first_, &second_, &third_})
+    EXPECT_EQ(refusal_of(*request), ErrorCode::device_has_certificate);
+  EXPECT_THAT(error_of([&] { (void)process.issue(second_); }).message(), HasSubstr("withdrawn"));
+  std::string reserved = live("dev-1").value().serial;
+  authorise();
+  EXPECT_NE(process.issue(second_).serial().hex(), reserved) << "another rework begins anew";
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::withdrawn, ReworkState::used));
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(LaterLife, WhatAnOlderLedgerBeganUnderAReworkEndsWithIt) {
+  crash_before_commit(first_);
+  authorise();
+  crash_before_commit(second_);
+  crash_before_commit(request_for("dev-2", software_key()));
+  {
+    Database tool(directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
+    tool.sql() << "ALTER TABLE certificates DROP COLUMN rework";
+    tool.sql() << "PRAGMA user_version = 5";
+  }
+  auto rework_of = [&](const char* name) {
+    return another_process()->ledger.certificates.standing(SubjectKind::device, name).reserved.value().rework;
+  };
+  EXPECT_EQ(rework_of("dev-1"), 1);
+  EXPECT_EQ(rework_of("dev-2"), 0);
+}
+
 TEST_F(LaterLife, ARevokedDeviceComesBackByAReworkAlone) {
   Certificate old = process.issue(first_);
   Revoked revoked = revoke_certificate(ledger(), device("dev-1"), RevocationReason::key_compromise, clock,

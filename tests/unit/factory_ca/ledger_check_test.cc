@@ -115,7 +115,7 @@ TEST_F(LedgerCheck, ShowsOneThatNoEntryIsAbout) {
   raw("INSERT INTO certificates SELECT * FROM (SELECT '00ff', kind, 'dev-3', order_id, sender, profile, "
       "profile_digest, issuer_key_id, 'key-3', key_algorithm, key_id, not_before, not_after, tbs, "
       "tbs_digest, certificate, statement, state, issued_at, confirmation, confirmed_at, revoked_at, "
-      "generation, supersedes, renewal, revocation_reason, revocation_number FROM certificates "
+      "generation, supersedes, renewal, revocation_reason, revocation_number, rework FROM certificates "
       "WHERE subject = 'dev-1')");
   expect_broken("holds 3 certificates, and its log 2");
 }

@@ -129,6 +129,12 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
                     "'revoked') AND NOT EXISTS (SELECT 1 FROM reworks r WHERE r.serial = c.serial)"),
               0)
         << "no second certificate without a rework";
+    ASSERT_EQ(
+        count("SELECT count(*) FROM certificates c WHERE c.state IN ('issued', 'revoked') AND EXISTS "
+              "(SELECT 1 FROM certificates b WHERE b.subject = c.subject AND b.public_key <> c.public_key "
+              "AND b.rowid < c.rowid) AND NOT EXISTS (SELECT 1 FROM reworks r WHERE r.serial = c.serial)"),
+        0)
+        << "nor one for another key than the first that was begun";
     ASSERT_EQ(count("SELECT count(*) FROM (SELECT 1 FROM certificates WHERE state IN ('issued', 'revoked') "
                     "GROUP BY subject, generation HAVING count(*) > 1)"),
               0)
