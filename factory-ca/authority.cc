@@ -213,6 +213,18 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
   return certificate;
 }
 
+void refuse_if_revoked(Ledger& ledger, const Certificate& issuing) {
+  std::optional<CertificateRecord> record = ledger.certificates.with_serial(issuing.serial().hex());
+  bool is_revoked =
+      record && record->state == CertificateState::revoked && record->certificate == issuing.der();
+  if (!is_revoked) return;
+  throw Error(ErrorCode::configuration,
+              fmt::format("the CA's own certificate, {}, was revoked at {} ({})", issuing.subject(),
+                          record->revoked_at, name_of(record->revocation_reason)),
+              "make another issuing CA under the Fleet Root (fleetroot-ca init --external-root); this one "
+              "signs revocation lists alone");
+}
+
 bool may_sign_lists(const Certificate& certificate) {
   return (X509_get_key_usage(certificate.x509()) & KU_CRL_SIGN) != 0;
 }

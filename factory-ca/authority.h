@@ -51,6 +51,9 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
 // work needs and none that OpenSSL refuses device certificates for. Error(certificate_rejected) says which of
 // it fails. The same certificate twice is a single tier.
 void refuse_unless_usable(const Certificate& root, const Certificate& issuing, Time now);
+// Error(configuration) once this ledger has the CA's own certificate as revoked: nothing more is signed under
+// it but lists.
+void refuse_if_revoked(Ledger& ledger, const Certificate& issuing);
 // An offline root need not: it does without a list of the issuing CAs that it revokes.
 bool may_sign_lists(const Certificate& certificate);
 

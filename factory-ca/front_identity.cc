@@ -137,6 +137,7 @@ Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger
                           const std::vector<std::string>& names, const Clock& clock) {
   CertificateRequest request = CertificateRequest::from_der(request_der);
   request.refuse_unless_sound();
+  refuse_if_revoked(ledger, home.issuing_certificate());
   std::string subject = common_name(home.settings());
   Time now = ledger.time_of_issue(clock);
   {

@@ -30,7 +30,9 @@ Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certifi
       station_validity_(station_validity),
       clock_(clock),
       only_order_(std::move(order)),
-      responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {}
+      responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {
+  refuse_if_revoked(ledger_, issuing_certificate_);
+}
 
 // 1. Receive. The responder bounds the message, finds who signed it (2), and asks for the rest (3 to 9).
 Task<Bytes> Issuer::answer(BytesView message, std::optional<OrderId> order) {
@@ -124,9 +126,11 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
           .statement = json};
 }
 
-// 4. Authorise: the station's orders, the duplicate rules, then the order. From here to step 7 under the
-// ledger's write lock: nobody else decides about the same device, key or order meanwhile.
+// 4. Authorise: the CA's own certificate, the station's orders, the duplicate rules, then the order. From
+// here to step 7 under the ledger's write lock: nobody else decides about the same device, key or order
+// meanwhile.
 Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
+  refuse_if_revoked(ledger_, issuing_certificate_);
   if (!ledger_.station_orders.allows(request.sender, request.order)) {
     throw Error(ErrorCode::not_authorised,
                 fmt::format("station {} may not work on order {}", request.sender, request.order.text()),
@@ -367,6 +371,7 @@ cmp::Issued Issuer::renew(const cmp::Sender& sender, const PublicKey& key,
   }
   cmp::Issued issued{.certificate = {}, .chain = {issuing_certificate_}};
   ledger_.alone([&] {
+    refuse_if_revoked(ledger_, issuing_certificate_);
     Time now = ledger_.time_of_issue(clock_);
     issued.certificate = renew_station(ledger_, signer_, sender.name, key, station_validity_, now).der();
   });

@@ -186,6 +186,7 @@ Certificate issue_authority(const Home& home, const CertificateRequest& request,
   Settings settings = home.settings();
   Ledger ledger(home.ledger());
   CaKey root(root_key_of(settings), home.fleet_root());
+  refuse_if_revoked(ledger, root.certificate());
   std::string common_name = request.common_name();
   Time now = ledger.time_of_issue(clock);
   return certify(ledger, root.signer(), SubjectKind::authority, common_name,
@@ -223,6 +224,7 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
     check_key(root_key_of(settings), root);
   }
   Ledger ledger(home.ledger());
+  refuse_if_revoked(ledger, settings.issuing ? home.issuing_certificate() : home.fleet_root());
   lines.push_back(fmt::format("the clock says {}, and no certificate is from later than that",
                               format_time(ledger.time_of_issue(clock))));
   Checkpoint checkpoint = check_ledger(ledger);

@@ -206,6 +206,26 @@ openssl_verifies() {
   openssl verify -x509_strict -crl_check_all -CRLfile lists.pem -CAfile ca/fleet-root.pem -untrusted ca/issuing-ca.pem one.pem
 }
 
+@test "a CA whose own certificate is revoked issues nothing more, and still publishes lists" {
+  provision dev-1 DEV-1
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout new.key -subj /CN=DEV-2 -out new.csr
+  fleetroot-station init --home st2 --name st-02
+  serial=$(openssl x509 -in ca/issuing-ca.pem -noout -serial)
+  ca cert revoke --serial "${serial#serial=}" --reason cACompromise
+
+  remember dev-1
+  refused 78 'Issuing CA, was revoked' ca cert issue --order PO-1 --device-id DEV-2 --request new.csr --out new.pem
+  refused 78 'Issuing CA, was revoked' ca station enroll --name st-02 --request st2/station.csr --out st-02.pem
+  refused 78 'Issuing CA, was revoked' ca station renew --name st-01 --out st-01.pem
+  refused 78 'Issuing CA, was revoked' fleetroot-ca serve --home ca --listen 127.0.0.1:0
+  refused 78 'Issuing CA, was revoked' fleetroot-ca config check --home ca
+  run ! provision dev-2 DEV-2
+  nothing_changed
+
+  publish_list | jq -e '.number == 1 and .entries == 0'
+  publish_list --root | jq -e '.number == 1 and .entries == 1'
+}
+
 @test "a home with one of the keys says which list it has" {
   fleetroot-ca root init --home root --name Test
   refused 78 'no issuing key' fleetroot-ca crl publish --home root

@@ -31,6 +31,18 @@ make_request() {
   provision DEV-1 DEV-1
 }
 
+@test "a CA whose own certificate is revoked while it serves" {
+  make_factory DEV-1 DEV-2
+  make_token DEV-1 DEV-2
+  begin_serving
+  provision DEV-1 DEV-1 --ca "$url"
+  serial=$(openssl x509 -in ca/issuing-ca.pem -noout -serial)
+  fleetroot-ca cert revoke --home ca --serial "${serial#serial=}" --reason cACompromise
+  refused 78 'the CA cannot issue.*was revoked' provision DEV-2 DEV-2 --ca "$url"
+  [[ $(certificates_in_ledger) == 1 ]]
+  end_serving
+}
+
 @test "who has no station's certificate does not get past the handshake" {
   make_factory DEV-1
   make_request DEV-1
