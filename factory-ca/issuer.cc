@@ -17,6 +17,13 @@ std::string serial_of(const std::optional<CertificateRecord>& record) {
   return record ? record->serial : "";
 }
 
+// A reservation keeps its dates: whoever takes it over gets less than the profile gives, by its age. A
+// hundredth is the most that anybody shall miss.
+bool is_young(const CertificateRecord& reservation, Time now) {
+  constexpr int kPartsOfALife = 100;
+  return now - reservation.not_before < (reservation.not_after - reservation.not_before) / kPartsOfALife;
+}
+
 }  // namespace
 
 Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
@@ -250,8 +257,8 @@ Rework Issuer::rework_of(const ProvenRequest& request, const Standing& standing)
 // 5. Build: from the profile alone, with the request's public key and the ID that the order allows. A
 // reservation that nobody finished is taken over where its bytes are the ones that we would write today, so
 // that two processes never sign two certificates for one device. Where they are not (another profile, another
-// issuing certificate, a changed ledger), and under another rework, step 7 gives it up: nobody has ever seen
-// a certificate for it.
+// issuing certificate, a changed ledger), where it is old, and under another rework, step 7 gives it up:
+// nobody has ever seen a certificate for it.
 Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& authorisation,
                             Time now) const {
   auto draft = [&](Time not_before, const SerialNumber& serial) {
@@ -259,7 +266,8 @@ Issuer::Draft Issuer::build(const ProvenRequest& request, const Authorisation& a
     Bytes tbs = encode_tbs(plan, signer_.facts, serial);
     return Draft{.plan = std::move(plan), .tbs = std::move(tbs)};
   };
-  if (const std::optional<CertificateRecord>& reservation = authorisation.reservation) {
+  const std::optional<CertificateRecord>& reservation = authorisation.reservation;
+  if (reservation && is_young(*reservation, now)) {
     Draft same = draft(reservation->not_before, SerialNumber::from_hex(reservation->serial));
     if (same.tbs == reservation->tbs && reservation->rework == authorisation.rework_id()) return same;
   }

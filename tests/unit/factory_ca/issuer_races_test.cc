@@ -191,6 +191,26 @@ TEST_F(IssuerRaces, AReservationOfAnotherProfileIsGivenUp) {
   EXPECT_EQ(used(), 1);
 }
 
+// A profile's 100 days, less an hour of the first, and less the whole of it.
+TEST_F(IssuerRaces, AReservationIsGivenUpOnceAHundredthOfItsLifeIsOver) {
+  std::string toml(shipped_profile_text("device"));
+  write_profile("device", toml.replace(toml.find("\"10 years\""), 10, "\"100 days\""));
+  open_order("PO-1", 2);
+  CertificateRequest other = request_for("dev-2", software_key());
+  crash_before_commit(request_);
+  crash_before_commit(other);
+  std::string younger = live("dev-1").value().serial;
+  std::string older = live("dev-2").value().serial;
+  clock.time += std::chrono::hours(23);
+  EXPECT_EQ(process.issue(request_).serial().hex(), younger);
+  clock.time += std::chrono::hours(1);
+  Certificate anew = process.issue(other);
+  EXPECT_NE(anew.serial().hex(), older);
+  EXPECT_EQ(anew.not_before(), clock.time);
+  EXPECT_EQ(ledger().certificates.with_serial(older).value().state, CertificateState::abandoned);
+  EXPECT_EQ(used(), 2);
+}
+
 TEST_F(IssuerRaces, AReservationOfAnotherIssuingKeyIsGivenUp) {
   open_order("PO-1", 1);
   crash_before_commit(request_);
