@@ -28,6 +28,12 @@ std::optional<BundleRecord> BundleLedger::last(const std::string& station) {
   return select_one(database_, "station = :station ORDER BY id DESC LIMIT 1", station);
 }
 
+long long BundleLedger::count() {
+  long long count = 0;
+  database_.row("SELECT count(*) FROM bundles", soci::into(count));
+  return count;
+}
+
 bool BundleLedger::has_any_of(const std::string& station, const std::string& signer) {
   return with_store_errors([&] {
     long long count = 0;

@@ -28,6 +28,7 @@ class BundleLedger {
   std::optional<BundleRecord> with_digest(const std::string& digest);
   // The one that this station's next must follow.
   std::optional<BundleRecord> last(const std::string& station);
+  long long count();
   bool has_any_of(const std::string& station, const std::string& signer);
 
   void append(const BundleRecord& record);

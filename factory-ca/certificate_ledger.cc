@@ -24,7 +24,8 @@ Value from_name(const std::array<Value, N>& values, const std::string& name) {
 constexpr std::string_view kColumns =
     "serial, kind, subject, order_id, sender, profile, profile_digest, issuer_key_id, public_key, "
     "key_algorithm, key_id, not_before, not_after, tbs, certificate, statement, state, issued_at, "
-    "confirmation, confirmed_at, supersedes, revocation_reason, revoked_at, generation, renewal, rework";
+    "confirmation, confirmed_at, supersedes, revocation_reason, revoked_at, generation, renewal, rework, "
+    "revocation_number";
 
 // A row as the database has it.
 struct Row {
@@ -49,13 +50,14 @@ struct Row {
 bool with_row(Row& row, const auto& run) {
   using soci::into;
   CertificateRecord& record = row.record;
-  return run(
-      into(record.serial), into(row.kind), into(record.subject), into(record.order), into(record.sender),
-      into(record.profile), into(record.profile_digest), into(record.issuer_key_id), into(record.public_key),
-      into(record.key_algorithm), into(record.key_id), into(row.not_before), into(row.not_after),
-      into(row.tbs), into(row.certificate), into(record.statement), into(row.state), into(record.issued_at),
-      into(row.confirmation), into(record.confirmed_at), into(record.supersedes), into(row.revocation_reason),
-      into(record.revoked_at), into(record.generation), into(record.renewal), into(record.rework));
+  return run(into(record.serial), into(row.kind), into(record.subject), into(record.order),
+             into(record.sender), into(record.profile), into(record.profile_digest),
+             into(record.issuer_key_id), into(record.public_key), into(record.key_algorithm),
+             into(record.key_id), into(row.not_before), into(row.not_after), into(row.tbs),
+             into(row.certificate), into(record.statement), into(row.state), into(record.issued_at),
+             into(row.confirmation), into(record.confirmed_at), into(record.supersedes),
+             into(row.revocation_reason), into(record.revoked_at), into(record.generation),
+             into(record.renewal), into(record.rework), into(record.first_list));
 }
 
 std::string select_where(std::string_view where) {
@@ -298,6 +300,14 @@ void CertificateLedger::abandon(const std::string& serial) {
   database_.change(
       "UPDATE certificates SET state = 'abandoned' WHERE serial = :serial AND state = 'reserved'",
       soci::use(serial));
+}
+
+void CertificateLedger::take_over(const std::string& serial, const std::string& sender,
+                                  const std::string& statement) {
+  database_.change(
+      "UPDATE certificates SET sender = :sender, statement = :statement "
+      "WHERE serial = :serial AND state = 'reserved'",
+      soci::use(sender), soci::use(statement), soci::use(serial));
 }
 
 bool CertificateLedger::commit(const std::string& serial, BytesView certificate, Time now) {

@@ -37,7 +37,7 @@ struct CertificateRecord {
   SubjectKind kind = SubjectKind::device;
   std::string subject;  // device ID, station name, CA name
   std::string order;    // empty unless kind is device
-  std::string sender;   // the station, or "operator"
+  std::string sender;   // the station whose request was finished, or "operator"
   std::string profile;
   std::string profile_digest;
   std::string issuer_key_id;
@@ -63,6 +63,7 @@ struct CertificateRecord {
   // Once revoked.
   RevocationReason revocation_reason = RevocationReason::unspecified;
   std::string revoked_at{};
+  long long first_list = 0;  // the lowest number of a list that names it
 };
 
 // What a station is known by, of its newest certificate: read for every message.
@@ -132,6 +133,8 @@ class CertificateLedger {
 
   void reserve(const CertificateRecord& record);
   void abandon(const std::string& serial);
+  // A reservation that somebody else made is finished for this request.
+  void take_over(const std::string& serial, const std::string& sender, const std::string& statement);
   // False if the reservation is no longer there: another process has signed, or given it up.
   bool commit(const std::string& serial, BytesView certificate, Time now);
   void confirm(const std::string& serial, Confirmation confirmation, Time now);

@@ -318,6 +318,7 @@ Bytes Issuer::sign_bytes(LintedCertificate&& linted) const {
 Bytes Issuer::commit(const ProvenRequest& request, const Authorisation& authorisation,
                      const std::string& serial, const Bytes& certificate, Time now) {
   if (authorisation.rework) supersede(authorisation, serial, now);
+  if (authorisation.reservation) ledger_.certificates.take_over(serial, request.sender, request.statement);
   if (ledger_.certificates.commit(serial, certificate, now)) {
     nlohmann::json entry{{"device_id", request.device.text()},
                          {"order", authorisation.order_of_place().value_or(request.order).text()},

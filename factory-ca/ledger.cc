@@ -130,6 +130,14 @@ UPDATE certificates SET rework = coalesce((SELECT max(id) FROM reworks WHERE dev
   WHERE kind = 'device' AND state = 'reserved' AND EXISTS (SELECT 1 FROM certificates AS other
     WHERE other.kind = 'device' AND other.subject = certificates.subject
       AND other.public_key <> certificates.public_key);
+)sql",
+    // The sender is who finished it, as the log has it.
+    R"sql(
+UPDATE certificates SET sender = said.sender FROM
+  (SELECT json_extract(entry, '$.serial') AS serial, json_extract(entry, '$.sender') AS sender
+    FROM (SELECT CASE WHEN json_valid(entry) THEN entry ELSE '{}' END AS entry FROM log)
+    WHERE json_extract(entry, '$.event') = 'device.certified') AS said
+  WHERE certificates.serial = said.serial AND said.sender <> certificates.sender;
 )sql"};
 
 }  // namespace

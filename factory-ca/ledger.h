@@ -20,7 +20,7 @@ namespace fleetroot::ca {
 
 class Ledger {
  public:
-  static constexpr std::size_t kSchemaVersion = 6;
+  static constexpr std::size_t kSchemaVersion = 7;
 
   // Opens the file, or makes it. Error(io, busy, configuration) as Database says.
   explicit Ledger(const std::filesystem::path& file);

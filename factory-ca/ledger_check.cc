@@ -12,7 +12,7 @@ class LogChecks {
  public:
   explicit LogChecks(Ledger& ledger) {
     for (auto* check : {check_certificates, check_orders, check_station_orders, check_reworks,
-                        check_scrapped_devices, check_bundles}) {
+                        check_scrapped_devices, check_revocation_lists, check_bundles}) {
       checks_.push_back(check(ledger));
     }
   }

@@ -60,6 +60,22 @@ void ListNumbers::publish(const std::string& issuer_key_id, std::uint64_t number
   });
 }
 
+void ListNumbers::each(const std::function<void(const ListRecord&)>& look) {
+  ListRecord record;
+  long long this_update = 0;
+  std::string state;
+  using soci::into;
+  database_.rows(
+      "SELECT issuer_key_id, number, base_number, this_update, state FROM crls ORDER BY issuer_key_id, "
+      "number",
+      [&] {
+        record.this_update = Time(std::chrono::seconds(this_update));
+        record.is_published = state == "published";
+        look(record);
+      },
+      into(record.issuer_key_id), into(record.number), into(record.base), into(this_update), into(state));
+}
+
 long long ListNumbers::disown_later(const std::string& issuer_key_id, Time now) {
   long long seconds = now.time_since_epoch().count();
   return database_.change(

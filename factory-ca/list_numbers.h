@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -13,6 +14,15 @@ namespace fleetroot::ca {
 struct PublishedList {
   std::uint64_t number = 0;
   Time this_update;
+};
+
+// A number as the ledger has it.
+struct ListRecord {
+  std::string issuer_key_id;
+  long long number = 0;
+  long long base = 0;
+  Time this_update;
+  bool is_published = false;
 };
 
 // Calls that change something belong into a WriteTransaction. Each issuer's numbers only rise, and complete
@@ -28,6 +38,8 @@ class ListNumbers {
   void reserve(const std::string& issuer_key_id, std::uint64_t number, std::uint64_t base, Time this_update,
                const std::string& tbs_digest);
   void publish(const std::string& issuer_key_id, std::uint64_t number);
+  // All of all issuers.
+  void each(const std::function<void(const ListRecord&)>& look);
   // Lists from later than now count as never published from here on. How many there were.
   long long disown_later(const std::string& issuer_key_id, Time now);
 

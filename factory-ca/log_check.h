@@ -54,6 +54,7 @@ std::unique_ptr<LogCheck> check_orders(Ledger& ledger);
 std::unique_ptr<LogCheck> check_station_orders(Ledger& ledger);
 std::unique_ptr<LogCheck> check_reworks(Ledger& ledger);
 std::unique_ptr<LogCheck> check_scrapped_devices(Ledger& ledger);
+std::unique_ptr<LogCheck> check_revocation_lists(Ledger& ledger);
 std::unique_ptr<LogCheck> check_bundles(Ledger& ledger);
 
 }  // namespace fleetroot::ca

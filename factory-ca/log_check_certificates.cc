@@ -53,6 +53,7 @@ class CertificateCheck final : public LogCheck {
     event.refuse_unless_said(name(record), is_device ? "device_id" : "subject", record.subject);
     event.refuse_unless_said(name(record), "time", record.issued_at);
     event.refuse_unless_said_or_silent(name(record), "order", record.order);
+    event.refuse_unless_said_or_silent(name(record), "sender", record.sender);
     event.refuse_unless_said_or_silent(name(record), "supersedes", record.supersedes);
     event.refuse_unless_said_or_silent(name(record), "public_key", record.public_key);
     compare_with_itself(record, event.event.substr(0, event.event.find('.')));
@@ -62,6 +63,7 @@ class CertificateCheck final : public LogCheck {
     const char* wrong = nullptr;
     if (name_of(record.kind) != kind) wrong = "kind";
     if (record.public_key != sha256_hex(certificate.spki())) wrong = "public key";
+    if (record.key_id != certificate.subject_key_identifier()) wrong = "key identifier";
     if (record.issuer_key_id != issuer_key_id_of(certificate)) wrong = "issuer";
     if (record.not_before != certificate.not_before() || record.not_after != certificate.not_after())
       wrong = "validity";

@@ -108,6 +108,7 @@ class BundleCheck final : public LogCheck {
 
   void take(const LoggedEvent& event) override {
     if (event.event != "bundle.answered") return;
+    ++logged_;
     std::string digest = event.details.at("bundle");
     std::optional<BundleRecord> record = bundles_.with_digest(digest);
     if (!record) {
@@ -118,10 +119,17 @@ class BundleCheck final : public LogCheck {
     event.refuse_unless_said(name, "station", record->station);
     event.refuse_unless_said(name, "sequence", record->sequence);
     event.refuse_unless_said(name, "reply", record->reply_digest);
+    event.refuse_unless_said_or_silent(name, "order", record->order);
+  }
+  void finish() override {
+    long long rows = bundles_.count();
+    if (rows == logged_) return;
+    throw broken(fmt::format("the ledger holds {} answered bundles, and its log {}", rows, logged_));
   }
 
  private:
   BundleLedger& bundles_;
+  long long logged_ = 0;
 };
 
 }  // namespace

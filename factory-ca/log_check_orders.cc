@@ -66,6 +66,7 @@ class StationOrdersCheck final : public LogCheck {
     if (event.event == "station.bound") logged_[event.details.at("subject")] = event.details.at("orders");
   }
   void finish() override {
+    for (const std::string& station : bindings_.stations()) logged_.try_emplace(station);
     for (auto& [station, orders] : logged_) {
       std::sort(orders.begin(), orders.end());
       if (bindings_.of(station) != orders)

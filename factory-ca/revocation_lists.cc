@@ -103,6 +103,7 @@ CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, con
   ledger.crls.publish(issuer_key_id, plan.number);
   ledger.log.append("crl.published", now,
                     {{"issuer", issuer.subject()},
+                     {"issuer_key_id", issuer_key_id},
                      {"number", plan.number},
                      {"base", plan.base},
                      {"entries", plan.entries.size()},

@@ -9,6 +9,15 @@ bool StationOrders::allows(const std::string& station, const OrderId& order) {
   return orders.empty() || std::find(orders.begin(), orders.end(), order.text()) != orders.end();
 }
 
+std::vector<std::string> StationOrders::stations() {
+  std::vector<std::string> stations;
+  std::string station;
+  database_.rows(
+      "SELECT DISTINCT station FROM station_orders ORDER BY station", [&] { stations.push_back(station); },
+      soci::into(station));
+  return stations;
+}
+
 std::vector<std::string> StationOrders::of(const std::string& station) {
   std::vector<std::string> orders;
   std::string order;

@@ -15,6 +15,8 @@ class StationOrders {
   explicit StationOrders(Database& database) : database_(database) {}
 
   bool allows(const std::string& station, const OrderId& order);
+  // Those that are bound to some.
+  std::vector<std::string> stations();
   std::vector<std::string> of(const std::string& station);
   // These from now on, and no others; none means all.
   void bind(const std::string& station, const std::vector<OrderId>& orders);

@@ -190,6 +190,15 @@ TEST_F(IssuerTest, TakesTheOrderFromTheStatementAndKeepsIt) {
   EXPECT_EQ(live("dev-1").value().sender, "st-01");
 }
 
+TEST_F(IssuerTest, WhoFinishesAReservationIsItsSender) {
+  crash_before_commit(request_for("dev-1", key_));
+  CertificateRequest request = request_for("dev-1", key_, statement("PO-1", "st-02"));
+  (void)process.issue(request, "PO-1", "st-02");
+  EXPECT_EQ(live("dev-1").value().sender, "st-02");
+  EXPECT_EQ(live("dev-1").value().statement, statement("PO-1", "st-02"));
+  EXPECT_EQ(events("device.certified")[0]["sender"], "st-02");
+}
+
 TEST_F(IssuerTest, RefusesAStationThatIsBoundToOtherOrders) {
   open_order("PO-2", 3);
   auto bind = [&](const std::vector<OrderId>& orders) {

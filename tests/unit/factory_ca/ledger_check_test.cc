@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "factory-ca/later_life.h"
+#include "factory-ca/revocation_lists.h"
 #include "tests/unit/factory_ca/factory.h"
 
 namespace fleetroot::ca {
@@ -50,6 +51,11 @@ class LedgerCheck : public Factory {
       }
       std::filesystem::remove(copy);
     }
+  }
+  void publish(ListKind kind = ListKind::complete) {
+    clock.time += std::chrono::hours(1);
+    (void)publish_list(ledger(), issuing.signer, issuing.certificate, kind, clock.time,
+                       clock.time + std::chrono::days(30), [](const CertificateRevocationList&) {});
   }
   void authorise(const char* device) {
     (void)authorise_rework(ledger(), DeviceId::parse(device), "token broken", clock, Commitment::for_real);
@@ -136,6 +142,8 @@ TEST_F(LedgerCheck, ShowsACertificateThatIsOnRecordForSomethingElse) {
                     {"supersedes = '5e'", "has supersedes \"5e\""},
                     {"public_key = '00'", "has public_key \"00\""},
                     {"issued_at = ''", "has time \"\""},
+                    {"sender = 'st-09'", "has sender \"st-09\", and entry 2 of the log says \"operator\""},
+                    {"key_id = '00'", "another key identifier"},
                     {"kind = 'station'", "another kind"},
                     {"issuer_key_id = '00'", "another issuer"},
                     {"not_after = 0", "another validity"}};
@@ -146,6 +154,51 @@ TEST_F(LedgerCheck, ShowsACertificateThatIsOnRecordForSomethingElse) {
 TEST_F(LedgerCheck, ShowsARevocationThatIsAnother) {
   raw("UPDATE certificates SET revocation_reason = 'superseded' WHERE subject = 'dev-2'");
   expect_broken("has reason \"superseded\", and entry 4 of the log says \"keyCompromise\"");
+}
+
+TEST_F(LedgerCheck, ShowsARevocationListThatIsAnother) {
+  publish();  // entry 5
+  revoke_certificate(ledger(), DeviceId::parse("dev-1"), RevocationReason::superseded, clock,
+                     Commitment::for_real);
+  publish(ListKind::delta);  // entry 7
+  expect_each_broken({
+      {"DELETE FROM crls",
+       "entry 5 of the log is about the revocation list 1 of 2026-11-24T01:00:00Z, which the ledger does not "
+       "hold"},
+      {"UPDATE crls SET this_update = 253402300700 WHERE number = 1", "is about the revocation list 1 of "},
+      {"UPDATE crls SET base_number = 0 WHERE number = 2", "is about the revocation list 2 of "},
+      {"UPDATE crls SET number = 9 WHERE number = 2", "is about the revocation list 2 of "},
+      {"UPDATE crls SET issuer_key_id = '00' WHERE number = 1", "is about the revocation list 1 of "},
+      {"UPDATE crls SET state = 'reserved' WHERE number = 2",
+       "the revocation list 2 counts as never published, and entry 7 of the log says that it was"},
+      {"INSERT INTO crls SELECT issuer_key_id, 3, 1, 0, '', state FROM crls WHERE number = 1",
+       "the log knows nothing of the revocation list 3"},
+      {"UPDATE certificates SET revocation_number = 1 WHERE subject = 'dev-1'",
+       "was revoked by entry 6 of the log, after the revocation list 1 that is to name it first"},
+  });
+}
+
+TEST_F(LedgerCheck, ShowsARevocationListThatIsNoLongerDisowned) {
+  publish();
+  publish();
+  raw("UPDATE crls SET state = 'reserved' WHERE number = 2");
+  {
+    WriteTransaction transaction = ledger().write();
+    ledger().log.append("crl.disowned", clock.time - std::chrono::seconds(1),
+                        {{"issuer_key_id", to_hex(issuing.signer.facts.key_identifier)}, {"lists", 1}});
+    transaction.commit();
+  }
+  expect_each_broken(
+      {{"UPDATE crls SET state = 'published' WHERE number = 2",
+        "the revocation list 2 counts as published, and entry 7 of the log says that it does not"},
+       {"UPDATE crls SET state = 'reserved'", "the revocation list 1 counts as never published"}});
+}
+
+TEST_F(LedgerCheck, TakesListsThatWereBegunAndNotPublished) {
+  publish();
+  raw("INSERT INTO crls SELECT issuer_key_id, 2, 0, this_update, '', 'reserved' FROM crls");
+  publish();
+  EXPECT_NO_THROW(check_ledger(ledger()));
 }
 
 TEST_F(LedgerCheck, ShowsAnOrderThatIsAnother) {
@@ -173,7 +226,9 @@ TEST_F(LedgerCheck, ShowsAStationThatIsNoLongerBound) {
     ledger().log.append("station.bound", clock.time, {{"subject", "st-01"}, {"orders", {"PO-1"}}});
     transaction.commit();
   }
-  expect_each_broken({{"DELETE FROM station_orders", "station st-01 is bound to other orders"}});
+  expect_each_broken(
+      {{"DELETE FROM station_orders", "station st-01 is bound to other orders"},
+       {"INSERT INTO station_orders VALUES ('st-02', 'PO-1')", "station st-02 is bound to other orders"}});
 }
 
 TEST_F(LedgerCheck, ShowsAReworkThatIsAnother) {
@@ -217,17 +272,33 @@ TEST_F(LedgerCheck, ShowsABundleThatIsForgotten) {
     transaction.commit();
   }
   expect_each_broken({{"DELETE FROM bundles", "the bundle bb, which is gone"},
-                      {"UPDATE bundles SET reply_digest = 'dd'", "has reply \"dd\""}});
+                      {"UPDATE bundles SET reply_digest = 'dd'", "has reply \"dd\""},
+                      {"INSERT INTO bundles VALUES (9, 'st-01', 'aa', 2, 'ee', 'ff', 'PO-1', '')",
+                       "holds 2 answered bundles, and its log 1"}});
 }
 
 // Older ones say less.
-TEST_F(LedgerCheck, TakesEntriesWithoutTheListsDigestAndTheRework) {
+TEST_F(LedgerCheck, TakesEntriesWithoutTheListsDigestTheReworkAndTheIssuersKey) {
   open_listed_order();
+  publish();
   authorise("dev-1");
   (void)process.issue(request_for("dev-1", software_key()));
-  rewrite_log_without({{"order.created", "devices"}, {"device.certified", "rework"}});
+  rewrite_log_without(
+      {{"order.created", "devices"}, {"device.certified", "rework"}, {"crl.published", "issuer_key_id"}});
   EXPECT_NO_THROW(check_ledger(ledger()));
+  expect_each_broken({{"DELETE FROM crls", "is about the revocation list 1 of "}});
   expect_each_broken({{"UPDATE reworks SET state = 'authorised', serial = ''", "and the log says used"}});
+}
+
+// Where another station had finished what one had begun, the record named the one, and the log the other.
+TEST_F(LedgerCheck, TakesALedgerFromBeforeTheSenderWasWhoFinished) {
+  raw("UPDATE certificates SET sender = 'st-01' WHERE subject = 'dev-1'");
+  raw("INSERT INTO log VALUES (5, 'no JSON', '')");
+  raw("PRAGMA user_version = 6");
+  Ledger opened(directory / "ledger.db");
+  EXPECT_EQ(opened.certificates.live(SubjectKind::device, "dev-1").value().sender, "operator");
+  raw("DELETE FROM log WHERE sequence = 5");
+  EXPECT_NO_THROW(check_ledger(opened));
 }
 
 // Whoever can write the ledger can chain what he likes.
