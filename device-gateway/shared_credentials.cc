@@ -24,11 +24,14 @@ void require(archive* zip, int result) {
 
 class Zip {
  public:
-  explicit Zip(Time now) : now_(now), zip_(archive_write_new()), bytes_(kMaximumSize) {
+  explicit Zip(Time now) : now_(now), bytes_(kMaximumSize), zip_(archive_write_new()) {
     require(zip_.get(), archive_write_set_format_zip(zip_.get()));
     require(zip_.get(), archive_write_open_memory(zip_.get(), bytes_.data(), bytes_.size(), &used_));
   }
-  ~Zip() { wipe(bytes_.data(), bytes_.size()); }
+  ~Zip() {
+    zip_.reset();  // closes what was not finished, which writes to bytes_
+    wipe(bytes_.data(), bytes_.size());
+  }
   Zip(const Zip&) = delete;
   Zip& operator=(const Zip&) = delete;
 
@@ -53,9 +56,9 @@ class Zip {
 
  private:
   Time now_;
-  ArchivePtr zip_;
   Bytes bytes_;
   std::size_t used_ = 0;
+  ArchivePtr zip_;
 };
 
 }  // namespace

@@ -154,3 +154,13 @@ PYTHON
   [[ -z $(devices_in test) ]]
   [[ $(fleetroot-gateway credentials list --home gw --json | jq .used) == 0 ]]
 }
+
+@test "a registry that cannot be written: no credentials, and why" {
+  make_gateway
+  mv gw/registry.db registry.db
+
+  refused 74 'registry gw/registry.db is gone' \
+    fleetroot-gateway credentials create --home gw --environment test --out credentials.zip
+
+  [[ ! -e credentials.zip ]]
+}
