@@ -189,6 +189,14 @@ TEST(Config, WhatIsNoTomlIsRefusedWithItsLine) {
   EXPECT_EQ(code_of([] { config("a = \"\xff\"\n"); }), ErrorCode::configuration);
 }
 
+TEST(Config, ABracketThatOpensNothingIsRefusedWithItsLine) {
+  for (const char* line : {"[", "[[", "[[[", "[.a]", "[[.", "[[=", "[=]", "[]", "a = [", "[a", "[[a]"}) {
+    Error error = error_of([&] { config(std::string("a = 1\n") + line + "\n"); });
+    EXPECT_EQ(error.code(), ErrorCode::configuration) << line;
+    EXPECT_THAT(error.message(), HasSubstr("ca.toml:")) << line;
+  }
+}
+
 TEST(Config, AFileThatIsNotThereOrNoFileIsAConfigurationError) {
   ScratchDirectory directory;
   EXPECT_EQ(code_of([&] { ConfigFile::read(directory / "ca.toml"); }), ErrorCode::configuration);
