@@ -125,8 +125,11 @@ int import_crl(const ImportOptions& options) {
 void add_import_options(CLI::App& command, ImportOptions& options) {
   add_home_option(command, options.home);
   add_environment_option(command, options.environment);
-  command.add_option("--ca-certificate", options.issuers,
-                     "the issuing CA's certificate, PEM, unless a Fleet Root signed the file");
+  command
+      .add_option(
+          "--ca-certificate", options.issuers,
+          "the issuing CA's certificate, PEM, unless a Fleet Root signed the file; once for each file")
+      ->allow_extra_args(false);
   command.add_flag("--dry-run", options.dry_run, "say what would happen, and change nothing");
 }
 

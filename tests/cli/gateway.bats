@@ -185,6 +185,8 @@ PYTHON
   refused 65 'no CA that this environment knows' import crl-2.pem
   refused 65 'no CA that this environment knows' import --ca-certificate factory/ca.pem other.pem
   refused 65 'does not chain' import --ca-certificate other/ca.pem other.pem
+  run -0 import --ca-certificate factory/ca.pem crl-2.pem --dry-run
+  [[ $output == "would be imported: list 2 "* ]]
   run -0 import --ca-certificate factory/ca.pem --dry-run crl-2.pem
   [[ $output == "would be imported: list 2 "* ]]
   run -0 import --ca-certificate factory/ca.pem crl-2.pem
