@@ -83,7 +83,7 @@ Front::Front(FrontSettings settings, http::Listener listener, Common common)
     : admission_(settings.environment, settings.rules),
       common_(common),
       devices_(std::move(settings.devices)) {
-  if (!settings.upstream.empty()) upstream_.emplace(settings.upstream);
+  if (settings.upstream) upstream_.emplace(*settings.upstream);
   std::vector<http::Listener> listeners;
   listeners.push_back(std::move(listener));
   server_.emplace(

@@ -27,7 +27,7 @@ struct FrontSettings {
   EnvironmentName environment;
   Rules rules;
   http::TlsIdentity identity;
-  std::string upstream;                  // empty: none
+  std::optional<http::Url> upstream;
   std::size_t fronts = 1;                // of this process, who share its files
   std::unique_ptr<DeviceMaker> devices;  // where shared credentials are allowed
 };

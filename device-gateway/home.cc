@@ -36,13 +36,32 @@ pkcs11::TokenSettings read_token(ConfigFile& config, const fs::path& home) {
           .init_args = config.string("token.module_args").value_or("")};
 }
 
+std::string read_url(ConfigFile& config, const std::string& key) {
+  std::string url = config.required_string(key);
+  read_value(config, key, [&] { refuse_unless_https(url); });
+  return url;
+}
+
+std::optional<http::Url> read_upstream(ConfigFile& config, const std::string& key) {
+  constexpr const char* kHint = "write it like http://127.0.0.1:8080";
+  std::optional<std::string> text = config.string(key);
+  if (!text || text->empty()) return std::nullopt;
+  try {
+    http::Url url = http::Url::parse(*text);
+    if (!url.is_tls && url.path == "/") return url;
+  } catch (const Error& error) {
+    config.refuse(key, "is not valid: " + error.message(), kHint);
+  }
+  config.refuse(key, fmt::format("is not valid: \"{}\" is not http://host:port alone", *text), kHint);
+}
+
 EnvironmentSettings read_environment(ConfigFile& config, const std::string& text) {
   auto name = read_value(config, "environments", [&] { return EnvironmentName::parse(text); });
   auto key = [&](const char* last) { return fmt::format("environment.{}.{}", text, last); };
   std::optional<std::string> device_root = config.string(key("device_root_key_id"));
   return {.name = name,
-          .url = config.required_string(key("url")),
-          .upstream = config.string(key("upstream")).value_or(""),
+          .url = read_url(config, key("url")),
+          .upstream = read_upstream(config, key("upstream")),
           .is_strict = config.boolean(key("strict")).value_or(false),
           .root_key = key_id(config, key("root_key_id"), config.required_string(key("root_key_id"))),
           .server_key = key_id(config, key("server_key_id"), config.required_string(key("server_key_id"))),
@@ -129,6 +148,12 @@ Certificate Home::certificate(const EnvironmentName& environment, const char* na
                 "put back what fleetroot-gateway init made");
   }
   return read_as_configuration(path, [&] { return Certificate::from_pem(*pem); });
+}
+
+void refuse_unless_https(const std::string& url) {
+  if (http::Url::parse(url).is_tls) return;
+  throw Error(ErrorCode::usage, fmt::format("\"{}\" is without TLS", url),
+              "write it like https://host:port: devices speak to the gateway over TLS alone");
 }
 
 std::string settings_text(const Settings& settings) {

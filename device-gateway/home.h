@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "device-gateway/admission.h"
+#include "lib/http/url.h"
 #include "pkcs11/key_policy.h"
 #include "pkcs11/token_settings.h"
 
@@ -23,8 +24,9 @@ struct EnvironmentSettings {
   EnvironmentName name;
   // What shared credentials tell devices to speak to.
   std::string url;
-  // Where all but our own requests go, http://host:port; empty: nowhere.
-  std::string upstream;
+  // Where all but our own requests go, http://host:port: it is on this machine, or in a network that is
+  // trusted.
+  std::optional<http::Url> upstream;
   bool is_strict = false;
   pkcs11::KeyId root_key;
   pkcs11::KeyId server_key;
@@ -66,6 +68,9 @@ class Home {
  private:
   std::filesystem::path path_;
 };
+
+// For what devices are told to speak to: https:// alone. Error(usage).
+void refuse_unless_https(const std::string& url);
 
 // What init writes.
 std::string settings_text(const Settings& settings);

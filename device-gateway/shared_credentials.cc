@@ -71,6 +71,7 @@ CredentialRecord create_credentials(const Home& home, const NewCredentials& want
                 fmt::format("{} allows no shared credentials", wanted.environment.text()),
                 "devices bring keys of their own there; name an environment that allows them");
   }
+  if (!wanted.url.empty()) refuse_unless_https(wanted.url);
   if (std::filesystem::exists(wanted.out)) {
     throw Error(ErrorCode::cannot_create, fmt::format("{} is there already", wanted.out.string()),
                 "name a file that is not there");

@@ -15,8 +15,8 @@ struct NewCredentials {
 };
 
 // Makes the key, writes `out` (mode 0600) and registers the key; its key is nowhere else.
-// Error(configuration) if the environment allows no shared credentials; Error(cannot_create) if there is such
-// a file already.
+// Error(configuration) if the environment allows no shared credentials; Error(usage) for a URL that devices
+// could not speak to; Error(cannot_create) if there is such a file already.
 CredentialRecord create_credentials(const Home& home, const NewCredentials& wanted, const Clock& clock);
 
 }  // namespace fleetroot::gateway

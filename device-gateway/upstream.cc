@@ -1,7 +1,5 @@
 #include "device-gateway/upstream.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -63,13 +61,9 @@ bool is_idempotent(const std::string& method) {
 
 }  // namespace
 
-Upstream::Upstream(const std::string& url) : url_(http::Url::parse(url)) {
-  if (url_.is_tls || url_.path != "/") {
-    throw Error(ErrorCode::configuration, fmt::format("{} is no upstream service", url),
-                "write it like http://127.0.0.1:8080");
-  }
+Upstream::Upstream(const http::Url& url) {
   for (int i = 0; i < kConnections; ++i) {
-    http::Client& client = clients_.emplace_back(url_, std::nullopt);
+    http::Client& client = clients_.emplace_back(url, std::nullopt);
     threads_.emplace_back([this, &client] { run(client); });
   }
 }

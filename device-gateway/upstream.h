@@ -23,8 +23,7 @@ inline constexpr const char* kEnvironmentHeader = "X-Fleetroot-Environment";
 
 class Upstream {
  public:
-  // http://host:port only: it is on this machine, or in a network that is trusted. Error(usage).
-  explicit Upstream(const std::string& url);
+  explicit Upstream(const http::Url& url);
   Upstream(const Upstream&) = delete;
   Upstream& operator=(const Upstream&) = delete;
   ~Upstream();
@@ -42,7 +41,6 @@ class Upstream {
   };
   void run(http::Client& client);
 
-  http::Url url_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Errand> errands_;

@@ -404,6 +404,28 @@ PYTHON
   refused 78 'allows shared credentials' fleetroot-gateway config check --home gw
 }
 
+@test "addresses that serve or a device could not speak to: 78, file and key; 64 on the command line" {
+  make_gateway
+  cp gw/gateway.toml good.toml
+  for upstream in ftp://x garbage https://127.0.0.1 http://127.0.0.1:8080/path http://127.0.0.1:0 http://; do
+    sed "/^\[environment.production\]/a upstream = \"$upstream\"" good.toml >gw/gateway.toml
+    for command in 'config check' 'serve --listen test=127.0.0.1:0'; do
+      # shellcheck disable=SC2086 # several words
+      refused 78 'gw/gateway.toml: environment.production.upstream is not valid' fleetroot-gateway $command --home gw
+      [[ $stderr == *"hint: write it like http://127.0.0.1:8080"* ]]
+    done
+  done
+  for url in garbage http://gw.example.test https:// ''; do
+    sed "s|^url = .*|url = \"$url\"|" good.toml >gw/gateway.toml
+    refused 78 'gw/gateway.toml: environment.production.url is not valid' fleetroot-gateway config check --home gw
+  done
+  cp good.toml gw/gateway.toml
+  for url in garbage http://gw.example.test; do
+    refused 64 "\"$url\" is " fleetroot-gateway credentials create --home gw --environment test --out c.zip --url "$url"
+    [[ ! -e c.zip && -z $(fleetroot-gateway credentials list --home gw --json) ]]
+  done
+}
+
 @test "whoever reads the log may stop: devices are served, lost lines are counted, and SIGTERM ends it" {
   make_world
   mkfifo log
