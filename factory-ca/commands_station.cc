@@ -42,8 +42,11 @@ void add_enroll(CLI::App& station, Action& action) {
                          cli::read_named_file(options->request, CertificateRequest::from_pem),
                          options->order_ids(), SystemClock());
       write_file(options->out, certificate.pem());
-      fmt::print("station {} is enrolled until {}: {}\n", options->name, format_time(certificate.not_after()),
-                 options->out);
+      fmt::print(
+          "station {} is enrolled until {}: {}\n"
+          "the SHA-256 of its public key, as its init has to have said it: {}\n",
+          options->name, format_time(certificate.not_after()), options->out,
+          certificate.public_key().fingerprint());
       return 0;
     };
   });

@@ -32,12 +32,13 @@ void add_init(CLI::App& program, Action& action) {
       ->capture_default_str();
   command->callback([options, &action] {
     action = [options] {
-      Home::create(options->home, StationName::parse(options->name), options->token,
-                   parse_key_algorithm(options->algorithm));
+      PublicKey key = Home::create(options->home, StationName::parse(options->name), options->token,
+                                   parse_key_algorithm(options->algorithm));
       fmt::print(
+          "the SHA-256 of its public key, for the CA's side to compare: {}\n"
           "{}/station.csr is the request for the factory CA:\n"
           "  fleetroot-ca station enroll --home CA --name {} --request {}/station.csr --out {}.pem\n",
-          options->home, options->name, options->home, options->name);
+          key.fingerprint(), options->home, options->name, options->home, options->name);
       return 0;
     };
   });

@@ -97,8 +97,8 @@ std::vector<Bay> read_bays(ConfigFile& config, const fs::path& home) {
 
 }  // namespace
 
-void Home::create(const fs::path& path, const StationName& name, const std::string& token_uri,
-                  KeyAlgorithm algorithm) {
+PublicKey Home::create(const fs::path& path, const StationName& name, const std::string& token_uri,
+                       KeyAlgorithm algorithm) {
   refuse_unless_signs_messages(algorithm);
   pkcs11::refuse_unless_possible(token_uri, path / "softhsm");
   make_private_directory(path);
@@ -116,6 +116,7 @@ void Home::create(const fs::path& path, const StationName& name, const std::stri
     make_private_directory(path / "locks");
     write_file(path / "station.csr", request.pem());
     write_file(path / "station.toml", settings_text(name, token), 0644);
+    return key.public_key();
   } catch (...) {
     // A token of somebody else's does not go with the directory.
     if (has_key && !token_uri.empty() && !pkcs11::SigningKey::take_back(token, key_name)) {

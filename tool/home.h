@@ -49,10 +49,11 @@ class Home {
  public:
   explicit Home(std::filesystem::path path) : path_(std::move(path)) {}
 
-  // Makes the directory, the station key in its token and station.csr. token_uri: empty for the embedded
-  // SoftHSM. Error(cannot_create) if something is there already; nothing half-made is left behind.
-  static void create(const std::filesystem::path& path, const StationName& name, const std::string& token_uri,
-                     KeyAlgorithm algorithm);
+  // Makes the directory, the station key in its token and station.csr, and returns the key's public half.
+  // token_uri: empty for the embedded SoftHSM. Error(cannot_create) if something is there already; nothing
+  // half-made is left behind.
+  static PublicKey create(const std::filesystem::path& path, const StationName& name,
+                          const std::string& token_uri, KeyAlgorithm algorithm);
 
   // Error(configuration).
   Settings settings() const;

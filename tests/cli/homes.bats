@@ -285,6 +285,18 @@ refuses_before_it_makes_anything() {
   fleetroot-station config check --home st
 }
 
+@test "a station's key has one fingerprint: as its init says it, of the request, and as the CA says it" {
+  make_ca
+  run -0 fleetroot-station init --home st --name st-01
+  said_by_station=$output
+  fingerprint=$(openssl req -in st/station.csr -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum)
+  fingerprint=${fingerprint%% *}
+  [[ $said_by_station == *" $fingerprint"$'\n'* ]]
+  run -0 fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out st-01.pem
+  [[ $output == *" $fingerprint" ]]
+  [[ $(fleetroot-ca station list --home ca --json | jq -r .public_key) == "$fingerprint" ]]
+}
+
 @test "a station request that is not sound enrolls nobody" {
   make_ca
   openssl req -new -newkey rsa:1024 -nodes -keyout key.pem -subj /CN=st-01 -out weak.csr
