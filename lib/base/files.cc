@@ -203,9 +203,10 @@ void make_private_directory(const fs::path& path) {
       error = chmod(path.c_str(), 0700) == 0 ? 0 : errno;
     }
     if (error != 0) {
+      const char* hint =
+          error == EEXIST ? "name a directory that does not exist yet, or is empty" : kCheckDisk;
       throw system_error(ErrorCode::cannot_create,
-                         fmt::format("cannot create the directory {}", path.string()),
-                         "name a directory that does not exist yet, or is empty", error);
+                         fmt::format("cannot create the directory {}", path.string()), hint, error);
     }
   }
   sync_directory(parent_of(path));

@@ -32,6 +32,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAreArray;
 
@@ -189,9 +190,16 @@ TEST_F(Files, APrivateDirectoryIsNewOrEmptyAndPrivate) {
   make_private_directory(directory_ / "empty");
   EXPECT_EQ(mode_of(directory_ / "empty"), 0700U);
   write_file(directory_ / "new/f", "x");
-  EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "new"); }), ErrorCode::cannot_create);
-  EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "new/f"); }), ErrorCode::cannot_create);
-  EXPECT_EQ(code_of([&] { make_private_directory(directory_ / "a/b"); }), ErrorCode::cannot_create);
+  for (const char* taken : {"new", "new/f"}) {
+    Error error = error_of([&] { make_private_directory(directory_ / taken); });
+    EXPECT_EQ(error.code(), ErrorCode::cannot_create);
+    EXPECT_THAT(error.hint(), HasSubstr("does not exist yet"));
+  }
+  for (const char* impossible : {"a/b", "new/f/a"}) {
+    Error error = error_of([&] { make_private_directory(directory_ / impossible); });
+    EXPECT_EQ(error.code(), ErrorCode::cannot_create);
+    EXPECT_THAT(error.hint(), HasSubstr("check the path, its permissions"));
+  }
 }
 
 TEST_F(Files, ADirectoryIsInItsParentAfterAPowerCut) {
