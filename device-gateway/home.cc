@@ -131,10 +131,7 @@ Settings Home::settings() const {
 }
 
 fs::path Home::registry() const {
-  if (!fs::exists(path_ / "gateway.toml")) {
-    throw Error(ErrorCode::configuration, fmt::format("there is no gateway in {}", path_.string()),
-                "name the directory that fleetroot-gateway init made");
-  }
+  ConfigFile::refuse_unless_there(path_ / "gateway.toml");
   fs::path registry = path_ / "registry.db";
   refuse_if_lost(registry);
   return registry;

@@ -85,10 +85,7 @@ Settings Home::settings() const {
 }
 
 fs::path Home::ledger() const {
-  if (!fs::exists(file("ca.toml"))) {
-    throw Error(ErrorCode::configuration, fmt::format("there is no factory CA in {}", path_.string()),
-                "name the directory that fleetroot-ca init made");
-  }
+  ConfigFile::refuse_unless_there(file("ca.toml"));
   // init made it, and SQLite would make another: one that knows no serial number, order or revocation.
   fs::path ledger = file("ledger.db");
   std::error_code absent;

@@ -62,7 +62,9 @@ ConfigFile::ConfigFile(ConfigFile&&) noexcept = default;
 ConfigFile& ConfigFile::operator=(ConfigFile&&) noexcept = default;
 ConfigFile::~ConfigFile() = default;
 
-ConfigFile ConfigFile::read(const std::filesystem::path& path) {
+namespace {
+
+std::string text_of(const std::filesystem::path& path) {
   std::optional<std::string> text;
   try {
     text = read_file_if_present(path);
@@ -73,7 +75,17 @@ ConfigFile ConfigFile::read(const std::filesystem::path& path) {
     throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()),
                 "check --home, or run init first");
   }
-  return parse(*text, path.string());
+  return *std::move(text);
+}
+
+}  // namespace
+
+ConfigFile ConfigFile::read(const std::filesystem::path& path) {
+  return parse(text_of(path), path.string());
+}
+
+void ConfigFile::refuse_unless_there(const std::filesystem::path& path) {
+  (void)text_of(path);
 }
 
 ConfigFile ConfigFile::parse(std::string_view text, std::string name) {

@@ -18,6 +18,8 @@ namespace fleetroot {
 class ConfigFile {
  public:
   static ConfigFile read(const std::filesystem::path& path);
+  // As read() refuses one that is not there or cannot be opened, whatever is in it.
+  static void refuse_unless_there(const std::filesystem::path& path);
   static ConfigFile parse(std::string_view text, std::string name);
   ConfigFile(ConfigFile&&) noexcept;
   ConfigFile& operator=(ConfigFile&&) noexcept;

@@ -88,64 +88,75 @@ void run_script(soci::session& session, std::string_view script) {
   }
 }
 
+std::string name_of(const std::filesystem::path& file) {
+  return file.empty() ? "the database" : fmt::format("the database {}", file.string());
+}
+
 }  // namespace
 
-void throw_store_error(const soci::soci_error& error) {
+void throw_store_error(const soci::soci_error& error, const std::filesystem::path& file) {
   int result = SQLITE_ERROR;
   if (const auto* sqlite = dynamic_cast<const soci::sqlite3_soci_error*>(&error)) {
     result = sqlite->result() & 0xff;
   }
+  // SOCI's words hold the statement and its values, which are of use where the statement is what is wrong.
+  const char* cause = sqlite_api::sqlite3_errstr(result);
   switch (result) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       throw Error(ErrorCode::busy, "the database is in use by another process", "run the same command again",
-                  error.what());
+                  cause);
     case SQLITE_FULL:
     case SQLITE_IOERR:
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
-      throw Error(ErrorCode::io, "the database cannot be read or written",
-                  "check its permissions and the free space, then run the same command again", error.what());
+      throw Error(ErrorCode::io, fmt::format("{} cannot be read or written", name_of(file)),
+                  "check its permissions and the free space, then run the same command again", cause);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      throw Error(ErrorCode::io, "the database is damaged", "stop, keep the file, and restore a backup",
-                  error.what());
+      throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(file)),
+                  "stop, keep the file, and restore a backup", cause);
     default:
       throw Error(ErrorCode::internal, "the database refused a statement", "keep this message and report it",
                   error.what());
   }
 }
 
-Database::Database(const std::filesystem::path& path, std::span<const std::string_view> migrations) {
-  with_store_errors([&] {
-    make_private_file(path);
-    session_.open(soci::sqlite3, connect_string(path));
-    configure(session_, path);
-  });
-  migrate(path, migrations);
+Database::Database(const std::filesystem::path& path, std::span<const std::string_view> migrations)
+    : path_(path) {
+  with_store_errors(
+      [&] {
+        make_private_file(path_);
+        session_.open(soci::sqlite3, connect_string(path_));
+        configure(session_, path_);
+      },
+      path_);
+  migrate(migrations);
 }
 
-void Database::migrate(const std::filesystem::path& path, std::span<const std::string_view> migrations) {
+void Database::migrate(std::span<const std::string_view> migrations) {
   int newest = static_cast<int>(migrations.size());
-  int version = with_store_errors([&] { return schema_version(session_); });
+  int version = with_store_errors([&] { return schema_version(session_); }, path_);
   while (version != newest) {
     if (version > newest) {
       throw Error(
           ErrorCode::configuration,
-          fmt::format("{} has schema version {}, this program knows {}", path.string(), version, newest),
+          fmt::format("{} has schema version {}, this program knows {}", path_.string(), version, newest),
           "use the newer program that wrote it");
     }
     WriteTransaction transaction(*this);
-    version = with_store_errors([&] {
-      // Read again under the lock: another process may have migrated meanwhile.
-      int current = schema_version(session_);
-      if (current < newest) {
-        run_script(session_, migrations[static_cast<std::size_t>(current)]);
-        session_ << fmt::format("PRAGMA user_version = {}", ++current);
-      }
-      return current;
-    });
+    version = with_store_errors(
+        [&] {
+          // Read again under the lock: another process may have migrated meanwhile.
+          int current = schema_version(session_);
+          if (current < newest) {
+            run_script(session_, migrations[static_cast<std::size_t>(current)]);
+            session_ << fmt::format("PRAGMA user_version = {}", ++current);
+          }
+          return current;
+        },
+        path_);
     transaction.commit();
   }
 }
@@ -187,8 +198,8 @@ void Database::refuse_if_damaged() {
   std::string finding;
   bool found = row("PRAGMA quick_check(1)", soci::into(finding));
   if (found && finding == "ok") return;
-  throw Error(ErrorCode::io, "the database is damaged", "stop, keep its file, and restore the back-up",
-              finding);
+  throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(path_)),
+              "stop, keep its file, and restore the back-up", finding);
 }
 
 WriteTransaction::WriteTransaction(Database& database) : database_(database) {

@@ -15,16 +15,16 @@
 
 namespace fleetroot {
 
-// What the database said, as Error(busy, io, internal).
-[[noreturn]] void throw_store_error(const soci::soci_error& error);
+// What the database said, as Error(busy, io, internal), which names its file where that is known.
+[[noreturn]] void throw_store_error(const soci::soci_error& error, const std::filesystem::path& file);
 
 // Runs SQL; whatever the database says against it becomes an Error.
 template <typename Body>
-auto with_store_errors(Body&& body) {
+auto with_store_errors(Body&& body, const std::filesystem::path& file = {}) {
   try {
     return body();
   } catch (const soci::soci_error& error) {
-    throw_store_error(error);
+    throw_store_error(error, file);
   }
 }
 
@@ -46,31 +46,37 @@ class Database {
   // Takes the first row of the result; false if there is none.
   template <typename... Exchanges>
   bool row(const std::string& text, Exchanges... exchanges) {
-    return with_store_errors([&] {
-      KeptStatement statement(*this, text);
-      statement.bind(std::move(exchanges)...);
-      return statement->execute(true);
-    });
+    return with_store_errors(
+        [&] {
+          KeptStatement statement(*this, text);
+          statement.bind(std::move(exchanges)...);
+          return statement->execute(true);
+        },
+        path_);
   }
   // Calls `look` for each row, which must not run the same text.
   template <typename... Exchanges>
   void rows(const std::string& text, const std::function<void()>& look, Exchanges... exchanges) {
-    with_store_errors([&] {
-      KeptStatement statement(*this, text);
-      statement.bind(std::move(exchanges)...);
-      statement->execute();
-      while (statement->fetch()) look();
-    });
+    with_store_errors(
+        [&] {
+          KeptStatement statement(*this, text);
+          statement.bind(std::move(exchanges)...);
+          statement->execute();
+          while (statement->fetch()) look();
+        },
+        path_);
   }
   // How many rows it changed.
   template <typename... Exchanges>
   long long change(const std::string& text, Exchanges... exchanges) {
-    return with_store_errors([&] {
-      KeptStatement statement(*this, text);
-      statement.bind(std::move(exchanges)...);
-      statement->execute(true);
-      return statement->get_affected_rows();
-    });
+    return with_store_errors(
+        [&] {
+          KeptStatement statement(*this, text);
+          statement.bind(std::move(exchanges)...);
+          statement->execute(true);
+          return statement->get_affected_rows();
+        },
+        path_);
   }
 
   // Walks the whole file. Error(io) if it is not what the database wrote.
@@ -102,8 +108,9 @@ class Database {
   };
 
   soci::statement& kept(const std::string& text);
-  void migrate(const std::filesystem::path& path, std::span<const std::string_view> migrations);
+  void migrate(std::span<const std::string_view> migrations);
 
+  std::filesystem::path path_;
   soci::session session_;
   std::map<std::string, soci::statement> kept_;
 };

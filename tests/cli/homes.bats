@@ -101,6 +101,20 @@ refuses_before_it_makes_anything() {
   done
 }
 
+@test "a home that cannot be opened: 78 from every command, and which file" {
+  mkdir ca gw st
+  ln -s ca.toml ca/ca.toml
+  ln -s gateway.toml gw/gateway.toml
+  for command in "order list" "cert list" "ledger verify" "config check" "crl publish"; do
+    # shellcheck disable=SC2086 # several words
+    refused 78 'cannot open ca/ca.toml' fleetroot-ca $command --home ca
+  done
+  for command in "config check" "fleet-root list" "credentials list"; do
+    # shellcheck disable=SC2086 # several words
+    refused 78 'cannot open gw/gateway.toml' fleetroot-gateway $command --home gw
+  done
+}
+
 @test "a ledger from a back-up does not hold the checkpoint that was noted since" {
   make_ca
   sqlite3 ca/ledger.db ".backup back-up"

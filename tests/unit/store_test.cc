@@ -111,6 +111,22 @@ TEST_F(Store, WhatIsNoDatabaseIsRefused) {
   EXPECT_EQ(code_of([&] { Database(directory_ / "none/f.db", kFirst); }), ErrorCode::cannot_create);
 }
 
+TEST_F(Store, WhatCannotBeReadOrWrittenIsNamedAndNoValueIsShown) {
+  Database database(path_, kFirst);
+  database.change("PRAGMA query_only = ON");
+  std::string value = "precious";
+  Error error =
+      error_of([&] { database.change("INSERT INTO counter (value) VALUES (:value)", soci::use(value)); });
+  EXPECT_EQ(error.code(), ErrorCode::io);
+  EXPECT_EQ(error.message(), fmt::format("the database {} cannot be read or written", path_.string()));
+  EXPECT_EQ(error.cause(), "attempt to write a readonly database");
+
+  write_file(directory_ / "damaged.db", std::string(4096, 'x'));
+  error = error_of([&] { Database(directory_ / "damaged.db", kFirst); });
+  EXPECT_EQ(error.message(), fmt::format("the database {} is damaged", (directory_ / "damaged.db").string()));
+  EXPECT_EQ(error.cause(), "file is not a database");
+}
+
 TEST_F(Store, ATransactionThatIsNotCommittedNeverWas) {
   Database database(path_, kFirst);
   {
