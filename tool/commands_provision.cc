@@ -58,13 +58,13 @@ std::string read_scan(const ProvisionOptions& options) {
 int provision(const ProvisionOptions& options) {
   Reporter reporter(options.json ? Reporter::Format::json : Reporter::Format::human);
   try {
+    // First: a bad scan costs nothing, not even a PIN prompt's answer, and whatever fails names the device.
+    std::string scan = read_scan(options);
+    reporter.set_device_id(DeviceId::parse(scan).text());
     Home home(options.home);
     Settings settings = home.settings();
     pkcs11::Uri uri = pkcs11::Uri::parse(options.token.uri);
     std::string ca = choose_ca(home, settings, options.ca);
-    std::string scan = read_scan(options);
-    reporter.set_device_id(
-        DeviceId::parse(scan).text());  // a bad scan costs nothing, not even a PIN prompt's answer
     // The PIN is read, and gone from the environment, before any child is started.
     ProvisionJob job{.scan = scan,
                      .order = OrderId::parse(options.order),

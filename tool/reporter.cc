@@ -99,13 +99,11 @@ void Reporter::end_well(std::string_view result, std::string_view word, const st
 
 void Reporter::failed(const Error& error) {
   if (format_ == Format::json) {
-    print_line({{"event", "device"},
-                {"device_id", device_id_},
-                {"step", step_},
-                {"name", name_},
-                {"result", "fail"},
-                {"error", cli::error_json(error)},
-                {"millis", rounded(total_.milliseconds())}});
+    Json event{{"event", "device"}, {"device_id", device_id_}};
+    if (step_ > 0) event.update({{"step", step_}, {"name", name_}});
+    event.update(
+        {{"result", "fail"}, {"error", cli::error_json(error)}, {"millis", rounded(total_.milliseconds())}});
+    print_line(event);
     return;
   }
   clear_progress();

@@ -26,6 +26,26 @@ load factory
   [[ $(tail -n 1 events.jsonl | jq -r '.event + " " + .result') == "device pass" ]]
 }
 
+@test "what fails before the first step names the device all the same, and no step" {
+  make_factory DEV-1
+  make_token dev-1
+  fleetroot-station init --home new --name st-02
+  fails() { # fails HOME CA ORDER TOKEN-URI
+    local command=(fleetroot-station provision --home "$1" --ca "$2" --order "$3" --token "$4" --device-id DEV-1)
+    run --separate-stderr ! on_token dev-1 "${command[@]}"
+    [[ $output == "FAIL DEV-1  hold the line"* ]]
+    run --separate-stderr ! on_token dev-1 "${command[@]}" --json
+    jq -e '.device_id == "DEV-1" and .result == "fail" and (has("step") or has("name") | not)' <<<"$output"
+  }
+  respond='exec:fleetroot-ca respond --home ca'
+  fails nowhere "$respond" PO-1 "$(token_uri dev-1)"
+  fails new "$respond" PO-1 "$(token_uri dev-1)"
+  fails st bogus:x PO-1 "$(token_uri dev-1)"
+  fails st "$respond" PO/1 "$(token_uri dev-1)"
+  fails st "$respond" PO-1 'pkcs11:token=dev-1?pin-value=1234'
+  [[ $(objects_on dev-1) == 0 ]]
+}
+
 @test "the same command again says that all is done, and writes nothing" {
   make_factory DEV-1
   make_token dev-1
