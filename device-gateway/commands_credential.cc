@@ -99,7 +99,7 @@ void add_revoke(CLI::App& group, Action& action) {
       WriteTransaction transaction = registry.write();
       std::optional<CredentialRecord> key = registry.credential(name);
       if (!key) {
-        throw Error(ErrorCode::usage, fmt::format("there is no provisioning key {}", name.text()),
+        throw Error(ErrorCode::bad_request, fmt::format("there is no provisioning key {}", name.text()),
                     "fleetroot-gateway credentials list shows them");
       }
       if (options->dry_run) {

@@ -19,7 +19,8 @@ nlohmann::ordered_json to_json(const EnvironmentName& environment, const DeviceR
 }
 
 [[noreturn]] void refuse_unknown(const DeviceOptions& options) {
-  throw Error(ErrorCode::usage, fmt::format("{} knows no device {}", options.environment, options.device_id),
+  throw Error(ErrorCode::bad_request,
+              fmt::format("{} knows no device {}", options.environment, options.device_id),
               "fleetroot-gateway device list shows those that have connected");
 }
 

@@ -92,7 +92,7 @@ void remove_fleet_root(Registry& registry, const EnvironmentName& environment,
     if (is_meant) found = root.fingerprint;
   }
   if (found.empty()) {
-    throw Error(ErrorCode::usage,
+    throw Error(ErrorCode::bad_request,
                 fmt::format("{} has no Fleet Root with the fingerprint {}", environment.text(), fingerprint),
                 "fleetroot-gateway fleet-root list shows them; eight digits of it will do");
   }

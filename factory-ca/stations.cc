@@ -11,7 +11,7 @@ CertificateRecord enrolled(Ledger& ledger, const StationName& name) {
   std::optional<CertificateRecord> station =
       ledger.certificates.standing(SubjectKind::station, name.text()).issued;
   if (station) return *std::move(station);
-  throw Error(ErrorCode::configuration, fmt::format("there is no enrolled station {}", name.text()),
+  throw Error(ErrorCode::bad_request, fmt::format("there is no enrolled station {}", name.text()),
               "fleetroot-ca station list shows the stations");
 }
 

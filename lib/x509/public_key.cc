@@ -152,7 +152,7 @@ KeyAlgorithm parse_key_algorithm(std::string_view text) {
     if (shape.name == plain) return shape.algorithm;
   }
   throw Error(ErrorCode::usage, fmt::format("there is no key algorithm \"{}\"", text),
-              "choose one of p256, p384, rsa2048, rsa3072, ed25519");
+              "choose one of p256, p384, rsa2048, rsa3072, or, for a device's key, ed25519");
 }
 
 void refuse_unless_signs_messages(KeyAlgorithm algorithm) {

@@ -38,14 +38,12 @@ std::string_view name_of(RevocationReason reason) {
 }
 
 RevocationReason parse_revocation_reason(std::string_view text) {
-  std::string known;
   for (const Row& row : kTable) {
     if (row.name == text) return row.reason;
-    known += known.empty() ? "" : ", ";
-    known += row.name;
   }
   throw Error(ErrorCode::usage, fmt::format("\"{}\" is no reason for a revocation", text),
-              "the reasons of RFC 5280 are: " + known);
+              "choose keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, "
+              "privilegeWithdrawn or unspecified");
 }
 
 RevocationReason revocation_reason_from_code(long code) {

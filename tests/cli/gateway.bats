@@ -211,7 +211,7 @@ PYTHON
   wait_for has_logged '.reason == "blocked"'
   fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-1 --lift
   as dev production /whoami
-  refused 64 'knows no device' fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-9
+  refused 65 'knows no device' fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-9
 }
 
 @test "in rehearsal a device is admitted and nothing is registered" {
@@ -387,7 +387,7 @@ PYTHON
   fingerprint=$(openssl x509 -in factory/root.pem -outform DER | sha256sum | cut -c1-16)
   fleetroot-gateway fleet-root list --home gw --json | jq -es "any(.fingerprint | startswith(\"$fingerprint\"))"
   root remove --fingerprint "$fingerprint"
-  refused 64 'no Fleet Root' root remove --fingerprint "$fingerprint"
+  refused 65 'no Fleet Root' root remove --fingerprint "$fingerprint"
 }
 
 @test "a gateway's home: strict settings, keys in the token, one that is there is not overwritten" {

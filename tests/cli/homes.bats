@@ -332,6 +332,8 @@ refuses_before_it_makes_anything() {
   refused 64 'Ed25519' fleetroot-ca init --home ca --name X --algorithm ed25519
   refused 64 'Ed25519' fleetroot-ca root init --home root --name X --algorithm ed25519
   refused 64 'Ed25519' fleetroot-station init --home st --name st-01 --algorithm ed25519
+  refused 64 'no key algorithm' fleetroot-ca init --home ca --name X --algorithm rsa1024
+  [[ $stderr == *"rsa3072, or, for a device's key, ed25519"* ]]
   [[ ! -e ca && ! -e root && ! -e st ]]
 
   make_ca

@@ -150,6 +150,8 @@ ca_scrap() {
   run -0 ca cert revoke --device-id DEV-1 --reason superseded
   [[ $output == *keyCompromise* ]]
   refused 64 'certificateHold' ca cert revoke --device-id DEV-2 --reason certificateHold
+  refused 64 'no reason for a revocation' ca cert revoke --device-id DEV-2 --reason keycompromise
+  [[ $stderr == *"hint: choose keyCompromise, "* && $stderr != *certificateHold* ]]
   refused 64 'device or a serial' ca cert revoke --reason superseded
   refused 65 'no certificate' ca cert revoke --serial 0102 --reason superseded
   refused 65 'DEV-1 has no live certificate: its last one was revoked at .* \(keyCompromise\)' ca cert show --device-id DEV-1

@@ -98,6 +98,7 @@ PYTHON
   [[ $(register dev-2) == 403 ]]
   [[ $(code_in dev-2.p12) == shared_credentials_used_up ]]
 
+  refused 65 'no provisioning key' fleetroot-gateway credentials revoke --home gw --name key-000000000000
   name=$(fleetroot-gateway credentials list --home gw --json | jq -r .name)
   run -0 fleetroot-gateway credentials revoke --home gw --name "$name" --dry-run
   [[ $output == *"has made 1 of 1"* ]]

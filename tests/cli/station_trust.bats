@@ -25,7 +25,7 @@ serial_of() {
   provision dev-1 DEV-1
   refused 65 'PO-9' fleetroot-ca station bind --home ca --name st-01 --order PO-9
   refused 64 'no order' fleetroot-ca station bind --home ca --name st-01
-  refused 78 'st-09' fleetroot-ca station bind --home ca --name st-09 --any
+  refused 65 'st-09' fleetroot-ca station bind --home ca --name st-09 --any
 }
 
 @test "a station is bound as it is enrolled" {
@@ -100,7 +100,7 @@ by_media() {
   }
   fleetroot-ca station renew --home ca --name st-01 --out same.pem
   cmp same.pem st-01.pem
-  refused 78 'no enrolled station st-09' fleetroot-ca station renew --home ca --name st-09 --out other.pem
+  refused 65 'no enrolled station st-09' fleetroot-ca station renew --home ca --name st-09 --out other.pem
 
   run -0 --separate-stderr by_media days_later 900
   [[ $stderr == *"certificate ends at "*", and is not renewed by media"* ]]
