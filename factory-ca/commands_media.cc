@@ -188,6 +188,7 @@ void inspect_file(const fs::path& file, Ledger& ledger, const Certificate& issui
 
 int inspect(const MediaOptions& options) {
   Home home(options.home);
+  (void)issuing_key_of(home.settings());
   Certificate issuing = home.issuing_certificate();
   std::vector<fs::path> files = bundles_at(options.path, {media::kRequestSuffix, media::kResponseSuffix});
   Ledger ledger(home.ledger());

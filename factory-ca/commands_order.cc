@@ -54,6 +54,7 @@ int create(const OrderOptions& options) {
   std::vector<DeviceRecord> devices;
   WorkOrder order = read_order(options, devices);
   Home home(options.home);
+  (void)issuing_key_of(home.settings());  // an offline root has no profiles, and no orders
   std::filesystem::path file = home.ledger();
   Profile profile = Profile::read(home.profiles(), order.profile);
   // What the profile needs and the list lacks is found now, not at the line.

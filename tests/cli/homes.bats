@@ -95,9 +95,10 @@ refuses_before_it_makes_anything() {
 
 @test "a home that is not there: an error and a hint" {
   for command in "fleetroot-ca order list" "fleetroot-ca cert list" "fleetroot-ca respond" "fleetroot-ca config check" \
-    "fleetroot-station config check"; do
+    "fleetroot-station config check" "fleetroot-ca media inspect stick"; do
     read -ra words <<<"$command"
     refused 78 'nowhere' "${words[@]}" --home nowhere
+    [[ $stderr == *"hint: check --home"* ]]
   done
 }
 
@@ -251,6 +252,11 @@ refuses_before_it_makes_anything() {
   mv away root/softhsm
   rm root/fleet-root.pem
   refused 78 'no root/fleet-root.pem' fleetroot-ca config check --home root
+
+  # it issues to no device
+  printf '%s\n' device_id D-1 >devices.csv
+  refused 78 'no issuing key' fleetroot-ca order create --home root --id PO-1 --devices devices.csv
+  refused 78 'no issuing key' fleetroot-ca media inspect --home root stick
 
   # one that was carried away is no fault of the factory CA
   make_ca
