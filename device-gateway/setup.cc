@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "lib/base/files.h"
+#include "lib/base/held_signals.h"
 #include "lib/x509/certificate_request.h"
 
 namespace fleetroot::gateway {
@@ -12,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A home in the making: gone again unless finish() was reached.
+// A home in the making: gone again unless finish() was reached, whether an error or a signal ends it.
 class NewHome {
  public:
   explicit NewHome(fs::path path) : path_(std::move(path)) { make_private_directory(path_); }
@@ -25,11 +26,13 @@ class NewHome {
   }
   // gateway.toml last: while it is not there, no command takes the directory for a gateway.
   void finish(const Settings& settings) {
+    signals_.refuse_if_one_came();
     write_file(path_ / "gateway.toml", settings_text(settings));
     finished_ = true;
   }
 
  private:
+  HeldSignals signals_;  // first: they strike when all else is done
   fs::path path_;
   bool finished_ = false;
 };

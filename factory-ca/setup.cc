@@ -7,6 +7,7 @@
 #include "factory-ca/shipped_profiles.h"
 #include "lib/base/config.h"
 #include "lib/base/files.h"
+#include "lib/base/held_signals.h"
 #include "lib/x509/certificate_request.h"
 
 namespace fleetroot::ca {
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 const pkcs11::KeyName kRootKey{pkcs11::KeyId::parse("01"), "fleet-root"};
 const pkcs11::KeyName kIssuingKey{pkcs11::KeyId::parse("01"), "fleetroot-issuing-ca"};
 
-// A home in the making: gone again unless finish() was reached.
+// A home in the making: gone again unless finish() was reached, whether an error or a signal ends it.
 class NewHome {
  public:
   explicit NewHome(fs::path path) : path_(std::move(path)) { make_private_directory(path_); }
@@ -50,11 +51,13 @@ class NewHome {
         write_file(path_ / "profiles" / profile.file_name, profile.toml);
       }
     }
+    signals_.refuse_if_one_came();
     write_file(path_ / "ca.toml", settings_text(name, issuing, root));
     finished_ = true;
   }
 
  private:
+  HeldSignals signals_;  // first: they strike when all else is done
   fs::path path_;
   std::vector<std::pair<pkcs11::TokenSettings, pkcs11::KeyName>> keys_;
   bool finished_ = false;

@@ -6,6 +6,7 @@
 
 #include "lib/base/config.h"
 #include "lib/base/files.h"
+#include "lib/base/held_signals.h"
 #include "lib/x509/certificate_request.h"
 #include "pkcs11/uri.h"
 
@@ -101,6 +102,7 @@ PublicKey Home::create(const fs::path& path, const StationName& name, const std:
                        KeyAlgorithm algorithm) {
   refuse_unless_signs_messages(algorithm);
   pkcs11::refuse_unless_possible(token_uri, path / "softhsm");
+  HeldSignals signals;
   make_private_directory(path);
   const pkcs11::KeyName key_name{pkcs11::KeyId::parse("01"), kStationKeyLabel};
   pkcs11::TokenSettings token{.uri = token_uri, .home = path, .softhsm_directory = {}, .init_args = {}};
@@ -115,6 +117,7 @@ PublicKey Home::create(const fs::path& path, const StationName& name, const std:
     CertificateRequest request = CertificateRequest::create(name.text(), key.public_key(), key.evp());
     make_private_directory(path / "locks");
     write_file(path / "station.csr", request.pem());
+    signals.refuse_if_one_came();
     write_file(path / "station.toml", settings_text(name, token), 0644);
     return key.public_key();
   } catch (...) {

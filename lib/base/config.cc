@@ -64,6 +64,15 @@ ConfigFile::~ConfigFile() = default;
 
 namespace {
 
+// init makes this file last.
+const char* hint_without_file_in(const std::filesystem::path& home) {
+  std::error_code absent;
+  bool has_something =
+      std::filesystem::is_directory(home, absent) && !std::filesystem::is_empty(home, absent);
+  if (!has_something || absent) return "check --home, or run init first";
+  return "check --home; if an init was broken off there, remove the directory and run init again";
+}
+
 std::string text_of(const std::filesystem::path& path) {
   std::optional<std::string> text;
   try {
@@ -73,7 +82,7 @@ std::string text_of(const std::filesystem::path& path) {
   }
   if (!text) {
     throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()),
-                "check --home, or run init first");
+                hint_without_file_in(path.parent_path()));
   }
   return *std::move(text);
 }

@@ -116,6 +116,24 @@ refuses_before_it_makes_anything() {
   done
 }
 
+@test "what an init that was killed has left: the hint says what to do with it" {
+  make_ca
+  fleetroot-station init --home st --name st-01
+  fleetroot-gateway init --home gw --name gw.example.test --environment production
+  rm ca/ca.toml st/station.toml gw/gateway.toml
+  while read -r command; do
+    # shellcheck disable=SC2086 # several words
+    refused 78 'there is no' fleetroot-$command
+    [[ $stderr == *"if an init was broken off there, remove the directory"* ]]
+  done <<'END'
+ca config check --home ca
+ca order list --home ca
+station config check --home st
+gateway config check --home gw
+gateway fleet-root list --home gw
+END
+}
+
 @test "a ledger from a back-up does not hold the checkpoint that was noted since" {
   make_ca
   sqlite3 ca/ledger.db ".backup back-up"

@@ -64,6 +64,26 @@ END
   nothing_changed
 }
 
+@test "an init that is broken off at the question leaves no home, and the same command again makes it" {
+  make_token own
+  while read -r init; do
+    read -ra command <<<"fleetroot-$init $(asking_uri own) --home home"
+    for deed in press:^C kill:TERM kill:HUP; do
+      run ! on_token own at_terminal "$deed" -- "${command[@]}"
+      echoes_again
+      [[ ! -e home ]]
+    done
+    run -0 on_token own at_terminal type:"$default_pin" -- "${command[@]}"
+    rm -r home
+    stranger own --delete-object --type privkey --id 01
+    stranger own --delete-object --type pubkey --id 01
+  done <<'END'
+station init --name st-02 --token
+ca root init --name Own --token
+gateway init --name gw.example.test --environment production --token
+END
+}
+
 @test "Enter alone and Ctrl-D are no PIN: 77" {
   for deed in type: press:^D; do
     run -77 on_token dev-1 at_terminal "$deed" -- "${asking[@]}"

@@ -12,6 +12,7 @@
 #include <csignal>
 
 #include "lib/base/files.h"
+#include "lib/base/held_signals.h"
 #include "lib/base/process.h"
 #include "lib/base/secret.h"
 #include "tests/expect_error.h"
@@ -249,6 +250,19 @@ TEST(SplitCommand, SplitsAsAShellDoes) {
 TEST(SplitCommand, RefusesAnOpenQuote) {
   for (const char* text : {"a 'b", "a \"b", "'", R"("a\")"}) {
     EXPECT_EQ(code_of([&] { split_command(text); }), ErrorCode::usage) << text;
+  }
+}
+
+TEST(HeldSignals, StrikeWhenWhatIsHalfDoneIsUndone) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    auto break_off = [&] {
+      HeldSignals held;
+      held.refuse_if_one_came();
+      raise(signal);
+      EXPECT_EQ(code_of([&] { held.refuse_if_one_came(); }), ErrorCode::cannot_create);
+      std::fputs("undone", stderr);
+    };
+    EXPECT_EXIT(break_off(), testing::KilledBySignal(signal), "^undone$");
   }
 }
 
