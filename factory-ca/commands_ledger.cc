@@ -80,7 +80,12 @@ void add_verify(CLI::App& ledger, Action& action) {
   command->add_option("--checkpoint", options->checkpoint,
                       "what was printed before, and noted elsewhere: the log must still hold it");
   command->add_flag("--json", options->json, "JSON for machines");
-  command->callback([options, &action] { action = [options] { return verify_ledger(*options); }; });
+  command->callback([options, &action] {
+    action = [options] {
+      return cli::or_json_failure(options->json, {{"event", "ledger"}},
+                                  [&] { return verify_ledger(*options); });
+    };
+  });
 }
 
 void add_export(CLI::App& ledger, Action& action) {
