@@ -141,6 +141,7 @@ void add_provision_command(CLI::App& program, Action& action) {
   CLI::Option* home = command->get_option("--home")->required(false);
   CLI::Option* order = command->add_option("--order", options->order, "the work order");
   CLI::Option* id = command->add_option("--device-id", options->device_id, "what the label says");
+  id->type_name(cli::kScan);
   CLI::Option* id_file = command->add_option("--device-id-file", options->device_id_file,
                                              "read the scan from a file, - for stdin");
   id->excludes(id_file);

@@ -22,6 +22,21 @@ namespace {
   throw Error(ErrorCode::usage, message.substr(0, message.find('\n')), fmt::format("run {} --help", path));
 }
 
+// After what else is checked of a value, which has words of its own.
+void refuse_empty_values(CLI::App& command) {
+  static const CLI::Validator kNotEmpty(
+      [](const std::string& value) {
+        return value.empty() ? std::string("the value is empty: give one, or leave the option out")
+                             : std::string();
+      },
+      "");
+  auto takes_one = [](const CLI::Option* option) {
+    return option->get_items_expected_max() > 0 && option->get_type_name() != kScan;
+  };
+  for (CLI::Option* option : command.get_options(takes_one)) option->check(kNotEmpty);
+  for (CLI::App* inner : command.get_subcommands({})) refuse_empty_values(*inner);
+}
+
 void show_examples(CLI::App& command, const std::string& summary, const std::string& examples) {
   command.formatter_fn(
       [summary, examples](const CLI::App* app, const std::string& path, CLI::AppFormatMode mode) {
@@ -56,6 +71,7 @@ int run(const std::string& name, const std::string& description, const std::stri
   program.footer("Every command has --help with examples.");
   Action action;
   add_commands(program, action);
+  refuse_empty_values(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& wanted) {

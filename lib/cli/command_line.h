@@ -18,8 +18,13 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& summary,
                     const std::string& examples);
 
+// The type name of an option whose value is a scan. What a scanner read is judged by the command, as every
+// other scan; all other options refuse an empty value.
+constexpr const char* kScan = "SCAN";
+
 // Reads the command line, then does what it asks for. `add_commands` registers the commands, whose callbacks
-// set the action. --help and --version are there already. Error(usage) for what cannot be understood.
+// set the action. --help and --version are there already. Error(usage) for what cannot be understood, and for
+// an option that is given with an empty value: a script's variable that is not set turns no check off.
 int run(const std::string& name, const std::string& description, const std::string& examples, int argc,
         char** argv, const std::function<void(CLI::App& program, Action& action)>& add_commands);
 

@@ -64,3 +64,35 @@ leaf_commands() {
   refused 64 '.' fleetroot-ca order create --home ca --id 'PO/1' --profile device --pattern x --quantity 1
   refused 64 '.' fleetroot-ca order create --home ca --id PO-1 --profile device --pattern x --quantity -1
 }
+
+# The options of a command that take a value, by name; then its positionals, as empty lines.
+with_a_value() {
+  "$@" --help | awk '/^[A-Z][a-z]+:/ { section = $1 }
+    section == "Positionals:" && /^  [^ ]/ { print "" }
+    section == "Options:" && /^  --[a-z-]+ [A-Z][A-Z]/ { print $1 }'
+}
+
+@test "an option with an empty value is refused, whatever it is: an unset variable turns no check off" {
+  checked=0
+  for program in fleetroot-ca fleetroot-station fleetroot-gateway; do
+    while read -r -a command; do
+      while read -r option; do
+        [[ "${command[*]} $option" == "provision --device-id" ]] && continue # a scan: device_ids.bats
+        refused 64 "error: ${option:-[a-zA-Z]+}: (the value is empty|.*( not in | is no ))" \
+          "$program" "${command[@]}" ${option:+"$option"} ""
+        checked=$((checked + 1))
+      done < <(with_a_value "$program" "${command[@]}")
+    done < <(leaf_commands "$program")
+  done
+  ((checked > 100))
+}
+
+@test "an empty value stops a command that would have done without the option" {
+  make_factory DEV-1
+  refused 64 '--checkpoint' fleetroot-ca ledger verify --home ca --checkpoint ""
+  refused 64 '--order' fleetroot-ca respond --home ca --order "" </dev/null
+  refused 64 '--order' fleetroot-ca station bind --home ca --name st-01 --order PO-1 --order ""
+  refused 64 '--out' fleetroot-ca crl publish --home ca --out=""
+  [[ ! -e ca/crl.der ]]
+  FLEETROOT_CA_HOME='' refused 64 '--home is required' fleetroot-ca ledger verify
+}
