@@ -1,6 +1,8 @@
 // station enroll, station renew, station bind, station list, station revoke
 #include <fmt/format.h>
 
+#include <set>
+
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/later_life.h"
 #include "factory-ca/stations.h"
@@ -15,10 +17,11 @@ struct StationOptions {
   std::vector<std::string> orders;
   bool any = false, json = false, dry_run = false;
 
+  // Each once, however often it is said.
   std::vector<OrderId> order_ids() const {
-    std::vector<OrderId> ids;
-    for (const std::string& order : orders) ids.push_back(OrderId::parse(order));
-    return ids;
+    std::set<OrderId> ids;
+    for (const std::string& order : orders) ids.insert(OrderId::parse(order));
+    return {ids.begin(), ids.end()};
   }
 };
 
@@ -92,11 +95,13 @@ void add_bind(CLI::App& station, Action& action) {
         throw Error(ErrorCode::usage, "there is no order to bind the station to",
                     "give --order ORDER, or --any");
       }
+      std::vector<OrderId> allowed = options->order_ids();
       Ledger ledger(Home(options->home).ledger());
-      bind_station(ledger, StationName::parse(options->name), options->order_ids(), SystemClock());
-      fmt::print(
-          "station {} may work on {}\n", options->name,
-          options->any ? "every order" : fmt::format("{} and no other", fmt::join(options->orders, ", ")));
+      bind_station(ledger, StationName::parse(options->name), allowed, SystemClock());
+      std::vector<std::string> names;
+      for (const OrderId& order : allowed) names.push_back(order.text());
+      fmt::print("station {} may work on {}\n", options->name,
+                 options->any ? "every order" : fmt::format("{} and no other", fmt::join(names, ", ")));
       return 0;
     };
   });

@@ -28,6 +28,15 @@ serial_of() {
   refused 65 'st-09' fleetroot-ca station bind --home ca --name st-09 --any
 }
 
+@test "an order that is said twice is one" {
+  run -0 fleetroot-ca station bind --home ca --name st-01 --order PO-1 --order PO-1
+  [[ $output == "station st-01 may work on PO-1 and no other" ]]
+  fleetroot-station init --home st2 --name st-02
+  fleetroot-ca station enroll --home ca --name st-02 --request st2/station.csr --out st-02.pem --order PO-1 --order PO-1
+  fleetroot-ca station list --home ca --json | jq -es 'all(.orders == ["PO-1"])'
+  fleetroot-ca ledger verify --home ca
+}
+
 @test "a station is bound as it is enrolled" {
   fleetroot-station init --home st2 --name st-02
   fleetroot-ca station enroll --home ca --name st-02 --request st2/station.csr --out st-02.pem --order PO-1
