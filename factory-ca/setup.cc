@@ -106,6 +106,19 @@ void create_root(const NewCa& wanted, NewHome& home, Ledger& ledger, const KeyLo
   write_file(wanted.home / "issuing-ca.pem", issuing.pem());
 }
 
+std::vector<fs::path> profiles_in(const fs::path& directory) {
+  std::vector<fs::path> profiles;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() == ".toml") profiles.push_back(entry->path());
+  }
+  if (error) {
+    throw Error(ErrorCode::configuration, fmt::format("cannot read the directory {}", directory.string()),
+                "restore it from the back-up: it says what certificates say", error.message());
+  }
+  return profiles;
+}
+
 void note_creation(Ledger& ledger, const std::string& name, Time now) {
   WriteTransaction transaction = ledger.write();
   ledger.log.append("ca.created", now, {{"name", name}});
@@ -206,10 +219,9 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
   Settings settings = home.settings();
   lines.push_back(fmt::format("ca.toml is well formed; this is {}", settings.name));
   if (settings.issuing) {
-    for (const fs::directory_entry& entry : fs::directory_iterator(home.profiles())) {
-      if (entry.path().extension() != ".toml") continue;
-      ProfileName name = read_as_configuration(
-          entry.path(), [&] { return ProfileName::parse(entry.path().stem().string()); });
+    for (const fs::path& path : profiles_in(home.profiles())) {
+      ProfileName name =
+          read_as_configuration(path, [&] { return ProfileName::parse(path.stem().string()); });
       Profile profile = Profile::read(home.profiles(), name);
       lines.push_back(fmt::format("the profile {} is well formed", profile.name().text()));
     }

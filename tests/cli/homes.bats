@@ -254,6 +254,8 @@ END
   done
   cp ca/profiles/device.toml 'ca/profiles/a b.toml'
   wrong 'ca/profiles/a b.toml cannot be used: the profile name is not valid'
+  rm -r ca/profiles
+  wrong 'cannot read the directory ca/profiles'
   for name in '' "$(printf 'n%.0s' {1..49})" 'a\\u0007b'; do
     sed -i "s|^name = .*|name = \"$name\"|" ca/ca.toml
     wrong 'ca/ca.toml: name cannot be used'
