@@ -3,11 +3,18 @@
 #include <fmt/format.h>
 
 #include "factory-ca/commands_cli.h"
+#include "factory-ca/distinguished_name.h"
 
 namespace fleetroot::ca {
 
 void add_home_option(CLI::App& command, std::string& home) {
   command.add_option("--home", home, "the CA's home directory")->envname("FLEETROOT_CA_HOME")->required();
+}
+
+void refuse_unless_plain(std::string_view what, std::string_view text) {
+  if (is_plain_text(text)) return;
+  throw Error(ErrorCode::usage, fmt::format("{} is no plain text", what),
+              "write it in one line of UTF-8, without control characters");
 }
 
 void add_dry_run(CLI::App& command, bool& dry_run) {

@@ -17,6 +17,10 @@ using cli::print_json;
 // --home, or FLEETROOT_CA_HOME.
 void add_home_option(CLI::App& command, std::string& home);
 
+// For free text, which goes into the log, and onto terminals. Error(usage) says of "the reason", or whatever
+// it is, that it is no UTF-8, or has control characters.
+void refuse_unless_plain(std::string_view what, std::string_view text);
+
 // For what cannot be taken back: --dry-run, and how the line begins that says what has happened, or would.
 void add_dry_run(CLI::App& command, bool& dry_run);
 inline Commitment commitment(bool dry_run) {

@@ -4,6 +4,7 @@
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/home.h"
 #include "factory-ca/later_life.h"
+#include "lib/base/printable.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -20,6 +21,7 @@ int authorise(const LifeOptions& options) {
     throw Error(ErrorCode::usage, "the reason is too long",
                 fmt::format("say it in {} bytes", kMaximumReason));
   }
+  refuse_unless_plain("the reason", options.reason);
   Ledger ledger(Home(options.home).ledger());
   Rework rework =
       authorise_rework(ledger, device, options.reason, SystemClock(), commitment(options.dry_run));
@@ -53,7 +55,7 @@ int list_reworks(const LifeOptions& options) {
                   {"serial", rework.serial}});
     } else {
       fmt::print("{:<24} {:<10} {:<21} {:<21} {:<36} {}\n", rework.device_id, name_of(rework.state),
-                 rework.authorised_at, rework.ended_at, rework.serial, rework.reason);
+                 rework.authorised_at, rework.ended_at, rework.serial, printable(rework.reason));
     }
   });
   return 0;

@@ -7,6 +7,7 @@
 #include "factory-ca/device_list.h"
 #include "factory-ca/home.h"
 #include "factory-ca/order_life.h"
+#include "lib/base/printable.h"
 #include "lib/cli/named_file.h"
 
 namespace fleetroot::ca {
@@ -33,6 +34,7 @@ WorkOrder read_order(const OrderOptions& options, std::vector<DeviceRecord>& dev
                   .created_at = format_time(SystemClock().now()),
                   .closed_at = {}};
   if (!options.pattern.empty()) {
+    refuse_unless_plain("the pattern", options.pattern);
     order.pattern = DevicePattern::parse(options.pattern);
     if (options.quantity == 0) {
       throw Error(ErrorCode::usage, "an order with a pattern needs a quantity", "add --quantity N");
@@ -98,7 +100,7 @@ int show(const OrderOptions& options) {
       "order      {}\nprofile    {}\nstate      {}\ndevices    {}\nquantity   {}\nused       {}\n"
       "issued     {}\nconfirmed  {}\n",
       order.id.text(), order.profile.text(), order.is_open ? "open" : "closed",
-      order.pattern ? "pattern " + order.pattern->text() : "a list", order.quantity, order.used,
+      order.pattern ? "pattern " + printable(order.pattern->text()) : "a list", order.quantity, order.used,
       progress.issued, progress.confirmed);
   if (order.pattern) return 0;
   fmt::print("missing    {}\n", missing.size());

@@ -91,6 +91,20 @@ public_key_of() {
   [[ $(ca rework list --json | jq -r .state | sort | uniq -c | xargs) == "1 used 1 withdrawn" ]]
 }
 
+@test "a rework's reason is plain text, and a list shows nothing else" {
+  provision dev-1 DEV-1
+  for reason in $'\xff' $'a\e[31mred' $'one\nFAKE LINE'; do
+    refused 64 'reason is no plain text' ca rework authorize --device-id DEV-1 --reason "$reason"
+  done
+  [[ -z $(ca rework list --json) ]]
+  ca rework authorize --device-id DEV-1 --reason 'Gehäuse defekt'
+  [[ $(ca rework list --json | jq -r .reason) == 'Gehäuse defekt' ]]
+  # what was taken by an earlier version
+  sqlite3 ca/ledger.db "UPDATE reworks SET reason = 'red' || char(27) || '[31m' || char(10) || 'FAKE LINE'"
+  run -0 ca rework list
+  [[ ${#lines[@]} == 2 && ${lines[1]} == *'red\x1b[31m\x0aFAKE LINE' ]]
+}
+
 @test "the CA killed in the middle of a rework: one live certificate, one re-run" {
   provision dev-1 DEV-1
   old=$(public_key_of DEV-1)

@@ -42,6 +42,14 @@ load factory
   nothing_changed
 }
 
+@test "a pattern is plain text" {
+  make_ca
+  for pattern in $'DEV\xff' $'DEV\e[31m' $'DEV\nFAKE LINE'; do
+    refused 64 'pattern is no plain text' fleetroot-ca order create --home ca --id PO-1 --pattern "$pattern" --quantity 2
+  done
+  [[ -z $(fleetroot-ca order list --home ca --json) ]]
+}
+
 @test "a closed order takes no more" {
   make_factory DEV-1 DEV-2
   make_token dev-1 dev-2
