@@ -46,15 +46,15 @@ int publish(const CrlOptions& options) {
   const KeyLocation& location = key_of(options, home, settings);
   CaKey key(location, options.root ? home.fleet_root() : home.issuing_certificate());
   FileDescriptor alone = lock_file(home.file("crl.lock"));
-  Time now = SystemClock().now();
-  if (options.clock_was_ahead) disown_later_lists(ledger, to_hex(key.signer().facts.key_identifier), now);
-  const Validity& validity = options.delta ? settings.delta_list_validity : settings.list_validity;
-  CertificateRevocationList list = publish_list(
-      ledger, key.signer(), key.certificate(), options.delta ? ListKind::delta : ListKind::complete, now,
-      validity.end(now), [&](const CertificateRevocationList& made) {
-        if (!options.out.empty()) write_list(options.out, file_name(options), made);
-        write_list(home.path(), file_name(options), made);
-      });
+  WantedList wanted{.kind = options.delta ? ListKind::delta : ListKind::complete,
+                    .validity = options.delta ? settings.delta_list_validity : settings.list_validity,
+                    .clock_was_ahead = options.clock_was_ahead};
+  CertificateRevocationList list = publish_list(ledger, key.signer(), key.certificate(), wanted,
+                                                SystemClock(), [&](const CertificateRevocationList& made) {
+                                                  if (!options.out.empty())
+                                                    write_list(options.out, file_name(options), made);
+                                                  write_list(home.path(), file_name(options), made);
+                                                });
   if (options.json) {
     print_json({{"event", "crl"},
                 {"issuer", list.issuer()},

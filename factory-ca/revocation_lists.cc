@@ -33,6 +33,12 @@ Bytes encode_entries(const std::vector<RevocationEntry>& entries) {
   return der::tagged(0x30, content);
 }
 
+void disown_later_lists(Ledger& ledger, const std::string& issuer_key_id, Time now) {
+  long long lists = ledger.crls.disown_later(issuer_key_id, now);
+  if (lists == 0) return;
+  ledger.log.append("crl.disowned", now, {{"issuer_key_id", issuer_key_id}, {"lists", lists}});
+}
+
 }  // namespace
 
 Bytes encode_list(const ListPlan& plan, const IssuerFacts& issuer) {
@@ -46,8 +52,7 @@ Bytes encode_list(const ListPlan& plan, const IssuerFacts& issuer) {
                         encode_entries(plan.entries), der::explicit_tag(0, extensions)});
 }
 
-ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind kind, Time now,
-                   Time next_update) {
+ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, const WantedList& wanted, Time now) {
   std::optional<PublishedList> last = ledger.crls.last(issuer_key_id);
   if (last && now < last->this_update) {
     throw Error(ErrorCode::clock,
@@ -57,34 +62,27 @@ ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind ki
                 "--clock-was-ahead");
   }
   std::optional<PublishedList> base = ledger.crls.last_complete(issuer_key_id);
-  if (kind == ListKind::delta && !base) {
+  bool is_delta = wanted.kind == ListKind::delta;
+  if (is_delta && !base) {
     throw Error(ErrorCode::configuration, "there is no complete revocation list for a delta to go with",
                 "publish a complete one first: leave out --delta");
   }
   ListPlan plan{.number = ledger.crls.next_number(issuer_key_id),
-                .base = kind == ListKind::delta ? base->number : 0,
+                .base = is_delta ? base->number : 0,
                 .this_update = now,
-                .next_update = next_update,
+                .next_update = wanted.validity.end(now),
                 .entries = {}};
   ledger.certificates.each_revoked(issuer_key_id, [&](const RevokedCertificate& revoked) {
     bool is_news = !base || revoked.first_list > base->number;
     bool has_stood_expired = !is_news && revoked.not_after < base->this_update;
-    if (has_stood_expired || (kind == ListKind::delta && !is_news)) return;
+    if (has_stood_expired || (is_delta && !is_news)) return;
     plan.entries.push_back({.serial = revoked.serial, .reason = revoked.reason, .date = revoked.date});
   });
   return plan;
 }
 
-void disown_later_lists(Ledger& ledger, const std::string& issuer_key_id, Time now) {
-  WriteTransaction transaction = ledger.write();
-  long long lists = ledger.crls.disown_later(issuer_key_id, now);
-  if (lists == 0) return;
-  ledger.log.append("crl.disowned", now, {{"issuer_key_id", issuer_key_id}, {"lists", lists}});
-  transaction.commit();
-}
-
 CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, const Certificate& issuer,
-                                       ListKind kind, Time now, Time next_update,
+                                       const WantedList& wanted, const Clock& clock,
                                        const std::function<void(const CertificateRevocationList&)>& write) {
   std::string issuer_key_id = to_hex(signer.facts.key_identifier);
   ListPlan plan;
@@ -92,7 +90,9 @@ CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, con
   {
     // What is revoked from here on finds this number taken, and is news for the next list.
     WriteTransaction transaction = ledger.write();
-    plan = plan_list(ledger, issuer_key_id, kind, now, next_update);
+    Time now = clock.now();
+    if (wanted.clock_was_ahead) disown_later_lists(ledger, issuer_key_id, now);
+    plan = plan_list(ledger, issuer_key_id, wanted, now);
     tbs = encode_list(plan, signer.facts);
     ledger.crls.reserve(issuer_key_id, plan.number, plan.base, plan.this_update, sha256_hex(tbs));
     transaction.commit();
@@ -101,7 +101,7 @@ CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, con
   write(list);
   WriteTransaction transaction = ledger.write();
   ledger.crls.publish(issuer_key_id, plan.number);
-  ledger.log.append("crl.published", now,
+  ledger.log.append("crl.published", plan.this_update,
                     {{"issuer", issuer.subject()},
                      {"issuer_key_id", issuer_key_id},
                      {"number", plan.number},

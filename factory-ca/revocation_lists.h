@@ -31,21 +31,25 @@ Bytes encode_list(const ListPlan& plan, const IssuerFacts& issuer);
 
 enum class ListKind { complete, delta };
 
+struct WantedList {
+  ListKind kind = ListKind::complete;
+  Validity validity;  // from thisUpdate to nextUpdate
+  // Lists from later than now were a wrong clock's: they count as never published, so that this one may be
+  // from now, and names all that they named.
+  bool clock_was_ahead = false;
+};
+
 // What the next list must say: every certificate of this issuer that was revoked; for a delta list, since the
 // last complete one. An entry leaves after it has stood on a complete list that was made when its certificate
 // had expired already (RFC 5280 section 5). Inside a WriteTransaction. Error(clock) if a list was published
 // later than now, Error(configuration) for a delta list without a complete one before it.
-ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, ListKind kind, Time now,
-                   Time next_update);
-
-// For lists that were published while the clock was ahead: they count as never published, so that the next
-// one may be from now, and names all that they named.
-void disown_later_lists(Ledger& ledger, const std::string& issuer_key_id, Time now);
+ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, const WantedList& wanted, Time now);
 
 // Numbers, signs and judges a list, and has `write` put it where it belongs; published it is when that
 // returns. One process at a time, which the caller sees to, so that what is written last is the newest.
+// Throws as plan_list(), with nothing changed.
 CertificateRevocationList publish_list(Ledger& ledger, const Signer& signer, const Certificate& issuer,
-                                       ListKind kind, Time now, Time next_update,
+                                       const WantedList& wanted, const Clock& clock,
                                        const std::function<void(const CertificateRevocationList&)>& write);
 
 }  // namespace fleetroot::ca

@@ -281,6 +281,14 @@ openssl_verifies() {
   ca ledger verify
 }
 
+@test "a list that is refused has disowned none" {
+  days_later 400 fleetroot-ca crl publish --home ca
+  refused 78 'no complete revocation list' publish_list --delta --clock-was-ahead
+  [[ $(sqlite3 ca/ledger.db "select state from crls") == published ]]
+  [[ $(sqlite3 ca/ledger.db "select count(*) from log where entry ->> 'event' = 'crl.disowned'") == 0 ]]
+  publish_list --clock-was-ahead | jq -e '.number == 2'
+}
+
 @test "a manifest of an order, signed, judged by OpenSSL, read with jq" {
   provision dev-1 DEV-1
   ca rework authorize --device-id DEV-1

@@ -14,6 +14,8 @@ namespace {
 using testing::HasSubstr;
 using testing::SizeIs;
 
+const Validity kOneDay = *Validity::parse("1 days");
+
 class RevocationListsTest : public Factory {
  protected:
   RevocationListsTest() { open_order("PO-1", 100); }
@@ -22,10 +24,14 @@ class RevocationListsTest : public Factory {
   void revoke_it(const Certificate& certificate, RevocationReason reason = RevocationReason::key_compromise) {
     (void)revoke_certificate(ledger(), certificate.serial(), reason, clock, Commitment::for_real);
   }
-  CertificateRevocationList publish(ListKind kind = ListKind::complete) {
+  CertificateRevocationList publish(const WantedList& wanted) {
     return publish_list(
-        ledger(), issuing.signer, issuing.certificate, kind, clock.time, clock.time + std::chrono::hours(24),
+        ledger(), issuing.signer, issuing.certificate, wanted, clock,
         [&](const CertificateRevocationList& list) { write_file(directory / "crl.pem", list.pem()); });
+  }
+  CertificateRevocationList publish() { return publish({.validity = kOneDay}); }
+  CertificateRevocationList publish_delta() {
+    return publish({.kind = ListKind::delta, .validity = kOneDay});
   }
   // OpenSSL and GnuTLS, about the list that was published last.
   void expect_openssl_agrees() {
@@ -56,7 +62,6 @@ class RevocationListsTest : public Factory {
            "revocation_reason FROM n, all_columns",
         soci::use(more);
   }
-  CertificateRevocationList publish_delta() { return publish(ListKind::delta); }
 };
 
 TEST_F(RevocationListsTest, NamesWhatIsRevokedAndWhy) {
@@ -130,8 +135,7 @@ TEST_F(RevocationListsTest, AListThatWasNeverWrittenCountsForNothingButItsNumber
   publish();
   revoke_it(bad);
   struct Death {};
-  EXPECT_THROW((void)publish_list(ledger(), issuing.signer, issuing.certificate, ListKind::complete,
-                                  clock.time, clock.time + std::chrono::hours(1),
+  EXPECT_THROW((void)publish_list(ledger(), issuing.signer, issuing.certificate, {.validity = kOneDay}, clock,
                                   [](const CertificateRevocationList&) { throw Death(); }),
                Death);
   CertificateRevocationList delta = publish_delta();
@@ -146,15 +150,28 @@ TEST_F(RevocationListsTest, IsNeverBackDated) {
   EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock);
 }
 
+TEST_F(RevocationListsTest, AListThatIsRefusedDisownsNone) {
+  Time today = clock.time;
+  clock.time += std::chrono::days(400);
+  publish();
+  clock.time = today;
+  EXPECT_EQ(
+      code_of([&] { publish({.kind = ListKind::delta, .validity = kOneDay, .clock_was_ahead = true}); }),
+      ErrorCode::configuration);
+  EXPECT_THAT(events("crl.disowned"), SizeIs(0));
+  EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock) << "the later one is published still";
+  EXPECT_EQ(publish({.validity = kOneDay, .clock_was_ahead = true}).number(), 2U);
+  EXPECT_THAT(events("crl.disowned"), SizeIs(1));
+}
+
 TEST_F(RevocationListsTest, KeepsTheCertificatesOfOtherIssuersOut) {
   revoke_it(make("dev-1"));
   Identity other = fleetroot::issue({.common_name = "Another CA", .extensions = kCaExtensions});
   Signer signer{.key = other.key.get(),
                 .public_key = other.certificate.public_key(),
                 .facts = IssuerFacts::of(other.certificate)};
-  CertificateRevocationList list =
-      publish_list(ledger(), signer, other.certificate, ListKind::complete, clock.time,
-                   clock.time + std::chrono::hours(1), [](const CertificateRevocationList&) {});
+  CertificateRevocationList list = publish_list(ledger(), signer, other.certificate, {.validity = kOneDay},
+                                                clock, [](const CertificateRevocationList&) {});
   EXPECT_THAT(list.entries(), SizeIs(0));
   EXPECT_EQ(list.number(), 1U) << "a sequence of its own";
 }
