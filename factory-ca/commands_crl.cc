@@ -86,7 +86,7 @@ void add_crl_commands(CLI::App& program, Action& action) {
   command->add_flag("--delta", options->delta, "only what was revoked since the last complete list");
   command->add_flag("--root", options->root, "the Fleet Root's list, of issuing CAs; needs the root's key");
   command->add_flag("--clock-was-ahead", options->clock_was_ahead,
-                    "lists from later than now were a wrong clock's: let them count as never published");
+                    "the clock was wrong, and is right: lists from later than now count as never published");
   command->add_flag("--json", options->json, "one JSON object");
   command->callback([options, &action] { action = [options] { return publish(*options); }; });
 }

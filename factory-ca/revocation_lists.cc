@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "factory-ca/issuing_key.h"
 #include "factory-ca/ledger.h"
 #include "lib/x509/der.h"
@@ -33,6 +35,18 @@ Bytes encode_entries(const std::vector<RevocationEntry>& entries) {
   return der::tagged(0x30, content);
 }
 
+constexpr const char* kSetRight = "set the clock right; no list is ever back-dated";
+constexpr const char* kSetRightOrWasAhead =
+    "set the clock right; if it is, and it was ahead then, add --clock-was-ahead";
+
+void refuse_if_behind(Time now, std::optional<Time> recorded, std::string_view what, const char* hint) {
+  if (!recorded || now >= *recorded) return;
+  throw Error(ErrorCode::clock,
+              fmt::format("this machine's clock says {}, but {} at {}", format_time(now), what,
+                          format_time(*recorded)),
+              hint);
+}
+
 void disown_later_lists(Ledger& ledger, const std::string& issuer_key_id, Time now) {
   long long lists = ledger.crls.disown_later(issuer_key_id, now);
   if (lists == 0) return;
@@ -53,13 +67,9 @@ Bytes encode_list(const ListPlan& plan, const IssuerFacts& issuer) {
 }
 
 ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, const WantedList& wanted, Time now) {
-  std::optional<PublishedList> last = ledger.crls.last(issuer_key_id);
-  if (last && now < last->this_update) {
-    throw Error(ErrorCode::clock,
-                fmt::format("this machine's clock says {}, but a revocation list was published at {}",
-                            format_time(now), format_time(last->this_update)),
-                "set the clock right; if it is, and it was that list's clock that was wrong, add "
-                "--clock-was-ahead");
+  refuse_if_behind(now, ledger.certificates.latest_time(), "a certificate was issued", kSetRight);
+  if (std::optional<PublishedList> last = ledger.crls.last(issuer_key_id)) {
+    refuse_if_behind(now, last->this_update, "a revocation list was published", kSetRightOrWasAhead);
   }
   std::optional<PublishedList> base = ledger.crls.last_complete(issuer_key_id);
   bool is_delta = wanted.kind == ListKind::delta;
@@ -73,10 +83,14 @@ ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, const Wante
                 .next_update = wanted.validity.end(now),
                 .entries = {}};
   ledger.certificates.each_revoked(issuer_key_id, [&](const RevokedCertificate& revoked) {
+    if (!wanted.clock_was_ahead) {
+      refuse_if_behind(now, revoked.date, "a certificate was revoked", kSetRightOrWasAhead);
+    }
     bool is_news = !base || revoked.first_list > base->number;
     bool has_stood_expired = !is_news && revoked.not_after < base->this_update;
     if (has_stood_expired || (is_delta && !is_news)) return;
-    plan.entries.push_back({.serial = revoked.serial, .reason = revoked.reason, .date = revoked.date});
+    plan.entries.push_back(
+        {.serial = revoked.serial, .reason = revoked.reason, .date = std::min(revoked.date, now)});
   });
   return plan;
 }

@@ -35,14 +35,15 @@ struct WantedList {
   ListKind kind = ListKind::complete;
   Validity validity;  // from thisUpdate to nextUpdate
   // Lists from later than now were a wrong clock's: they count as never published, so that this one may be
-  // from now, and names all that they named.
+  // from now, and names all that they named. Revocations from later than now are dated as this list.
   bool clock_was_ahead = false;
 };
 
 // What the next list must say: every certificate of this issuer that was revoked; for a delta list, since the
 // last complete one. An entry leaves after it has stood on a complete list that was made when its certificate
-// had expired already (RFC 5280 section 5). Inside a WriteTransaction. Error(clock) if a list was published
-// later than now, Error(configuration) for a delta list without a complete one before it.
+// had expired already (RFC 5280 section 5). Inside a WriteTransaction. Error(clock) if a certificate, a
+// revocation or a list is from later than now, Error(configuration) for a delta list without a complete one
+// before it.
 ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, const WantedList& wanted, Time now);
 
 // Numbers, signs and judges a list, and has `write` put it where it belongs; published it is when that

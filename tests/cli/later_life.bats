@@ -281,6 +281,17 @@ openssl_verifies() {
   ca ledger verify
 }
 
+@test "a clock that went back disowns no sound list, and back-dates none" {
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=DEV-1 -out one.csr
+  days_later 400 fleetroot-ca cert issue --home ca --order PO-1 --device-id DEV-1 --request one.csr --out one.pem
+  days_later 400 fleetroot-ca cert revoke --home ca --device-id DEV-1 --reason keyCompromise
+  refused 78 'a certificate was issued at' days_later 100 fleetroot-ca crl publish --home ca
+  days_later 400 fleetroot-ca crl publish --home ca
+  refused 78 'a certificate was issued at' days_later 100 fleetroot-ca crl publish --home ca --clock-was-ahead
+  [[ $stderr != *--clock-was-ahead* ]]
+  [[ $(sqlite3 ca/ledger.db "select number, state from crls") == '1|published' ]]
+}
+
 @test "a list that is refused has disowned none" {
   days_later 400 fleetroot-ca crl publish --home ca
   refused 78 'no complete revocation list' publish_list --delta --clock-was-ahead

@@ -150,6 +150,35 @@ TEST_F(RevocationListsTest, IsNeverBackDated) {
   EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock);
 }
 
+TEST_F(RevocationListsTest, IsNotFromBeforeACertificateOfTheLedger) {
+  clock.time += std::chrono::days(100);
+  make("dev-1");
+  Time right = clock.time;
+  clock.time -= std::chrono::seconds(1);
+  EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock);
+  clock.time = right;
+  EXPECT_EQ(publish().number(), 1U);
+  clock.time -= std::chrono::days(50);
+  EXPECT_EQ(code_of([&] { publish({.validity = kOneDay, .clock_was_ahead = true}); }), ErrorCode::clock)
+      << "the clock was not ahead: it went back, and the list was sound";
+  EXPECT_THAT(events("crl.disowned"), SizeIs(0));
+}
+
+TEST_F(RevocationListsTest, IsNotFromBeforeARevocationUnlessTheClockWasAheadThen) {
+  Certificate bad = make("dev-1");
+  Time today = clock.time;
+  clock.time += std::chrono::days(100);
+  revoke_it(bad);
+  Time ahead = clock.time;
+  clock.time = today;
+  EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock);
+  CertificateRevocationList list = publish({.validity = kOneDay, .clock_was_ahead = true});
+  EXPECT_EQ(list.find(bad.serial()).value().date, today) << "not later than the list itself";
+  EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock) << "the ledger goes on saying the later time";
+  clock.time = ahead;
+  EXPECT_EQ(publish().find(bad.serial()).value().date, ahead);
+}
+
 TEST_F(RevocationListsTest, AListThatIsRefusedDisownsNone) {
   Time today = clock.time;
   clock.time += std::chrono::days(400);
