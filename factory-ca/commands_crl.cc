@@ -14,9 +14,35 @@ struct CrlOptions {
   bool delta = false, root = false, clock_was_ahead = false, json = false;
 };
 
+constexpr std::size_t kMaximumListSize = 1 << 30;
+
 // "crl", "delta-crl", "fleet-root-crl", "fleet-root-delta-crl"
-std::string file_name(const CrlOptions& options) {
-  return fmt::format("{}{}crl", options.root ? "fleet-root-" : "", options.delta ? "delta-" : "");
+std::string file_name(bool root, bool delta) {
+  return fmt::format("{}{}crl", root ? "fleet-root-" : "", delta ? "delta-" : "");
+}
+
+// Nothing for what is no list of this issuer's.
+std::optional<CertificateRevocationList> list_in(const std::filesystem::path& file,
+                                                 const Certificate& issuer) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  std::string der = read_file(file, kMaximumListSize);
+  try {
+    CertificateRevocationList list = CertificateRevocationList::from_der(as_bytes(der));
+    list.verify(issuer);
+    return list;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+std::vector<CertificateRevocationList> lists_in(const Home& home, bool root, const Certificate& issuer) {
+  std::vector<CertificateRevocationList> lists;
+  for (bool delta : {false, true}) {
+    std::optional<CertificateRevocationList> list =
+        list_in(home.path() / (file_name(root, delta) + ".der"), issuer);
+    if (list) lists.push_back(*std::move(list));
+  }
+  return lists;
 }
 
 void write_list(const std::filesystem::path& directory, const std::string& name,
@@ -48,12 +74,14 @@ int publish(const CrlOptions& options) {
   FileDescriptor alone = lock_file(home.file("crl.lock"));
   WantedList wanted{.kind = options.delta ? ListKind::delta : ListKind::complete,
                     .validity = options.delta ? settings.delta_list_validity : settings.list_validity,
-                    .clock_was_ahead = options.clock_was_ahead};
+                    .clock_was_ahead = options.clock_was_ahead,
+                    .held = lists_in(home, options.root, key.certificate())};
+  std::string name = file_name(options.root, options.delta);
   CertificateRevocationList list = publish_list(ledger, key.signer(), key.certificate(), wanted,
                                                 SystemClock(), [&](const CertificateRevocationList& made) {
                                                   if (!options.out.empty())
-                                                    write_list(options.out, file_name(options), made);
-                                                  write_list(home.path(), file_name(options), made);
+                                                    write_list(options.out, name, made);
+                                                  write_list(home.path(), name, made);
                                                 });
   if (options.json) {
     print_json({{"event", "crl"},
@@ -68,7 +96,7 @@ int publish(const CrlOptions& options) {
     fmt::print("revocation list {} with {} certificates{}, until {}: {}/{}.der\n", list.number(),
                list.entries().size(),
                list.delta_base() ? fmt::format(", new since list {}", *list.delta_base()) : "",
-               format_time(list.next_update()), options.home, file_name(options));
+               format_time(list.next_update()), options.home, name);
   }
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "factory-ca/issuing_key.h"
 #include "factory-ca/ledger.h"
@@ -47,6 +48,66 @@ void refuse_if_behind(Time now, std::optional<Time> recorded, std::string_view w
               hint);
 }
 
+// 0 if there is none.
+std::uint64_t last_complete_of(const std::vector<CertificateRevocationList>& lists) {
+  std::uint64_t number = 0;
+  for (const CertificateRevocationList& list : lists) {
+    if (!list.delta_base()) number = std::max(number, list.number());
+  }
+  return number;
+}
+
+// A delta list that is older than a complete one says nothing any more.
+std::vector<CertificateRevocationList> in_force(std::vector<CertificateRevocationList> lists) {
+  std::uint64_t complete = last_complete_of(lists);
+  std::erase_if(lists, [&](const CertificateRevocationList& list) { return list.number() < complete; });
+  return lists;
+}
+
+// What a list names and a ledger from a back-up does not know to be revoked; `known` to be, which grows.
+std::vector<RevocationEntry> forgotten_in(const CertificateRevocationList& list, Ledger& ledger, Time now,
+                                          std::unordered_set<std::string>& known) {
+  std::vector<RevocationEntry> forgotten;
+  for (const auto& [serial, revocation] : list.entries()) {
+    std::string hex = serial.hex();
+    if (revocation.reason == RevocationReason::remove_from_crl || !known.insert(hex).second) continue;
+    std::optional<CertificateRecord> record = ledger.certificates.with_serial(hex);
+    if (record && record->state == CertificateState::issued) {
+      throw Error(
+          ErrorCode::configuration,
+          fmt::format("the revocation list {} names the certificate {}, and this ledger has it as issued",
+                      list.number(), hex),
+          fmt::format("the ledger is from a back-up; revoke it again: fleetroot-ca cert revoke --serial {} "
+                      "--reason {}",
+                      hex, name_of(revocation.reason)));
+    }
+    forgotten.push_back({.serial = hex, .reason = revocation.reason, .date = std::min(revocation.date, now)});
+  }
+  return forgotten;
+}
+
+void refuse_if_behind_the_ledger(Time now, Ledger& ledger, const std::string& issuer_key_id) {
+  refuse_if_behind(now, ledger.certificates.latest_time(), "a certificate was issued", kSetRight);
+  if (std::optional<PublishedList> last = ledger.crls.last(issuer_key_id)) {
+    refuse_if_behind(now, last->this_update, "a revocation list was published", kSetRightOrWasAhead);
+  }
+}
+
+void refuse_delta_without(const std::optional<PublishedList>& base,
+                          const std::vector<CertificateRevocationList>& held) {
+  constexpr const char* kHint = "publish a complete one first: leave out --delta";
+  if (!base) {
+    throw Error(ErrorCode::configuration, "there is no complete revocation list for a delta to go with",
+                kHint);
+  }
+  if (std::uint64_t number = last_complete_of(held); number > base->number) {
+    throw Error(
+        ErrorCode::configuration,
+        fmt::format("a delta would go with list {}, which was not published from this ledger", number),
+        kHint);
+  }
+}
+
 void disown_later_lists(Ledger& ledger, const std::string& issuer_key_id, Time now) {
   long long lists = ledger.crls.disown_later(issuer_key_id, now);
   if (lists == 0) return;
@@ -67,31 +128,37 @@ Bytes encode_list(const ListPlan& plan, const IssuerFacts& issuer) {
 }
 
 ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, const WantedList& wanted, Time now) {
-  refuse_if_behind(now, ledger.certificates.latest_time(), "a certificate was issued", kSetRight);
-  if (std::optional<PublishedList> last = ledger.crls.last(issuer_key_id)) {
-    refuse_if_behind(now, last->this_update, "a revocation list was published", kSetRightOrWasAhead);
-  }
-  std::optional<PublishedList> base = ledger.crls.last_complete(issuer_key_id);
+  refuse_if_behind_the_ledger(now, ledger, issuer_key_id);
   bool is_delta = wanted.kind == ListKind::delta;
-  if (is_delta && !base) {
-    throw Error(ErrorCode::configuration, "there is no complete revocation list for a delta to go with",
-                "publish a complete one first: leave out --delta");
-  }
+  std::vector<CertificateRevocationList> held = in_force(wanted.held);
+  std::optional<PublishedList> base = ledger.crls.last_complete(issuer_key_id);
+  if (is_delta) refuse_delta_without(base, held);
   ListPlan plan{.number = ledger.crls.next_number(issuer_key_id),
                 .base = is_delta ? base->number : 0,
                 .this_update = now,
                 .next_update = wanted.validity.end(now),
                 .entries = {}};
+  auto refuse_if_later = [&](Time recorded, std::string_view what) {
+    if (!wanted.clock_was_ahead) refuse_if_behind(now, recorded, what, kSetRightOrWasAhead);
+  };
+  std::unordered_set<std::string> known;
   ledger.certificates.each_revoked(issuer_key_id, [&](const RevokedCertificate& revoked) {
-    if (!wanted.clock_was_ahead) {
-      refuse_if_behind(now, revoked.date, "a certificate was revoked", kSetRightOrWasAhead);
-    }
+    refuse_if_later(revoked.date, "a certificate was revoked");
+    if (!held.empty()) known.insert(revoked.serial);
     bool is_news = !base || revoked.first_list > base->number;
     bool has_stood_expired = !is_news && revoked.not_after < base->this_update;
     if (has_stood_expired || (is_delta && !is_news)) return;
     plan.entries.push_back(
         {.serial = revoked.serial, .reason = revoked.reason, .date = std::min(revoked.date, now)});
   });
+  for (const CertificateRevocationList& list : held) {
+    refuse_if_later(list.this_update(), "a revocation list was published");
+    plan.number = std::max(plan.number, list.number() + 1);
+    // When these expire, nobody knows any more: they stay for ever.
+    std::vector<RevocationEntry> forgotten = forgotten_in(list, ledger, now, known);
+    bool is_on_base = is_delta && !list.delta_base();
+    if (!is_on_base) plan.entries.insert(plan.entries.end(), forgotten.begin(), forgotten.end());
+  }
   return plan;
 }
 

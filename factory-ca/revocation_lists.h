@@ -37,13 +37,16 @@ struct WantedList {
   // Lists from later than now were a wrong clock's: they count as never published, so that this one may be
   // from now, and names all that they named. Revocations from later than now are dated as this list.
   bool clock_was_ahead = false;
+  // Lists of this issuer that are there, complete and delta. The ledger knows them, unless it is from a
+  // back-up: numbers go on behind them all the same, and what they name stays named.
+  std::vector<CertificateRevocationList> held{};
 };
 
 // What the next list must say: every certificate of this issuer that was revoked; for a delta list, since the
 // last complete one. An entry leaves after it has stood on a complete list that was made when its certificate
 // had expired already (RFC 5280 section 5). Inside a WriteTransaction. Error(clock) if a certificate, a
-// revocation or a list is from later than now, Error(configuration) for a delta list without a complete one
-// before it.
+// revocation or a list is from later than now; Error(configuration) for a delta list without a complete one
+// before it that the ledger knows, and if a held list names what the ledger has as issued.
 ListPlan plan_list(Ledger& ledger, const std::string& issuer_key_id, const WantedList& wanted, Time now);
 
 // Numbers, signs and judges a list, and has `write` put it where it belongs; published it is when that

@@ -300,6 +300,53 @@ openssl_verifies() {
   publish_list --clock-was-ahead | jq -e '.number == 2'
 }
 
+# issue_by_hand DEVICE-ID
+issue_by_hand() {
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj "/CN=$1" -out "$1.csr"
+  ca cert issue --order PO-1 --device-id "$1" --request "$1.csr" --out "$1.pem"
+}
+
+@test "a ledger from a back-up: no list number comes twice, and nothing leaves the list that it has forgotten" {
+  issue_by_hand DEV-1
+  publish_list
+  sqlite3 ca/ledger.db ".backup 'ledger-backup.db'"
+  issue_by_hand DEV-2
+  for id in DEV-1 DEV-2; do ca cert revoke --device-id "$id" --reason keyCompromise; done
+  publish_list
+  publish_list | jq -e '.number == 3 and .entries == 2'
+  fleetroot-gateway init --home gw --name gw.example.test --environment production
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+  import() { fleetroot-gateway crl import --home gw --environment production --ca-certificate ca/issuing-ca.pem ca/crl.der; }
+  import
+  rm ca/ledger.db*
+  cp ledger-backup.db ca/ledger.db
+  cp ca/crl.der before
+
+  refused 78 "list 3 names the certificate $(live_serials DEV-1), and this ledger has it as issued" publish_list
+  [[ $stderr == *"cert revoke --serial $(live_serials DEV-1) --reason keyCompromise"* ]]
+  cmp before ca/crl.der
+  ca cert revoke --device-id DEV-1 --reason keyCompromise
+  refused 78 'list 3, which was not published from this ledger' publish_list --delta
+
+  publish_list | jq -e '.number == 4 and .entries == 2'
+  import
+  run ! openssl_verifies DEV-2.pem
+  # and from there on it goes as ever
+  publish_list --delta | jq -e '.number == 5 and .base == 4 and .entries == 0'
+  publish_list | jq -e '.number == 6 and .entries == 2'
+  ca ledger verify
+}
+
+@test "what else lies under a list's name is none" {
+  publish_list
+  mkdir other
+  (cd other && make_ca && fleetroot-ca crl publish --home ca && fleetroot-ca crl publish --home ca)
+  for other in other/ca/crl.der ca/issuing-ca.pem; do
+    cp "$other" ca/crl.der
+    publish_list
+  done | jq -es 'map(.number) == [2, 3]'
+}
+
 @test "a manifest of an order, signed, judged by OpenSSL, read with jq" {
   provision dev-1 DEV-1
   ca rework authorize --device-id DEV-1

@@ -33,6 +33,21 @@ class RevocationListsTest : public Factory {
   CertificateRevocationList publish_delta() {
     return publish({.kind = ListKind::delta, .validity = kOneDay});
   }
+  // As if it had been published from a ledger that is gone.
+  CertificateRevocationList list_naming(const std::vector<Certificate>& certificates, std::uint64_t number,
+                                        std::uint64_t base = 0) {
+    ListPlan plan{.number = number,
+                  .base = base,
+                  .this_update = clock.time,
+                  .next_update = clock.time + std::chrono::hours(24),
+                  .entries = {}};
+    for (const Certificate& certificate : certificates) {
+      plan.entries.push_back({.serial = certificate.serial().hex(),
+                              .reason = RevocationReason::key_compromise,
+                              .date = clock.time});
+    }
+    return sign_list(encode_list(plan, issuing.signer.facts), issuing.signer.key, issuing.certificate);
+  }
   // OpenSSL and GnuTLS, about the list that was published last.
   void expect_openssl_agrees() {
     write_file(directory / "ca.pem", issuing.certificate.pem());
@@ -191,6 +206,51 @@ TEST_F(RevocationListsTest, AListThatIsRefusedDisownsNone) {
   EXPECT_EQ(code_of([&] { publish(); }), ErrorCode::clock) << "the later one is published still";
   EXPECT_EQ(publish({.validity = kOneDay, .clock_was_ahead = true}).number(), 2U);
   EXPECT_THAT(events("crl.disowned"), SizeIs(1));
+}
+
+TEST_F(RevocationListsTest, GoesOnBehindListsThatTheLedgerForgot) {
+  Certificate known = make("dev-1");
+  Certificate forgotten = certificate_under(
+      issuing, station_plan("st-01", software_public_key(), clock.time, clock.time + std::chrono::days(30)));
+  CertificateRevocationList complete = list_naming({forgotten}, 7);
+  CertificateRevocationList delta = list_naming({known}, 9, 7);
+
+  EXPECT_EQ(code_of([&] {
+              publish({.validity = kOneDay, .held = {complete, delta}});
+            }),
+            ErrorCode::configuration)
+      << "what was revoked is issued again";
+  revoke_it(known);
+  CertificateRevocationList list = publish({.validity = kOneDay, .held = {complete, delta}});
+
+  EXPECT_EQ(list.number(), 10U);
+  EXPECT_THAT(list.entries(), SizeIs(2));
+  EXPECT_EQ(list.find(forgotten.serial()).value().reason, RevocationReason::key_compromise);
+  EXPECT_THAT(publish({.validity = kOneDay, .held = {list, delta}}).entries(), SizeIs(2)) << "for ever";
+}
+
+TEST_F(RevocationListsTest, AnOlderDeltaSaysNothing) {
+  Certificate known = make("dev-1");
+  CertificateRevocationList list =
+      publish({.validity = kOneDay, .held = {list_naming({}, 7), list_naming({known}, 6, 5)}});
+  EXPECT_EQ(list.number(), 8U);
+  EXPECT_THAT(list.entries(), SizeIs(0));
+}
+
+TEST_F(RevocationListsTest, ADeltaTakesACompleteOneThatTheLedgerKnows) {
+  CertificateRevocationList known = publish();
+  auto publish_beside = [&](CertificateRevocationList held) {
+    return publish({.kind = ListKind::delta, .validity = kOneDay, .held = {std::move(held)}});
+  };
+  EXPECT_EQ(publish_beside(known).number(), 2U);
+  EXPECT_EQ(code_of([&] { publish_beside(list_naming({}, 7)); }), ErrorCode::configuration);
+}
+
+TEST_F(RevocationListsTest, IsNotFromBeforeAListThatTheLedgerForgot) {
+  CertificateRevocationList held = list_naming({}, 7);
+  clock.time -= std::chrono::seconds(1);
+  EXPECT_EQ(code_of([&] { publish({.validity = kOneDay, .held = {held}}); }), ErrorCode::clock);
+  EXPECT_EQ(publish({.validity = kOneDay, .clock_was_ahead = true, .held = {held}}).number(), 8U);
 }
 
 TEST_F(RevocationListsTest, KeepsTheCertificatesOfOtherIssuersOut) {
