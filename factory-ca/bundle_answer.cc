@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "factory-ca/carried_request.h"
@@ -62,6 +63,7 @@ AnsweredBundle BundleAnswers::answer(BytesView document, const Progress& progres
     answered.is_replay = true;
     std::string json = media::verify_document(answered.reply, {issuing_});
     count(media::ResponseBundle::parse(json).answers, answered);
+    answered.receipts_taken = count_taken(bundle);
     return answered;
   }
   refuse_unless_next(bundle, ledger_);
@@ -72,7 +74,7 @@ AnsweredBundle BundleAnswers::answer(BytesView document, const Progress& progres
       media::sign_document(as_bytes(reply_to(bundle, std::move(answers))), issuing_, signer_.key);
   // On disk before it is on record, and on record before anybody sees it.
   write_file(reply_file(home_, bundle.digest), as_text(answered.reply), 0600);
-  answered.receipts = record(bundle, sha256_hex(answered.reply));
+  answered.receipts_taken = record(bundle, sha256_hex(answered.reply));
   return answered;
 }
 
@@ -186,14 +188,29 @@ std::size_t BundleAnswers::record(const ReceivedBundle& bundle, const std::strin
   return receipts;
 }
 
-// What certConf says on other ways. False for a certificate that this CA did not issue to this device: its
-// ledger may be a back-up's, and the station shall not be stuck for that. A device may have moved to another
-// station, which says that it is done; that it failed only the one says which asked for the certificate.
-bool BundleAnswers::take_receipt(const media::Receipt& receipt, const std::string& station, Time now) {
+// Nothing for one that this CA did not issue to this device: its ledger may be a back-up's, and the station
+// shall not be stuck for that. A device may have moved to another station, which says that it is done; that
+// it failed only the one says which asked for the certificate.
+std::optional<CertificateRecord> BundleAnswers::certificate_of(const media::Receipt& receipt,
+                                                               const std::string& station) const {
   std::optional<CertificateRecord> record = ledger_.certificates.with_serial(receipt.serial.hex());
   bool is_ours = record && record->kind == SubjectKind::device && !record->certificate.empty() &&
                  record->subject == receipt.device_id.text();
-  if (!is_ours || (!receipt.accepted && record->sender != station)) return false;
+  if (!is_ours || (!receipt.accepted && record->sender != station)) return std::nullopt;
+  return record;
+}
+
+std::size_t BundleAnswers::count_taken(const ReceivedBundle& bundle) const {
+  const std::vector<media::Receipt>& receipts = bundle.content.receipts;
+  return std::count_if(receipts.begin(), receipts.end(), [&](const media::Receipt& receipt) {
+    return certificate_of(receipt, bundle.station.subject).has_value();
+  });
+}
+
+// What certConf says on other ways.
+bool BundleAnswers::take_receipt(const media::Receipt& receipt, const std::string& station, Time now) {
+  std::optional<CertificateRecord> record = certificate_of(receipt, station);
+  if (!record) return false;
   Confirmation outcome = receipt.accepted ? Confirmation::accepted : Confirmation::rejected;
   if (record->confirmation == outcome) return true;
   ledger_.certificates.confirm(record->serial, outcome, now);

@@ -22,8 +22,8 @@ struct AnsweredBundle {
   bool is_replay = false;
   std::size_t certificates = 0;
   std::size_t refusals = 0;
-  // New ones: those that this CA issued the certificate for.
-  std::size_t receipts = 0;
+  // Of those that came, the ones about a certificate that this ledger has.
+  std::size_t receipts_taken = 0;
 };
 
 // One at a time for a home: it holds a lock there. One thread. Refers to all, owns none.
@@ -44,6 +44,9 @@ class BundleAnswers {
   Task<media::Answer> decide(const media::CarriedRequest& request, const ReceivedBundle& bundle);
   std::string reply_to(const ReceivedBundle& bundle, std::vector<media::Answer> answers) const;
   std::size_t record(const ReceivedBundle& bundle, const std::string& reply_digest);
+  std::optional<CertificateRecord> certificate_of(const media::Receipt& receipt,
+                                                  const std::string& station) const;
+  std::size_t count_taken(const ReceivedBundle& bundle) const;
   bool take_receipt(const media::Receipt& receipt, const std::string& station, Time now);
 
   const Home& home_;

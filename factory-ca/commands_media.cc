@@ -56,11 +56,14 @@ void report(const fs::path& file, const AnsweredBundle& bundle, bool json) {
                 {"certificates", bundle.certificates},
                 {"refused", bundle.refusals},
                 {"receipts", content.receipts.size()},
+                {"receipts_taken", bundle.receipts_taken},
                 {"reply", reply_beside(file).string()}});
   } else {
-    fmt::print("{}: bundle {} of {}, order {}: {} certificates, {} refused, {} receipts{}\n",
+    bool is_all = bundle.receipts_taken == content.receipts.size();
+    fmt::print("{}: bundle {} of {}, order {}: {} certificates, {} refused, {} receipts{}{}\n",
                printable(file.string()), content.sequence, content.station.text(), content.order.text(),
                bundle.certificates, bundle.refusals, content.receipts.size(),
+               is_all ? "" : fmt::format(", of which {} were taken", bundle.receipts_taken),
                bundle.is_replay ? " (answered before: the same answer again)" : "");
   }
 }

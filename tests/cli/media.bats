@@ -226,7 +226,10 @@ EOF
   done
 
   # what is in them is junk, which is said of each
-  fleetroot-ca media process --home ca stick --json | jq -s -e '[map(.refused), map(.receipts) | add] == [10001, 10001]'
+  fleetroot-ca media process --home ca stick --json |
+    jq -s -e '[map(.refused), map(.receipts), map(.receipts_taken) | add] == [10001, 10001, 0]'
+  run -0 process stick
+  [[ $output == *" 1 refused, 10000 receipts, of which 0 were taken (answered before"* ]]
   import_from stick
   [[ $(sqlite3 st/journal.db "SELECT count(*) FROM media_requests WHERE refusal <> ''") == 10001 ]]
   [[ -z $(find queue -type f) && $(export_to stick) == "nothing waits to be exported" ]]
