@@ -61,6 +61,18 @@ int list_reworks(const LifeOptions& options) {
   return 0;
 }
 
+std::string fate_of_certificate(const Scrapped& scrapped, const ScrapCause& cause) {
+  if (scrapped.revoked) {
+    return fmt::format("its certificate {} is revoked ({})", scrapped.revoked->serial,
+                       name_of(cause.reason()));
+  }
+  if (const std::optional<CertificateRecord>& before = scrapped.revoked_before) {
+    return fmt::format("its certificate {} was revoked at {} ({}), and that stays", before->serial,
+                       before->revoked_at, name_of(before->revocation_reason));
+  }
+  return "it had no certificate, and gets none";
+}
+
 int scrap_device(const LifeOptions& options) {
   DeviceId device = DeviceId::parse(options.device_id);
   ScrapCause cause = ScrapCause::parse(options.cause);
@@ -72,9 +84,7 @@ int scrap_device(const LifeOptions& options) {
     return 0;
   }
   fmt::print("{}device {} is scrapped ({}); {}\n", would(options.dry_run), device.text(), cause.code(),
-             scrapped.revoked ? fmt::format("its certificate {} is revoked ({})", scrapped.revoked->serial,
-                                            name_of(cause.reason()))
-                              : "it had no certificate, and gets none");
+             fate_of_certificate(scrapped, cause));
   return 0;
 }
 

@@ -125,6 +125,7 @@ Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, 
   }
   Scrapped scrapped{.device = {.cause = cause.code(), .scrapped_at = format_time(now)},
                     .revoked = standing.issued,
+                    .revoked_before = standing.issued ? std::nullopt : standing.revoked,
                     .is_new = true};
   if (standing.issued) revoke_and_log(ledger, *standing.issued, cause.reason(), now);
   if (standing.reserved) {

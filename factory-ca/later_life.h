@@ -24,6 +24,8 @@ void withdraw_rework(Ledger& ledger, const DeviceId& device, const Clock& clock)
 struct Scrapped {
   ScrappedDevice device;
   std::optional<CertificateRecord> revoked;  // what was its certificate
+  // Where it had none any more: the last one, with the reason that it was revoked for, which stays.
+  std::optional<CertificateRecord> revoked_before{};
   bool is_new = false;
 };
 // Revokes its certificate, gives up a reservation and its place, withdraws an open rework, and refuses the ID

@@ -149,6 +149,19 @@ public_key_of() {
   provision dev-2 DEV-2
 }
 
+@test "a device that is revoked already keeps the reason that it was revoked for, and scrap says so" {
+  provision dev-1 DEV-1
+  serial=$(live_serials DEV-1)
+  ca cert revoke --device-id DEV-1 --reason unspecified
+  for dry_run in --dry-run ''; do
+    run -0 fleetroot-ca scrap --home ca --device-id DEV-1 --cause stolen ${dry_run:+"$dry_run"}
+    [[ $output == *"its certificate $serial was revoked at "*" (unspecified), and that stays" ]]
+  done
+  ca cert show --serial "$serial" --json | jq -e '.revocation_reason == "unspecified"'
+  run -0 fleetroot-ca scrap --home ca --device-id DEV-2 --cause damaged
+  [[ $output == *"it had no certificate, and gets none" ]]
+}
+
 ca_scrap() {
   fleetroot-ca scrap --home ca --device-id DEV-1 --cause damaged "$@"
 }
