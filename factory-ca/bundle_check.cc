@@ -51,7 +51,10 @@ void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger) {
     throw Error(ErrorCode::bundle_gap,
                 fmt::format("this is bundle {} of station {}, but its bundle {} has not come yet",
                             content.sequence, station, next),
-                "bring the earlier one first: the station exports it again with this one");
+                fmt::format("bring the earlier one first: the station exports it again with this one; where "
+                            "it has the answer, because this ledger is from a back-up, bring "
+                            "media/{:06}{} of its home, as {}.{:06}{}",
+                            next, media::kRequestSuffix, station, next, media::kRequestSuffix));
   }
   if (content.sequence < next) {
     throw Error(ErrorCode::bundle_forked,

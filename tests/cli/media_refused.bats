@@ -354,6 +354,33 @@ prints_plain() {
   import_refused 65 'answers another bundle than the one that this station sent as its number 1'
 }
 
+@test "a CA whose ledger is from a back-up: the hint says which bundle it takes, and the chain goes on" {
+  make_factory D-1
+  make_token D-1
+  sqlite3 ca/ledger.db ".backup 'ledger-backup.db'"
+  queue D-1 D-1
+  export_to stick
+  process stick
+  import_from stick
+  queue D-1 D-1
+  rm stick/* ca/ledger.db*
+  cp ledger-backup.db ca/ledger.db
+  fleetroot-ca order close --home ca --id PO-1
+  export_to stick # bundle 2, the receipt; the answer to bundle 1 is here, and it is not exported again
+  [[ $(basename -a stick/*) == st-01.000002.request ]]
+  remember D-1
+
+  refused_whole 65 'bundle 1 has not come'
+  [[ $stderr == *"media/000001.request of its home, as st-01.000001.request"* ]]
+
+  cp st/media/000001.request stick/st-01.000001.request
+  run -0 process stick
+  [[ $output == *"bundle 1 of st-01, order PO-1: 0 certificates, 1 refused"* ]]
+  [[ $output == *"bundle 2 of st-01, order PO-1: 0 certificates, 0 refused, 1 receipts, of which 0 were taken"* ]]
+  import_from stick
+  [[ $(export_to stick) == "nothing waits to be exported" ]]
+}
+
 @test "a bundle of more than 10,000 requests or receipts is refused whole" {
   make_factory D-1
   make_foreign_station
