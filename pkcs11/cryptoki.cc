@@ -92,9 +92,9 @@ Verdict verdict_on(CK_RV rv) {
       return {ErrorCode::token_uninitialised, "initialise the token and its user PIN first"};
     case CKR_SESSION_READ_ONLY:  // as which a write-protected token's is opened
     case CKR_TOKEN_WRITE_PROTECTED:
-      return {ErrorCode::token_untrusted, "the token is write-protected: use another one"};
+      return {ErrorCode::token_failed, "the token is write-protected: use another one"};
     default:
-      return {ErrorCode::token_untrusted, "hold this device; run inspect and keep the message"};
+      return {ErrorCode::token_failed, "hold this device; run inspect and keep the message"};
   }
 }
 

@@ -30,8 +30,8 @@ inline constexpr CK_ULONG kUnavailable = ~CK_ULONG{0};
 // "CKR_PIN_INCORRECT"; "CKR 0x80000001" for a vendor's own.
 std::string ckr_name(CK_RV rv);
 
-// The Error for a call that answered `rv`: unplugged, busy, PIN or plain failure.
-// `doing` completes "the token failed to …".
+// The Error for a call that answered `rv`: unplugged, busy, PIN, or token_failed for all else; never
+// token_untrusted, which is said of what a token shows. `doing` completes "the token failed to …".
 Error cryptoki_error(CK_RV rv, std::string_view doing);
 inline void check(CK_RV rv, std::string_view doing) {
   if (rv != CKR_OK) throw cryptoki_error(rv, doing);

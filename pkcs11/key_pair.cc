@@ -168,6 +168,10 @@ std::optional<KeyPair> find_key_pair(const Session& session, const KeyId& id) {
                  read_public_key_or_distrust(session, public_keys.front())};
 }
 
+bool has_private_key(const Session& session, const KeyId& id) {
+  return !find_keys(session, CKO_PRIVATE_KEY, id).empty();
+}
+
 KeyAttributes read_attributes(const Session& session, const KeyPair& pair) {
   auto flag = [&](CK_ATTRIBUTE_TYPE type) {
     return read_flag(session, pair.private_key, type).value_or(false);

@@ -52,6 +52,9 @@ KeyPair generate_key_pair(const Session& session, KeyAlgorithm algorithm, const 
 // is half a pair, more than one, or a public key that cannot be read.
 std::optional<KeyPair> find_key_pair(const Session& session, const KeyId& id);
 
+// Whether there is any, whole or not.
+bool has_private_key(const Session& session, const KeyId& id);
+
 KeyAttributes read_attributes(const Session& session, const KeyPair& pair);
 
 // What is wrong with the key, one sentence each; empty if it is sensitive, never extractable, made in the

@@ -50,7 +50,8 @@ class DeviceToken {
   void renew_session();
 
   // The pair under this spec's ID, audited and proven; nothing if there is none, or what a broken attempt
-  // left of one. A pair that is sound and does not sign is an Error: it may be certified.
+  // left of one. A pair that is sound and does not sign is an Error: it may be certified. So is a call that
+  // the token answered with one.
   std::optional<pkcs11::KeyPair> usable_pair(const pkcs11::KeySpec& spec);
 
   // Makes exactly `certificate` lie under `name`: stores it unless it is there byte for byte, then removes

@@ -85,6 +85,7 @@ Inspected Inspection::unknown() {
                               .preset = job_.preset,
                               .algorithm = std::string(name_of(job_.algorithm)),
                               .inventory = {},
+                              .requested_key = {},
                               .certificate = {},
                               .chain = {}},
                    .policy = policy_};

@@ -9,7 +9,7 @@
 namespace fleetroot::station {
 namespace {
 
-constexpr std::array<std::string_view, 3> kMigrations{
+constexpr std::array<std::string_view, 4> kMigrations{
     R"sql(
 CREATE TABLE devices (
   device_id   TEXT PRIMARY KEY,
@@ -70,6 +70,9 @@ INSERT INTO devices SELECT token, device_id, order_id, state, preset, algorithm,
 DROP TABLE devices_1;
 CREATE INDEX tokens_by_device ON devices (device_id);
 CREATE UNIQUE INDEX one_token_a_device ON devices (device_id) WHERE state = 'provisioned';
+)sql",
+    R"sql(
+ALTER TABLE devices ADD COLUMN requested_key TEXT NOT NULL DEFAULT '';
 )sql"};
 
 std::string_view name_of(DeviceState state) {
@@ -119,13 +122,13 @@ std::optional<DeviceRecord> read_device(soci::session& sql, std::string_view col
   std::string inventory;
   std::string certificate;
   sql << fmt::format(
-      "SELECT device_id, token, order_id, state, preset, algorithm, inventory, certificate, chain FROM "
-      "devices "
+      "SELECT device_id, token, order_id, state, preset, algorithm, inventory, requested_key, certificate, "
+      "chain FROM devices "
       "WHERE {} = :value ORDER BY CASE state WHEN 'provisioned' THEN 0 ELSE 1 END, planned_at DESC LIMIT 1",
       column),
       soci::use(value), soci::into(record.device_id), soci::into(record.token), soci::into(record.order),
       soci::into(state), soci::into(record.preset), soci::into(record.algorithm), soci::into(inventory),
-      soci::into(certificate), soci::into(record.chain);
+      soci::into(record.requested_key), soci::into(certificate), soci::into(record.chain);
   if (!sql.got_data()) return std::nullopt;
   record.state = device_state_of(state);
   record.inventory = inventory_from_json(inventory);
@@ -138,17 +141,18 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
   std::string state(name_of(record.state));
   std::string inventory = to_json(record.inventory);
   std::string certificate = to_hex(record.certificate);
-  sql << "INSERT INTO devices (device_id, token, order_id, state, preset, algorithm, inventory, certificate, "
-         "chain, "
-         "planned_at, finished_at) VALUES (:device, :token, :order, :state, :preset, :algorithm, :inventory, "
-         ":certificate, :chain, :planned, :finished) "
+  sql << "INSERT INTO devices (device_id, token, order_id, state, preset, algorithm, inventory, "
+         "requested_key, certificate, chain, planned_at, finished_at) VALUES (:device, :token, :order, "
+         ":state, "
+         ":preset, :algorithm, :inventory, :requested, :certificate, :chain, :planned, :finished) "
          "ON CONFLICT (token) DO UPDATE SET device_id = excluded.device_id, order_id = excluded.order_id, "
          "state = excluded.state, preset = excluded.preset, algorithm = excluded.algorithm, "
-         "inventory = excluded.inventory, certificate = excluded.certificate, chain = excluded.chain, "
-         "finished_at = excluded.finished_at",
+         "inventory = excluded.inventory, requested_key = excluded.requested_key, "
+         "certificate = excluded.certificate, chain = excluded.chain, finished_at = excluded.finished_at",
       soci::use(record.device_id), soci::use(record.token), soci::use(record.order), soci::use(state),
-      soci::use(record.preset), soci::use(record.algorithm), soci::use(inventory), soci::use(certificate),
-      soci::use(record.chain), soci::use(planned_at), soci::use(finished_at);
+      soci::use(record.preset), soci::use(record.algorithm), soci::use(inventory),
+      soci::use(record.requested_key), soci::use(certificate), soci::use(record.chain), soci::use(planned_at),
+      soci::use(finished_at);
 }
 
 }  // namespace
@@ -183,6 +187,13 @@ std::optional<DeviceRecord> Journal::device_on_token(const std::string& token) {
 
 void Journal::plan(const DeviceRecord& record, Time now) {
   with_store_errors([&] { write_device(database_.sql(), record, format_time(now), ""); });
+}
+
+void Journal::request(const DeviceRecord& record) {
+  with_store_errors([&] {
+    database_.sql() << "UPDATE devices SET requested_key = :key WHERE token = :token",
+        soci::use(record.requested_key), soci::use(record.token);
+  });
 }
 
 void Journal::finish(const DeviceRecord& record, Time now) {

@@ -41,6 +41,8 @@ struct DeviceRecord {
   std::string algorithm;
   // What lay on the token before the first attempt; all else that is there now came after the plan.
   std::vector<pkcs11::ObjectIdentity> inventory;
+  // The fingerprint of the public key that a certificate was asked for since; empty before.
+  std::string requested_key;
   // DER and PEM of what the device got; empty while planned.
   Bytes certificate;
   std::string chain;
@@ -56,6 +58,8 @@ class Journal {
   std::optional<DeviceRecord> device_on_token(const std::string& token);
 
   void plan(const DeviceRecord& record, Time now);
+  // Before the CA hears of it.
+  void request(const DeviceRecord& record);
   // What this device has on other tokens counts as replaced from now on.
   void finish(const DeviceRecord& record, Time now);
   // The attempt was undone: nothing of it is left on the token.

@@ -36,7 +36,8 @@ bool is_final_refusal(ErrorCode code) {
                                         ErrorCode::device_scrapped,
                                         ErrorCode::refused_by_ca,
                                         ErrorCode::not_authorised,
-                                        ErrorCode::token_untrusted};
+                                        ErrorCode::token_untrusted,
+                                        ErrorCode::token_failed};
   return std::find(kRefusals.begin(), kRefusals.end(), code) != kRefusals.end();
 }
 
@@ -203,6 +204,7 @@ void Provisioning::generate() {
     found.push_back(resumes_ ? token_->usable_pair(spec) : std::nullopt);
     if (found.back()) pairs_.push_back(*found.back());
   }
+  refuse_if_requested_key_is_broken(found.front());
   if (resumes_) sweep();
   pairs_.clear();
   for (std::size_t i = 0; i < found.size(); ++i) {
@@ -223,6 +225,28 @@ void Provisioning::generate() {
   }
 }
 
+// A key was whole before the CA was asked to certify it: what is broken of it now, no attempt has left so.
+// Where it is gone, another takes its place, and what a kill leaves of that one is wreckage again.
+void Provisioning::refuse_if_requested_key_is_broken(const std::optional<KeyPair>& found) {
+  if (record_.requested_key.empty()) return;
+  if (found && found->public_key.fingerprint() == record_.requested_key) return;
+  if (pkcs11::has_private_key(token_->session(), policy_.identity().key.id)) {
+    throw Error(
+        ErrorCode::token_untrusted,
+        fmt::format("the key that a certificate was asked for is not whole and alone any more on the "
+                    "token {}",
+                    token_->info().describe()),
+        "hold this device: nothing is swept that may be certified; take away what inspect shows under "
+        "its ID and was not made here, or empty the token");
+  }
+  forget_requested_key();
+}
+
+void Provisioning::forget_requested_key() {
+  record_.requested_key.clear();
+  journal_.request(record_);
+}
+
 std::vector<TokenObject> Provisioning::left_by_attempt() const {
   return station::left_by_attempt(
       pkcs11::objects_not_in(pkcs11::inventory(token_->session()), record_.inventory), policy_,
@@ -234,13 +258,11 @@ std::vector<TokenObject> Provisioning::left_by_attempt() const {
 void Provisioning::sweep() const {
   std::vector<TokenObject> ours = left_by_attempt();
   std::erase_if(ours, [&](const TokenObject& object) {
-    bool is_key = object.identity.object_class == ObjectClass::private_key ||
-                  object.identity.object_class == ObjectClass::public_key;
     bool is_certificate = object.identity.object_class == ObjectClass::certificate &&
                           object.identity.id_hex == policy_.identity().certificate->id.hex();
-    return is_certificate || (is_key && std::any_of(pairs_.begin(), pairs_.end(), [&](const KeyPair& pair) {
-                                return pair.name.id.hex() == object.identity.id_hex;
-                              }));
+    return is_certificate || std::any_of(pairs_.begin(), pairs_.end(), [&](const KeyPair& pair) {
+             return object.handle == pair.private_key || object.handle == pair.public_key_object;
+           });
   });
   token_->destroy(ours);
 }
@@ -265,6 +287,9 @@ bool Provisioning::submit(const CertificateRequest& certificate_request) {
     reporter_.step_begins(10, "confirm and record");
   };
   reporter_.step_begins(7, "submit");
+  // From here on it may be certified, whoever dies when.
+  record_.requested_key = identity_pair().public_key.fingerprint();
+  journal_.request(record_);
   if (media_) return submit_by_media(certificate_request, accept);
   // What another way brings from now on, a medium's answer from before must not undo.
   if (journal_.media.request(*device_id_)) journal_.media.forget(*device_id_);
@@ -320,6 +345,7 @@ void Provisioning::undo() noexcept {
   try {
     token_->renew_session();
     pairs_.clear();
+    forget_requested_key();  // a kill from here on leaves wreckage
     token_->destroy(left_by_attempt());
     journal_.forget_plan(record_.token);
   } catch (const std::exception&) {

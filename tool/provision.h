@@ -58,6 +58,8 @@ class Provisioning {
   std::vector<Certificate> written_chain() const;
   std::optional<FileDescriptor> turn_with_other_bays() const;
   std::vector<pkcs11::TokenObject> left_by_attempt() const;
+  void refuse_if_requested_key_is_broken(const std::optional<pkcs11::KeyPair>& found);
+  void forget_requested_key();
   void sweep() const;
   void undo() noexcept;
   bool submit_by_media(const CertificateRequest&, const cmp::Accept&);

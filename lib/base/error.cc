@@ -28,6 +28,7 @@ constexpr std::array kTable{
     Row{ErrorCode::certificate_rejected, "certificate_rejected", 65},
     Row{ErrorCode::token_foreign_object, "token_foreign_object", 65},
     Row{ErrorCode::token_untrusted, "token_untrusted", 65},
+    Row{ErrorCode::token_failed, "token_failed", 65},
     Row{ErrorCode::bundle_damaged, "bundle_damaged", 65},
     Row{ErrorCode::bundle_foreign, "bundle_foreign", 65},
     Row{ErrorCode::bundle_expired, "bundle_expired", 65},

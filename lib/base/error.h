@@ -27,6 +27,7 @@ enum class ErrorCode {
   certificate_rejected,
   token_foreign_object,
   token_untrusted,
+  token_failed,
   // and this bundle on removable media, whole
   bundle_damaged,
   bundle_foreign,

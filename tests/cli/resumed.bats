@@ -52,6 +52,91 @@ witnessed() { # DEVICE-ID [OPTION…]
   run -0 faulty none witnessed DEV-1
 }
 
+# lose_answer: sets `lossy`, a way to the CA that certifies and does not answer
+lose_answer() {
+  printf '#!/bin/sh\nfleetroot-ca respond --home ca >/dev/null\nexit 1\n' >lossy-ca
+  chmod +x lossy-ca
+  lossy=exec:$PWD/lossy-ca
+}
+public_key_on() { # TOKEN
+  stranger "$1" --read-object --type pubkey --id 01 | sha256sum
+}
+
+@test "a key that may be certified is not given up for an odd answer of its token either" {
+  lose_answer
+  run -69 provision dev-1 DEV-1 --ca "$lossy"
+  key=$(public_key_on dev-1)
+  for answer in 0x80000001 0x12; do # a vendor's own, ATTRIBUTE_TYPE_INVALID
+    for read in 'CKA_EC_POINT '{1..2} 'another '{1..26}; do
+      run faulty "$read $answer" witnessed DEV-1 --ca exec:false
+      [[ $status == 65 || $status == 69 ]]
+      [[ $(objects_on dev-1 'Private Key') == 1 && $(public_key_on dev-1) == "$key" ]] || {
+        echo "$read $answer: $output" && false
+      }
+    done
+  done
+  [[ $(error_code faulty 'CKA_EC_POINT 1 0x80000001' witnessed DEV-1) == token_failed ]]
+  [[ $(error_code faulty 'CKA_EC_POINT 1 0x12' witnessed DEV-1) == token_untrusted ]]
+
+  run -0 faulty none witnessed DEV-1
+  [[ $(certificates_in_ledger) == 1 && $(objects_on dev-1) == 3 && $(public_key_on dev-1) == "$key" ]]
+}
+
+@test "a key that may be certified is not given up for what somebody put beside it, or for another in its place" {
+  lose_answer
+  run -69 provision dev-1 DEV-1 --ca "$lossy"
+  openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -outform DER -out pub.der
+  stranger dev-1 --write-object pub.der --type pubkey --id 01 --label other
+  remember dev-1
+
+  refused 65 'the key that a certificate was asked for' provision dev-1 DEV-1
+
+  nothing_changed
+  stranger dev-1 --delete-object --type pubkey --id 01 --label other
+  run -0 provision dev-1 DEV-1
+
+  make_token dev-2
+  run -69 provision dev-2 DEV-2 --ca "$lossy"
+  for type in privkey pubkey; do stranger dev-2 --delete-object --type $type --id 01; done
+  stranger dev-2 --keypairgen --key-type EC:prime256v1 --id 01 --label fleetroot --usage-sign
+  remember dev-2
+  refused 65 'the key that a certificate was asked for' provision dev-2 DEV-2
+  nothing_changed
+}
+
+@test "a key that is lost makes room for another, which no kill makes an obstacle" {
+  run -69 provision dev-1 DEV-1 --ca exec:false
+  for type in privkey pubkey; do stranger dev-1 --delete-object --type $type --id 01; done
+  WITNESS_KILL='C_GenerateKeyPair 1' run -137 faulty none witnessed DEV-1
+  # what a kill a moment later leaves
+  stranger dev-1 --keypairgen --key-type EC:prime256v1 --id 01 --label fleetroot
+  stranger dev-1 --delete-object --type pubkey --id 01
+
+  run -0 provision dev-1 DEV-1
+
+  [[ $(objects_on dev-1) == 3 ]]
+}
+
+@test "a refused device that a kill left half cleared is cleared by the next run" {
+  for number in 1 2; do
+    WITNESS_KILL="C_DestroyObject $number" run -137 faulty none witnessed WRONG-1
+  done
+  [[ $(objects_on dev-1) == 1 ]]
+
+  refused 65 'not on order' faulty none witnessed WRONG-1
+
+  [[ $(objects_on dev-1) == 0 ]]
+}
+
+@test "a journal of a version that did not remember what was asked for" {
+  run -69 provision dev-1 DEV-1 --ca exec:false
+  sqlite3 st/journal.db 'ALTER TABLE devices DROP COLUMN requested_key; PRAGMA user_version = 3'
+
+  run -0 provision dev-1 DEV-1
+
+  [[ $(certificates_in_ledger) == 1 && $(objects_on dev-1) == 3 ]]
+}
+
 @test "a wrong scan while the CA is away: the token is free again once the CA has refused it" {
   run -69 provision dev-1 WRONG-1 --ca exec:false
   refused 65 'belongs to device WRONG-1, which is begun and not finished' provision dev-1 DEV-1
