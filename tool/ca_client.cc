@@ -36,6 +36,7 @@ class PatientClient : public CaClient {
     return client_->enroll(request, patient(accept));
   }
   cmp::Enrolled renew(const cmp::Accept& accept) override { return client_->renew(patient(accept)); }
+  bool has_lost_an_answer() const override { return client_->has_lost_an_answer(); }
   void finish() override { client_->finish(); }
 
  private:
@@ -58,6 +59,7 @@ class CmpClient : public CaClient {
     return client().enroll(request, accept);
   }
   cmp::Enrolled renew(const cmp::Accept& accept) override { return client().renew(accept); }
+  bool has_lost_an_answer() const override { return transport_->has_lost_an_answer(); }
   void finish() override { transport_->finish(); }
 
  private:

@@ -35,6 +35,9 @@ class CaClient {
   // A certificate for a device. `accept` is called with it before the CA hears that it has arrived, where the
   // protocol has a word for that. Throws as cmp::Client::enroll() does, on whatever way.
   virtual cmp::Enrolled enroll(const CertificateRequest& request, const cmp::Accept& accept) = 0;
+  // Whether a request was sent more than once, because an answer did not come: of what the CA refuses then,
+  // it may have certified an earlier try.
+  virtual bool has_lost_an_answer() const = 0;
   // The next certificate of the station, for the key that it has.
   virtual cmp::Enrolled renew(const cmp::Accept& accept) = 0;
   // No more requests: the other side may leave, while other things happen.

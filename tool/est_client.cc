@@ -56,6 +56,7 @@ class EstClient : public CaClient {
                accept);
   }
 
+  bool has_lost_an_answer() const override { return poster_.has_lost_an_answer(); }
   void finish() override { poster_.close(); }
 
  private:

@@ -59,6 +59,7 @@ http::Response HttpPoster::send(const Post& post, const http::ClientTls& tls) {
   auto pause = kFirstPause;
   for (;;) {
     std::optional<Error> obstacle;
+    bool was_sent = false;
     wish_ = {};
     for (std::size_t i = 0; i < urls_.size(); ++i) {
       try {
@@ -66,12 +67,14 @@ http::Response HttpPoster::send(const Post& post, const http::ClientTls& tls) {
                        std::min(deadline, steady_clock::now() + timeout_ / static_cast<int>(urls_.size())));
       } catch (const Error& error) {
         obstacle = error;
+        was_sent = client_ && client_->has_sent();
         client_.reset();
         current_ = (current_ + 1) % urls_.size();
       }
       // Refused is refused, by whichever of them. Another may have the right certificate, and speak HTTP.
       if (obstacle->code() != ErrorCode::ca_unreachable && obstacle->code() != ErrorCode::protocol)
         throw Error(*obstacle);
+      has_lost_an_answer_ = has_lost_an_answer_ || was_sent;
     }
     bool is_hopeless = obstacle->code() == ErrorCode::protocol;
     auto wait = std::max(pause, wish_);

@@ -36,6 +36,9 @@ class HttpPoster {
   http::Response send(const Post& post, const http::ClientTls& tls);
   // Who gave it.
   const http::Url& server() const { return urls_[current_]; }
+  // Whether a try before the last one went out: who answered it with nothing, or with trouble, may have taken
+  // it all the same.
+  bool has_lost_an_answer() const { return has_lost_an_answer_; }
   void close() { client_.reset(); }
 
  private:
@@ -47,6 +50,7 @@ class HttpPoster {
   std::size_t current_ = 0;
   std::chrono::milliseconds wish_{};  // the longest of this round
   std::optional<http::Client> client_;
+  bool has_lost_an_answer_ = false;
 };
 
 // The Error for an answer that is no 200: `no_service` says what is not at this address.

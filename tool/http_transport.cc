@@ -30,6 +30,7 @@ class HttpTransport : public Transport {
     throw refusal_of(poster_.server(), response, "there is no CMP at this one");
   }
 
+  bool has_lost_an_answer() const override { return poster_.has_lost_an_answer(); }
   void finish() override { poster_.close(); }
 
  private:

@@ -129,6 +129,8 @@ Outcome Provisioning::run() {
     CertificateRequest certificate_request = step(6, "request", [&] { return request(); });
     if (!submit(certificate_request)) return Outcome::queued;
   } catch (const Error& error) {
+    // Of a request that was sent again, the CA may have certified what it refuses now.
+    if (companions_.have_ca() && companions_.ca().has_lost_an_answer()) may_be_certified_ = true;
     // Also the word on what an earlier run asked: the device leaves as it came, as it would have at once.
     if (says_that_key_has_no_certificate(error.code())) may_be_certified_ = false;
     if (is_final_refusal(error.code())) undo();

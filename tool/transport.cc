@@ -39,6 +39,7 @@ class ExecTransport : public Transport {
     return std::move(*answer);
   }
 
+  bool has_lost_an_answer() const override { return false; }  // each is sent once
   void finish() override { child_.close_input(); }
 
  private:

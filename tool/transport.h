@@ -17,6 +17,8 @@ class Transport {
   // Sends one message and returns the answer. Error(ca_unreachable) with a time-out, or when the other side
   // is gone. `caller`: for those that say in TLS who calls.
   virtual Bytes exchange(BytesView message, const Caller& caller) = 0;
+  // As CaClient says.
+  virtual bool has_lost_an_answer() const = 0;
   // No more messages: the other side may leave, while other things happen.
   virtual void finish() = 0;
 };

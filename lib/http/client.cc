@@ -69,6 +69,7 @@ struct Client::State {
   std::unique_ptr<Stream> stream;
   bool is_used = false;  // the connection has carried a request before
   bool is_late = false;
+  bool has_sent = false;
   std::atomic<bool> is_given_up = false;
 
   Error unreachable(std::string_view why, std::string cause) const {
@@ -153,6 +154,7 @@ struct Client::State {
     bool was_used = is_used;
     bool has_answer = false;
     is_used = true;
+    has_sent = true;
     try {
       co_await stream->write(bytes);
       while (!parser->is_done()) {
@@ -216,6 +218,7 @@ Client& Client::operator=(Client&&) noexcept = default;
 
 Response Client::exchange(const Outgoing& request, steady_clock::time_point deadline) {
   State& state = *state_;
+  state.has_sent = false;
   if (state.is_given_up) throw state.unreachable("is not asked any more", "");
   std::optional<Response> response;
   std::exception_ptr failure;
@@ -246,6 +249,10 @@ Response Client::exchange(const Outgoing& request, steady_clock::time_point dead
   } catch (const std::system_error& error) {
     throw state.unreachable("broke the connection off", error.code().message());
   }
+}
+
+bool Client::has_sent() const {
+  return state_->has_sent;
 }
 
 void Client::give_up() {

@@ -41,6 +41,8 @@ class Client {
   // while it was idle is opened again, and the request sent once more. Interim answers (100 to 199) are
   // passed over. A name that is being looked up (getaddrinfo) is waited for past the deadline.
   Response exchange(const Outgoing& request, std::chrono::steady_clock::time_point deadline);
+  // Whether the last exchange got as far as sending: then the server may have acted, whatever came back.
+  bool has_sent() const;
   // From any thread: the exchange that runs fails, and every later one.
   void give_up();
   // Closes the connection; the next exchange opens another.

@@ -241,6 +241,54 @@ EOF
   refused 69 'cannot be reached' provision DEV-2 DEV-2 --ca "$url"
 }
 
+# begin_moody_server MOOD…: does one after the other with what it is sent: `certify` it or `drop` it, and hang up; `ask` the
+# CA; or answer `403`
+begin_moody_server() {
+  cat >moody.py <<'EOF'
+import http.server, subprocess, sys
+moods = sys.argv[1:]
+class Moody(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        mood = moods.pop(0)
+        answer = b''
+        if mood in ('certify', 'ask'):
+            answer = subprocess.run(['fleetroot-ca', 'respond', '--home', 'ca'], input=body, stdout=subprocess.PIPE).stdout
+        if mood in ('certify', 'drop'):
+            self.close_connection = True
+            return
+        self.send_response(200 if mood == 'ask' else int(mood))
+        self.send_header('Content-Type', 'application/pkixcmp')
+        self.send_header('Content-Length', str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Moody)
+print(server.server_port, flush=True)
+server.serve_forever()
+EOF
+  python3 moody.py "$@" >serve.out 2>serve.err 3>&- &
+  server=$!
+  wait_for_line serve.out
+  url=cmp+http://127.0.0.1:$(<serve.out)/
+}
+
+@test "a request that is refused at its second try: the key of the first stays, unless the CA says that it has no certificate" {
+  make_factory D-1 D-2
+  make_token D-1 D-2 D-9
+  begin_moody_server certify 403 drop ask 403
+  refused 77 'HTTP status 403' provision D-1 D-1 --ca "$url"
+  [[ $(objects_on D-1) == 2 ]]
+  refused 65 'not on order' provision D-9 D-9 --ca "$url"
+  [[ $(objects_on D-9) == 0 ]]
+  # what no server has heard is refused once
+  refused 77 'HTTP status 403' provision D-2 D-2 --ca "cmp+http://127.0.0.1:1/,$url"
+  [[ $(objects_on D-2) == 0 ]]
+
+  run -0 provision D-1 D-1
+  [[ $(objects_on D-1) == 3 && $(certificates_in_ledger) == 1 ]]
+}
+
 @test "a name that no certificate may hold, and bounds that let nobody in, are refused before anything is made" {
   make_ca
   label=$(printf '%064d' 0 | tr 0 a)
