@@ -9,7 +9,7 @@ namespace fleetroot::pkcs11 {
 namespace {
 
 ObjectClass class_of(std::optional<CK_ULONG> number) {
-  if (!number) return ObjectClass::other;
+  if (!number) return ObjectClass::unfinished;
   switch (*number) {
     case CKO_DATA:
       return ObjectClass::data;
@@ -69,6 +69,8 @@ std::string_view name_of(ObjectClass object_class) {
       return "private_key";
     case ObjectClass::secret_key:
       return "secret_key";
+    case ObjectClass::unfinished:
+      return "unfinished";
     default:
       return "other";
   }

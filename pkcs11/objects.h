@@ -12,7 +12,9 @@
 
 namespace fleetroot::pkcs11 {
 
-enum class ObjectClass { data, certificate, public_key, private_key, secret_key, other };
+// Unfinished: without a class yet, as a kill leaves an object that was being written. Journals hold the
+// numbers.
+enum class ObjectClass { data, certificate, public_key, private_key, secret_key, unfinished, other };
 std::string_view name_of(ObjectClass object_class);
 
 // What tells one object from another across sessions, where handles mean nothing.

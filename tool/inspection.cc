@@ -52,9 +52,9 @@ Inspected Inspection::run() {
 }
 
 bool Inspection::holds_anything_of(const DeviceRecord& record) const {
-  std::vector<TokenObject> since =
-      pkcs11::objects_not_in(pkcs11::inventory(token_.session()), record.inventory);
-  return !left_by_attempt(std::move(since), policy_of(record), written_chain_).empty();
+  return !left_by_attempt(pkcs11::inventory(token_.session()), record.inventory, policy_of(record),
+                          written_chain_)
+              .empty();
 }
 
 // A token that this station began or finished.

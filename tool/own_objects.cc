@@ -1,6 +1,7 @@
 #include "tool/own_objects.h"
 
 #include <algorithm>
+#include <array>
 
 #include "tool/device_token.h"
 
@@ -20,10 +21,14 @@ bool is_in_chain(const std::vector<Certificate>& chain, const ObjectIdentity& ob
   });
 }
 
+bool is_of_our_kind(ObjectClass object_class) {
+  static constexpr std::array kKinds{ObjectClass::certificate, ObjectClass::public_key,
+                                     ObjectClass::private_key, ObjectClass::unfinished};
+  return std::find(kKinds.begin(), kKinds.end(), object_class) != kKinds.end();
+}
+
 bool is_nameless(const ObjectIdentity& object) {
-  bool is_of_our_kind =
-      object.object_class != ObjectClass::data && object.object_class != ObjectClass::secret_key;
-  return is_of_our_kind && object.id_hex.empty() && object.label.empty();
+  return object.id_hex.empty() && object.label.empty();
 }
 
 }  // namespace
@@ -34,14 +39,18 @@ bool has_name_of(const pkcs11::KeyPolicy& policy, const ObjectIdentity& object) 
   });
 }
 
-std::vector<pkcs11::TokenObject> left_by_attempt(std::vector<pkcs11::TokenObject> objects,
+std::vector<pkcs11::TokenObject> left_by_attempt(const std::vector<pkcs11::TokenObject>& objects,
+                                                 const std::vector<ObjectIdentity>& before,
                                                  const pkcs11::KeyPolicy& policy,
                                                  const std::vector<Certificate>& chain) {
-  std::erase_if(objects, [&](const pkcs11::TokenObject& object) {
-    const ObjectIdentity& identity = object.identity;
-    return !has_name_of(policy, identity) && !is_in_chain(chain, identity) && !is_nameless(identity);
-  });
-  return objects;
+  auto is_left = [&](const ObjectIdentity& object) {
+    if (has_name_of(policy, object) || is_in_chain(chain, object)) return true;
+    bool looks_as_before = std::find(before.begin(), before.end(), object) != before.end();
+    return is_nameless(object) && is_of_our_kind(object.object_class) && !looks_as_before;
+  };
+  std::vector<pkcs11::TokenObject> left = pkcs11::objects_not_in(objects, before);
+  std::erase_if(left, [&](const pkcs11::TokenObject& object) { return !is_left(object.identity); });
+  return left;
 }
 
 }  // namespace fleetroot::station

@@ -13,9 +13,11 @@ namespace fleetroot::station {
 // Whether it has an ID or a label that the policy gives to one of its keys or to the certificate.
 bool has_name_of(const pkcs11::KeyPolicy& policy, const pkcs11::ObjectIdentity& object);
 
-// What an attempt has left among `objects`, none of which was there before: what has a name of the policy or
-// of the chain, and keys and certificates that a kill left before they had any name.
-std::vector<pkcs11::TokenObject> left_by_attempt(std::vector<pkcs11::TokenObject> objects,
+// What an attempt has left among `objects`, on a token on which `before` lay: what has a name of the policy
+// or of the chain, and keys, certificates and unfinished objects that a kill left before they had any name.
+// A nameless one that looks as one did before is not taken: nobody can tell which of them is which.
+std::vector<pkcs11::TokenObject> left_by_attempt(const std::vector<pkcs11::TokenObject>& objects,
+                                                 const std::vector<pkcs11::ObjectIdentity>& before,
                                                  const pkcs11::KeyPolicy& policy,
                                                  const std::vector<Certificate>& chain);
 

@@ -250,9 +250,8 @@ void Provisioning::forget_requested_key() {
 }
 
 std::vector<TokenObject> Provisioning::left_by_attempt() const {
-  return station::left_by_attempt(
-      pkcs11::objects_not_in(pkcs11::inventory(token_->session()), record_.inventory), policy_,
-      written_chain());
+  return station::left_by_attempt(pkcs11::inventory(token_->session()), record_.inventory, policy_,
+                                  written_chain());
 }
 
 // Removes what a broken attempt left, except the pairs that are whole and certificates under our ID, which

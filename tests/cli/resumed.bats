@@ -193,3 +193,14 @@ public_key_on() { # TOKEN
   echo .quit >&"${COPROC[1]}"
   run -0 provision dev-1 DEV-1
 }
+
+@test "what was on the token before, nameless as a kill leaves its own, is not taken for ours" {
+  stranger dev-1 --keypairgen --key-type EC:prime256v1
+  run -69 provision dev-1 DEV-1 --ca exec:false
+  stranger dev-1 --keypairgen --key-type EC:prime256v1
+
+  run -0 provision dev-1 DEV-1
+
+  # a private EC key shows nothing by which one could be told from the other
+  [[ $(objects_on dev-1 'Private Key') == 3 ]]
+}
