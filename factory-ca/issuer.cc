@@ -162,7 +162,8 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
   }
   authorisation.profile = Profile::read(profiles_, order.profile);
   if (!authorisation.profile->allows(request.key.algorithm())) {
-    throw Error(ErrorCode::bad_request,
+    // A station gives the key up for that code; where there is a reservation, another process may be signing.
+    throw Error(authorisation.reservation ? ErrorCode::bad_request : ErrorCode::algorithm_not_allowed,
                 fmt::format("the profile {} does not allow {} keys", order.profile.text(),
                             name_of(request.key.algorithm())),
                 "use another key algorithm, or an order with another profile");

@@ -25,26 +25,22 @@ namespace {
 
 // The CA, or the token, said no to this key before any certificate existed for it.
 bool is_final_refusal(ErrorCode code) {
-  static constexpr std::array kRefusals{ErrorCode::bad_request,
-                                        ErrorCode::not_on_order,
-                                        ErrorCode::order_unknown,
-                                        ErrorCode::order_full,
-                                        ErrorCode::order_closed,
-                                        ErrorCode::key_reused,
-                                        ErrorCode::device_has_certificate,
-                                        ErrorCode::device_revoked,
-                                        ErrorCode::device_scrapped,
-                                        ErrorCode::refused_by_ca,
-                                        ErrorCode::not_authorised,
-                                        ErrorCode::token_untrusted,
-                                        ErrorCode::token_failed};
+  static constexpr std::array kRefusals{ErrorCode::bad_request,     ErrorCode::not_on_order,
+                                        ErrorCode::order_unknown,   ErrorCode::order_full,
+                                        ErrorCode::order_closed,    ErrorCode::algorithm_not_allowed,
+                                        ErrorCode::key_reused,      ErrorCode::device_has_certificate,
+                                        ErrorCode::device_revoked,  ErrorCode::device_scrapped,
+                                        ErrorCode::refused_by_ca,   ErrorCode::not_authorised,
+                                        ErrorCode::token_untrusted, ErrorCode::token_failed};
   return std::find(kRefusals.begin(), kRefusals.end(), code) != kRefusals.end();
 }
 
-// The CA looks for the key's own certificate before anything else.
+// The CA looks for the key's own certificate before anything else; what a scrapped device had is revoked.
 bool says_that_key_has_no_certificate(ErrorCode code) {
-  static constexpr std::array kCodes{ErrorCode::not_on_order, ErrorCode::order_unknown, ErrorCode::order_full,
-                                     ErrorCode::order_closed, ErrorCode::device_has_certificate};
+  static constexpr std::array kCodes{
+      ErrorCode::not_on_order,   ErrorCode::order_unknown,         ErrorCode::order_full,
+      ErrorCode::order_closed,   ErrorCode::algorithm_not_allowed, ErrorCode::device_has_certificate,
+      ErrorCode::device_scrapped};
   return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
 }
 

@@ -17,6 +17,7 @@ constexpr std::array kTable{
     Row{ErrorCode::invalid_device_id, "invalid_device_id", 65},
     Row{ErrorCode::bad_request, "bad_request", 65},
     Row{ErrorCode::not_on_order, "not_on_order", 65},
+    Row{ErrorCode::algorithm_not_allowed, "algorithm_not_allowed", 65},
     Row{ErrorCode::order_unknown, "order_unknown", 65},
     Row{ErrorCode::order_full, "order_full", 65},
     Row{ErrorCode::order_closed, "order_closed", 65},

@@ -16,6 +16,7 @@ enum class ErrorCode {
   invalid_device_id,
   bad_request,
   not_on_order,
+  algorithm_not_allowed,
   order_unknown,
   order_full,
   order_closed,

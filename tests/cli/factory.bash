@@ -100,6 +100,27 @@ provision() {
   on_token "$1" fleetroot-station provision --home st --order PO-1 --device-id "$2" --token "$(token_uri "$1")" "${@:3}"
 }
 
+# half_confirm: sets `half`, a way to the CA that brings the certificate and loses the confirmation
+half_confirm() {
+  cat >half-ca <<'EOF'
+#!/usr/bin/env python3
+import subprocess, sys
+def message(stream):
+    head = stream.read(4)
+    assert head[0] == 0x30 and head[1] == 0x82
+    return head + stream.read(head[2] << 8 | head[3])
+ca = subprocess.Popen(['fleetroot-ca', 'respond', '--home', 'ca'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+ca.stdin.write(message(sys.stdin.buffer))
+ca.stdin.flush()
+sys.stdout.buffer.write(message(ca.stdout))
+sys.stdout.buffer.flush()
+message(sys.stdin.buffer)
+ca.kill()
+EOF
+  chmod +x half-ca
+  half=exec:$PWD/half-ca
+}
+
 # What must not change when something is refused: the objects on the tokens, the ledger, the orders.
 state_of() {
   local token

@@ -88,25 +88,9 @@ EOF
 }
 
 @test "a CA whose certificate arrives and whose confirmation does not" {
-  # Passes the first answer through, byte for byte, and dies before the second.
-  cat >half-ca <<'EOF'
-#!/usr/bin/env python3
-import subprocess, sys
-def message(stream):
-    head = stream.read(4)
-    assert head[0] == 0x30 and head[1] == 0x82
-    return head + stream.read(head[2] << 8 | head[3])
-ca = subprocess.Popen(['fleetroot-ca', 'respond', '--home', 'ca'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-ca.stdin.write(message(sys.stdin.buffer))
-ca.stdin.flush()
-sys.stdout.buffer.write(message(ca.stdout))
-sys.stdout.buffer.flush()
-message(sys.stdin.buffer)
-ca.kill()
-EOF
-  chmod +x half-ca
+  half_confirm
 
-  run --separate-stderr -69 provision dev-1 DEV-1 --ca "exec:$PWD/half-ca"
+  run --separate-stderr -69 provision dev-1 DEV-1 --ca "$half"
   [[ $stderr == *": error: "*": hint: "* ]]
 
   finishes_in_one_run

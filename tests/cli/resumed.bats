@@ -204,3 +204,32 @@ public_key_on() { # TOKEN
   # a private EC key shows nothing by which one could be told from the other
   [[ $(objects_on dev-1 'Private Key') == 3 ]]
 }
+
+@test "a kind of key that the order does not allow: the device leaves as it came, after a queue or a lost answer too" {
+  sed -i 's/"rsa3072", //' ca/profiles/device.toml
+  run -0 provision dev-1 DEV-1 --ca media:queue --algorithm rsa3072
+  fleetroot-station media export --home st --queue queue --out stick
+  fleetroot-ca media process --home ca stick
+  fleetroot-station media import --home st --queue queue stick
+  refused 65 'does not allow rsa3072 keys' provision dev-1 DEV-1 --ca media:queue
+  [[ $(objects_on dev-1) == 0 ]]
+  run -0 provision dev-1 DEV-1 --algorithm p256
+
+  make_token dev-2
+  run -69 provision dev-2 DEV-2 --ca exec:false --algorithm rsa3072
+  [[ $(error_code provision dev-2 DEV-2) == algorithm_not_allowed ]]
+  [[ $(objects_on dev-2) == 0 ]]
+  run -0 provision dev-2 DEV-2 --algorithm p256
+}
+
+@test "a device that was scrapped meanwhile: its token is free for another" {
+  half_confirm
+  run -69 provision dev-1 DEV-1 --ca "$half"
+  [[ $(objects_on dev-1) == 3 ]]
+  fleetroot-ca scrap --home ca --device-id DEV-1 --cause damaged
+
+  refused 65 'was scrapped' provision dev-1 DEV-1
+
+  [[ $(objects_on dev-1) == 0 ]]
+  run -0 provision dev-1 DEV-2
+}

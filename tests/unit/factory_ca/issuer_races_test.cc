@@ -264,7 +264,8 @@ TEST_F(IssuerRaces, AReservationIsNoWayAroundTheProfilesAlgorithms) {
   std::string toml(shipped_profile_text("device"));
   std::size_t list = toml.find("\nkey_algorithms = ") + 1;
   write_profile("device", toml.replace(list, toml.find('\n', list) - list, "key_algorithms = [\"p384\"]"));
-  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::bad_request);
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::bad_request)
+      << "not algorithm_not_allowed, for which a station gives the key up";
 }
 
 TEST_F(IssuerRaces, AReservationIsForItsKeyAlone) {

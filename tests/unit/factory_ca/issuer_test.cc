@@ -145,7 +145,9 @@ TEST_F(IssuerTest, RefusesAKeyAlgorithmThatTheProfileDoesNotList) {
                 "name = \"p384\"\nkey_algorithms = [\"p384\"]\nvalidity = \"1 year\"\nkey_usage = "
                 "[\"digitalSignature\"]\n");
   open_order("PO-2", 3, "dev-[0-9]+", "p384");
-  EXPECT_THAT(refusal_of(request_, "PO-2").message(), HasSubstr("does not allow p256"));
+  Error error = refusal_of(request_, "PO-2");
+  EXPECT_EQ(error.code(), ErrorCode::algorithm_not_allowed);
+  EXPECT_THAT(error.message(), HasSubstr("does not allow p256"));
   EXPECT_NO_THROW(issue(request_for("dev-1", software_key(KeyAlgorithm::p384)), "PO-2"));
 }
 
