@@ -27,6 +27,15 @@ std::vector<pkcs11::TokenObject> certificates_under(const pkcs11::Session& sessi
   return objects;
 }
 
+// What a kill left unfinished is for none.
+bool is_for(const PublicKey& key, const Bytes& certificate) {
+  try {
+    return Certificate::from_der(certificate).public_key() == key;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 pkcs11::KeyName chain_name(const Certificate& certificate) {
@@ -90,6 +99,11 @@ std::optional<pkcs11::KeyPair> DeviceToken::usable_pair(const pkcs11::KeySpec& s
   }
   pkcs11::prove_pair(*session_, *pair);
   return pair;
+}
+
+bool DeviceToken::holds_certificate_for(const PublicKey& key, const pkcs11::KeyName& name) const {
+  std::vector<Bytes> stored = pkcs11::read_certificates(*session_, name.id);
+  return std::any_of(stored.begin(), stored.end(), [&](const Bytes& der) { return is_for(key, der); });
 }
 
 void DeviceToken::put_certificate(const Certificate& certificate, const pkcs11::KeyName& name) {

@@ -54,6 +54,8 @@ class DeviceToken {
   // the token answered with one.
   std::optional<pkcs11::KeyPair> usable_pair(const pkcs11::KeySpec& spec);
 
+  // Whether a certificate for this key lies under `name`, from whomever.
+  bool holds_certificate_for(const PublicKey& key, const pkcs11::KeyName& name) const;
   // Makes exactly `certificate` lie under `name`: stores it unless it is there byte for byte, then removes
   // every other certificate under this ID (a placeholder, or what a broken attempt left).
   void put_certificate(const Certificate& certificate, const pkcs11::KeyName& name);

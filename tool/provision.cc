@@ -215,12 +215,16 @@ void Provisioning::generate() {
     pkcs11::refuse_unless_sound(token_->session(), pairs_.back());
     pkcs11::prove_pair(token_->session(), pairs_.back());
   }
-  if (job_.placeholder) {
-    EvpPkeyPtr signer = pkcs11::make_signing_evp(token_->session(), identity_pair());
-    token_->put_certificate(
-        make_placeholder(*device_id_, identity_pair().public_key, signer.get(), clock_.now()),
-        *policy_.identity().certificate);
-  }
+  if (job_.placeholder) put_placeholder();
+}
+
+// Until the real certificate is there; which it may be, unconfirmed.
+void Provisioning::put_placeholder() {
+  const pkcs11::KeyName& name = *policy_.identity().certificate;
+  const PublicKey& key = identity_pair().public_key;
+  if (token_->holds_certificate_for(key, name)) return;
+  EvpPkeyPtr signer = pkcs11::make_signing_evp(token_->session(), identity_pair());
+  token_->put_certificate(make_placeholder(*device_id_, key, signer.get(), clock_.now()), name);
 }
 
 // A key was whole before the CA was asked to certify it: what is broken of it now, no attempt has left so.

@@ -61,6 +61,7 @@ class Provisioning {
   void refuse_if_requested_key_is_broken(const std::optional<pkcs11::KeyPair>& found);
   void forget_requested_key();
   void sweep() const;
+  void put_placeholder();
   void undo() noexcept;
   bool submit_by_media(const CertificateRequest&, const cmp::Accept&);
   const pkcs11::KeyPair& identity_pair() const { return pairs_.front(); }

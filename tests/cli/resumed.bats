@@ -233,3 +233,14 @@ public_key_on() { # TOKEN
   [[ $(objects_on dev-1) == 0 ]]
   run -0 provision dev-1 DEV-2
 }
+
+@test "a placeholder does not take the place of a certificate that was not confirmed" {
+  half_confirm
+  run -69 provision dev-1 DEV-1 --ca "$half"
+  stranger dev-1 --read-object --type cert --id 01 --output-file before.der
+
+  run -69 provision dev-1 DEV-1 --placeholder --ca exec:false
+
+  stranger dev-1 --read-object --type cert --id 01 --output-file after.der
+  cmp before.der after.der
+}
