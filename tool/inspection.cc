@@ -202,17 +202,22 @@ void Inspection::refuse_foreign_chain(const std::vector<pkcs11::ObjectIdentity>&
   }
 }
 
+KeyPair Inspection::whole_pair(const KeySpec& spec) const {
+  std::optional<KeyPair> pair = token_.usable_pair(spec);
+  if (pair) return *std::move(pair);
+  throw Error(
+      ErrorCode::token_untrusted,
+      fmt::format("device {} was provisioned, but its key with the ID {} is no longer whole on the token",
+                  device_id_.text(), spec.key.id.hex()),
+      "hold this device, and run verify to see what is wrong");
+}
+
 void Inspection::confirm_provisioned(const Inspected& device) const {
-  std::optional<KeyPair> pair = token_.usable_pair(device.policy.identity());
-  if (!pair) {
-    throw Error(ErrorCode::token_untrusted,
-                fmt::format("device {} was provisioned, but its key is no longer whole on the token",
-                            device_id_.text()),
-                "hold this device, and run verify to see what is wrong");
-  }
+  std::vector<KeyPair> pairs;
+  for (const KeySpec& spec : device.policy.specs) pairs.push_back(whole_pair(spec));
   Certificate certificate = Certificate::from_der(device.record.certificate);
   token_.refuse_unless_stored(certificate, *device.policy.identity().certificate);
-  if (!(certificate.public_key() == pair->public_key)) {
+  if (!(certificate.public_key() == pairs.front().public_key)) {
     throw Error(ErrorCode::token_untrusted,
                 fmt::format("device {} has another key than it was provisioned with", device_id_.text()),
                 "hold this device: its token was changed after it was provisioned");

@@ -244,3 +244,11 @@ public_key_on() { # TOKEN
   stranger dev-1 --read-object --type cert --id 01 --output-file after.der
   cmp before.der after.der
 }
+
+@test "a key beside the identity's that is gone: the device is not passed" {
+  provision dev-1 DEV-1 --preset aktualizr
+  run -0 provision dev-1 DEV-1
+  for type in privkey pubkey; do stranger dev-1 --delete-object --type $type --id 03; done
+
+  refused 65 'its key with the ID 03 is no longer whole' provision dev-1 DEV-1
+}
