@@ -54,8 +54,9 @@ class LedgerCheck : public Factory {
   }
   void publish(ListKind kind = ListKind::complete) {
     clock.time += std::chrono::hours(1);
-    (void)publish_list(ledger(), issuing.signer, issuing.certificate, kind, clock.time,
-                       clock.time + std::chrono::days(30), [](const CertificateRevocationList&) {});
+    WantedList wanted{.kind = kind, .validity = *Validity::parse("30 days")};
+    (void)publish_list(ledger(), issuing.signer, issuing.certificate, wanted, clock,
+                       [](const CertificateRevocationList&) {});
   }
   void authorise(const char* device) {
     (void)authorise_rework(ledger(), DeviceId::parse(device), "token broken", clock, Commitment::for_real);
