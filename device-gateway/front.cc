@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "device-gateway/answers.h"
+#include "lib/base/strict_json.h"
 
 namespace fleetroot::gateway {
 namespace {
@@ -52,16 +53,19 @@ unsigned status_of(Refusal refusal) {
   }
 }
 
-// Events nest a little; what nests for ever is an attack on whoever reads it.
-ordered_json parse_events(BytesView body) {
-  constexpr int kMaximumDepth = 32;
-  bool is_too_deep = false;
-  auto look = [&](int depth, ordered_json::parse_event_t, ordered_json&) {
-    is_too_deep = is_too_deep || depth > kMaximumDepth;
-    return !is_too_deep;
-  };
-  ordered_json events = ordered_json::parse(body.begin(), body.end(), look, false);
-  return is_too_deep ? ordered_json(ordered_json::value_t::discarded) : events;
+// One object, or a list of them; nothing if it is no such thing.
+std::optional<ordered_json> parse_events(BytesView body) {
+  constexpr std::size_t kMaximumEvents = 1000;  // each is a line of the log
+  ordered_json events;
+  try {
+    events = parse_strict_json(as_text(body));
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  if (events.is_object()) events = ordered_json::array({events});
+  bool is_good = events.is_array() && !events.empty() && events.size() <= kMaximumEvents;
+  for (const ordered_json& event : events) is_good = is_good && event.is_object();
+  return is_good ? std::optional(std::move(events)) : std::nullopt;
 }
 
 std::string subject_of(const http::Peer& peer) {
@@ -242,17 +246,14 @@ http::Response Front::whoami(const AdmittedDevice& device) const {
 }
 
 http::Response Front::take_events(const AdmittedDevice& device, const http::Request& request) {
-  ordered_json events = parse_events(request.body);
-  if (events.is_object()) events = ordered_json::array({events});
-  bool is_good = events.is_array() && !events.empty();
-  for (const ordered_json& event : events) is_good = is_good && event.is_object();
-  if (!is_good) return refused(request, 400, Refusal::bad_json, device.id.text());
-  for (const ordered_json& event : events) {
+  std::optional<ordered_json> events = parse_events(request.body);
+  if (!events) return refused(request, 400, Refusal::bad_json, device.id.text());
+  for (const ordered_json& event : *events) {
     common_.log.write(
         "device.event",
         {{"environment", environment().text()}, {"device_id", device.id.text()}, {"content", event}});
   }
-  return http::Response::json(202, ordered_json{{"accepted", events.size()}}.dump() + "\n");
+  return http::Response::json(202, ordered_json{{"accepted", events->size()}}.dump() + "\n");
 }
 
 http::Response Front::make_device(const AdmittedProvisioner& provisioner, const http::Request& request) {

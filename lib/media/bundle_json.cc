@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "lib/base/error.h"
+#include "lib/base/strict_json.h"
 #include "lib/x509/openssl.h"
 
 namespace fleetroot::media {
@@ -20,15 +21,12 @@ void refuse_member(std::string_view where, std::string_view why) {
 }
 
 Json parse_strictly(const std::string& text) {
-  std::vector<std::set<std::string>> open_objects;
-  auto look = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == Json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == Json::parse_event_t::key && !open_objects.back().insert(value.get<std::string>()).second)
-      refuse_member(value.get<std::string>(), "is there twice");
-    return true;
-  };
-  Json json = Json::parse(text, look, false);
+  Json json;
+  try {
+    json = parse_strict_json(text);
+  } catch (const Error& error) {
+    throw damaged("in the bundle, " + error.message());
+  }
   if (!json.is_object()) throw damaged("what is signed in the bundle is not a JSON object");
   return json;
 }

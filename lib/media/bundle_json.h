@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 // Error(bundle_damaged): `where` is a member's name.
 [[noreturn]] void refuse_member(std::string_view where, std::string_view why);
 
-// Error(bundle_damaged) unless it is one JSON object, valid UTF-8, no name twice in any object.
+// Error(bundle_damaged) unless it is one JSON object, and strict (lib/base/strict_json.h).
 Json parse_strictly(const std::string& text);
 
 // The members of one object, each taken once. Throws Error(bundle_damaged) for one of another type.

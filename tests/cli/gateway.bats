@@ -53,6 +53,28 @@ load gateway
   curl --silent "$metrics" | grep -q 'fleetroot_gateway_requests_total{environment="production"} 1'
 }
 
+@test "events are 1,000 at most, and what is more than anybody writes is not read to its end" {
+  make_world
+  start_gateway
+  python3 - <<'PYTHON'
+import json
+def write(name, text):
+    open(name, 'w').write(text)
+write('most', json.dumps([{'a': 1}] * 1000))
+write('one-more', json.dumps([{'a': 1}] * 1001))
+write('many', json.dumps([{}] * 250000))
+write('wide', json.dumps({f'{i:x}': 1 for i in range(80000)}))
+write('twice', '{"a":1,"a":2}')
+PYTHON
+
+  [[ $(as dev production /events --data-binary @most) == '{"accepted":1000}' ]]
+  for refused in one-more many wide twice; do
+    [[ $(as dev production /events --data-binary "@$refused") == *'"code":"bad_json"'* ]]
+  done
+
+  [[ $(logged '.event == "device.event"') == 1000 ]]
+}
+
 @test "what cannot be let in is refused with its reason, and nothing is registered" {
   make_world
   start_gateway
@@ -298,7 +320,7 @@ PYTHON
   done
   silent() { (($(grep -c silent seen) == 4)); }
   wait_for silent
-  [[ $(as dev production /silent --max-time 5) == *"too many requests"* ]]
+  [[ $(as dev production /silent ) == *"too many requests"* ]]
   begin=$SECONDS
   stop_gateway
   ((SECONDS - begin < 15))
@@ -434,10 +456,10 @@ PYTHON
   gateway=$!
   read -ru 5 _ _ production _
   read -ru 5 _ _ metrics _
-  python3 -c 'import json; print(json.dumps([{"text": "x" * 100}] * 5000))' >many # 1.2 MB of log
+  python3 -c 'import json; print(json.dumps([{"text": "x" * 1000}] * 1000))' >many # 1.2 MB of log
 
   for _ in 1 2 3 4; do
-    [[ $(as dev production /events --data-binary @many) == '{"accepted":5000}' ]]
+    [[ $(as dev production /events --data-binary @many) == '{"accepted":1000}' ]]
   done
 
   curl --silent "$metrics" | grep '^fleetroot_gateway_log_dropped_total{} [1-9]'

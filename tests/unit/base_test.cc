@@ -12,6 +12,7 @@
 #include "lib/base/names.h"
 #include "lib/base/printable.h"
 #include "lib/base/secret.h"
+#include "lib/base/strict_json.h"
 #include "tests/expect_error.h"
 #include "tests/scratch_directory.h"
 
@@ -243,6 +244,61 @@ TEST(Hex, EqualComparesLengthsToo) {
 TEST(Times, AreWrittenInUtc) {
   EXPECT_EQ(format_time(Time(std::chrono::seconds(1'795'496'767))), "2026-11-24T05:06:07Z");
   EXPECT_EQ(format_time(Time(std::chrono::seconds(253'402'300'799))), "9999-12-31T23:59:59Z");
+}
+
+std::string repeated(std::size_t times, const std::string& text) {
+  std::string all;
+  for (std::size_t i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+std::string list_of(std::size_t count, const std::string& item) {
+  return "[" + repeated(count - 1, item + ",") + item + "]";
+}
+
+std::string object_of(std::size_t count) {
+  std::string members = R"({"0":0)";
+  for (std::size_t i = 1; i < count; ++i) members += ",\"" + std::to_string(i) + "\":0";
+  return members + "}";
+}
+
+std::string why_refused(const std::string& json) {
+  Error error = error_of([&] { (void)parse_strict_json(json); });
+  EXPECT_EQ(error.code(), ErrorCode::bad_request);
+  return error.message();
+}
+
+TEST(StrictJson, ReadsWhatIsWritten) {
+  const std::string text = R"({"b":[1,-1,1.5,true,null,"ü"],"a":{"b":{}},"c":{"b":[]}})";
+  EXPECT_EQ(parse_strict_json(text).dump(), text) << "in the order in which it is written";
+}
+
+TEST(StrictJson, WhatIsNoJsonIsDiscarded) {
+  for (const char* text : {"", "{", "[1,]", "{}x", "{\"a\":\"\xff\"}", "{'a':1}", "[1e999]"})
+    EXPECT_TRUE(parse_strict_json(text).is_discarded()) << text;
+}
+
+TEST(StrictJson, NamesAreThereOnce) {
+  EXPECT_EQ(why_refused(R"({"a":1,"b":2,"a":3})"), "a: is there twice");
+  EXPECT_EQ(why_refused(R"([{"x":{"a":1,"\u0061":1}}])"), "a: is there twice");
+  EXPECT_EQ(parse_strict_json(R"([{"a":{"a":1}},{"a":2}])").size(), 2U);
+}
+
+TEST(StrictJson, HasBounds) {
+  const std::size_t deep = kMaximumJsonDepth;
+  EXPECT_TRUE(parse_strict_json(repeated(deep, "[") + repeated(deep, "]")).is_array());
+  EXPECT_THAT(why_refused(repeated(deep + 1, "[") + repeated(deep + 1, "]")), HasSubstr("32 levels deep"));
+  EXPECT_EQ(parse_strict_json(object_of(kMaximumJsonMembers)).size(), kMaximumJsonMembers);
+  EXPECT_THAT(why_refused(object_of(kMaximumJsonMembers + 1)), HasSubstr("more than 1000 members"));
+  for (const char* item : {"{}", "[]", "0", "-1", "1.5", "\"\"", "null", "true"}) {
+    EXPECT_EQ(parse_strict_json(list_of(kMaximumJsonValues - 1, item)).size(), kMaximumJsonValues - 1);
+    EXPECT_THAT(why_refused(list_of(kMaximumJsonValues, item)), HasSubstr("more than 100000 values")) << item;
+  }
+}
+
+// Beyond a bound nothing is read, not even to see whether it is JSON.
+TEST(StrictJson, EndsAtItsBounds) {
+  EXPECT_THAT(why_refused(repeated(1'000'000, "[")), HasSubstr("levels"));
 }
 
 TEST(Memo, MakesOnceWhatItIsAskedForAgain) {

@@ -1,6 +1,9 @@
 // Bundles say the same after they were written and read, and nothing else is read.
+#include <gmock/gmock.h>
+
 #include <nlohmann/json.hpp>
 
+#include "lib/base/strict_json.h"
 #include "lib/media/request_bundle.h"
 #include "lib/media/response_bundle.h"
 #include "tests/expect_error.h"
@@ -10,6 +13,7 @@ namespace fleetroot::media {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using testing::HasSubstr;
 
 RequestBundle some_requests() {
   return {
@@ -127,6 +131,29 @@ TEST(RequestBundle, RefusesMoreThanTenThousand) {
   EXPECT_EQ(code_of([&] { (void)RequestBundle::parse(bundle.to_json()); }), ErrorCode::bundle_damaged);
   bundle.requests.pop_back();
   EXPECT_EQ(RequestBundle::parse(bundle.to_json()).requests.size(), kMaximumItems);
+}
+
+TEST(RequestBundle, TenThousandRequestsAndReceiptsAreWithinWhatIsRead) {
+  RequestBundle bundle = some_requests();
+  bundle.requests.clear();
+  bundle.receipts.assign(kMaximumItems, bundle.receipts[0]);
+  for (std::size_t i = 0; i < kMaximumItems; ++i)
+    bundle.requests.push_back({.device_id = DeviceId::parse("D-" + std::to_string(i)), .message = {1}});
+  EXPECT_EQ(RequestBundle::parse(bundle.to_json()).receipts.size(), kMaximumItems);
+}
+
+TEST(ResponseBundle, TenThousandRefusalsAreWithinWhatIsRead) {
+  ResponseBundle bundle = some_answers();
+  bundle.answers.assign(kMaximumItems, bundle.answers[1]);
+  EXPECT_EQ(ResponseBundle::parse(bundle.to_json()).answers.size(), kMaximumItems);
+}
+
+// What takes long to build is refused before: it would hold up all who wait for the CA.
+TEST(RequestBundle, IsNotBuiltOfMoreThanAnyoneWrites) {
+  std::string items = "[";
+  for (std::size_t i = 0; i < kMaximumJsonValues; ++i) items += "{},";
+  std::string text = R"({"requests":)" + items + "{}]}";
+  EXPECT_THAT(error_of([&] { (void)RequestBundle::parse(text); }).message(), HasSubstr("100000 values"));
 }
 
 TEST(Time, ReadsWhatItWritesAndNothingElse) {
