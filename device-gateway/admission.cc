@@ -40,6 +40,15 @@ std::optional<Refusal> refusal_of_usage(const Certificate& certificate) {
   return std::nullopt;
 }
 
+// As in the handshake, where the root's end counts too.
+std::optional<Refusal> expiry_on(const Path& path, Time now) {
+  for (const Certificate& certificate : path) {
+    if (now <= certificate.not_after()) continue;
+    return certificate == path.front() ? Refusal::expired : Refusal::ca_expired;
+  }
+  return std::nullopt;
+}
+
 // Everything but the registry's word.
 struct Identified {
   DeviceId id;
@@ -209,7 +218,7 @@ std::optional<Refusal> Admission::still(const AdmittedDevice& device, const Worl
   const Trust& trust = world.trust.at(environment_);
   const std::vector<Certificate>& roots = trust.roots();
   if (std::find(roots.begin(), roots.end(), device.path.back()) == roots.end()) return Refusal::unknown_root;
-  if (now > device.path.front().not_after()) return Refusal::expired;
+  if (std::optional<Refusal> expiry = expiry_on(device.path, now)) return expiry;
   if (leads_to_another(environment_, world, device.presented, now)) return Refusal::other_environment;
   if (std::optional<Refusal> revocation = trust.revocation_on(device.path)) return revocation;
   std::variant<Standing, Refusal> standing = standing_of(device.id, device.key, device.certificate, registry);

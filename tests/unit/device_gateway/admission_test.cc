@@ -432,8 +432,8 @@ TEST_F(Admitted, ADeltaListAddsAndTakesBack) {
 
 class Still : public Admitted {
  protected:
-  std::optional<Refusal> still(const AdmittedDevice& device, const Rules& rules = {}) {
-    return Admission(kProduction, rules).still(device, world(), registry(), kTestTime);
+  std::optional<Refusal> still(const AdmittedDevice& device, const Rules& rules = {}, Time now = kTestTime) {
+    return Admission(kProduction, rules).still(device, world(), registry(), now);
   }
 };
 
@@ -451,6 +451,31 @@ TEST_F(Still, WhoWasLetInIsSentAwayByWhatChanges) {
   registry().set_state(kProduction, device.id, DeviceState::admitted);
   registry().remove_root(kProduction, root_.certificate.fingerprint());
   EXPECT_THAT(still(device), Optional(Refusal::unknown_root));
+}
+
+TEST_F(Still, WhoseChainHasExpiredIsSentAway) {
+  using std::chrono::hours;
+  Identity root = issue({.common_name = "Root", .extensions = kCaExtensions, .ends_after = hours(9)});
+  Identity ca = issue({.common_name = "CA", .extensions = kIssuingExtensions, .ends_after = hours(6)}, &root);
+  Identity identity =
+      issue({.common_name = "1FLEET-1", .extensions = kClientExtensions, .ends_after = hours(3)}, &ca);
+  Identity longer = issue({.common_name = "1FLEET-2", .extensions = kClientExtensions}, &ca);
+  Identity below_root = issue({.common_name = "1FLEET-3", .extensions = kClientExtensions}, &root);
+  add_root(kProduction, root.certificate);
+  auto still_after = [&](const Chain& chain, hours time) {
+    EXPECT_EQ(connect(chain), std::nullopt);
+    return still(std::get<AdmittedDevice>(decide(chain)), {}, kTestTime + time);
+  };
+  EXPECT_EQ(still_after({identity.certificate, ca.certificate}, hours(2)), std::nullopt);
+  EXPECT_THAT(still_after({identity.certificate, ca.certificate}, hours(4)), Optional(Refusal::expired));
+  EXPECT_EQ(still_after({longer.certificate, ca.certificate}, hours(4)), std::nullopt);
+  EXPECT_THAT(still_after({longer.certificate, ca.certificate}, hours(7)), Optional(Refusal::ca_expired));
+  EXPECT_EQ(still_after({below_root.certificate}, hours(7)), std::nullopt);
+  EXPECT_THAT(still_after({below_root.certificate}, hours(10)), Optional(Refusal::ca_expired));
+  // As it is said to who comes anew.
+  Decision anew = Admission(kProduction, {})
+                      .decide(Chain{below_root.certificate}, world(), registry(), kTestTime + hours(10));
+  EXPECT_EQ(std::get<Refusal>(anew), Refusal::ca_expired);
 }
 
 TEST_F(Still, WhoseChainLeadsToAnotherEnvironmentNowIsSentAway) {
