@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/base/secret.h"
+
 namespace fleetroot::gateway {
 namespace {
 
@@ -48,6 +50,7 @@ std::variant<Bytes, Refusal> DeviceMaker::make(const DeviceWish& wish, const Cre
   EvpPkeyPtr key = make_device_key();
   Certificate certificate = make_device_certificate(wish.id, key.get(), device_root_, now, wish.ttl);
   Bytes bundle = to_pkcs12(wish.id.text(), key.get(), certificate, gateway_root_);
+  Wiping wiping(bundle);
   registry.add_device(environment_, {.id = wish.id,
                                      .key = key_digest(certificate),
                                      .certificate = certificate.fingerprint(),

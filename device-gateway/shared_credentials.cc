@@ -81,6 +81,7 @@ CredentialRecord create_credentials(const Home& home, const NewCredentials& want
   CertifiedKey key = make_provisioning_key(name.text(), now, now + wanted.lasts);
   Certificate root = home.certificate(wanted.environment, "gateway-root.pem");
   Bytes bundle = to_pkcs12(name.text(), key.key.get(), key.certificate, root);
+  Wiping wiping(bundle);
   CredentialRecord record{.name = name,
                           .environment = wanted.environment,
                           .certificate = key.certificate.fingerprint(),
@@ -91,7 +92,6 @@ CredentialRecord create_credentials(const Home& home, const NewCredentials& want
   zip.add("autoprov.url", wanted.url.empty() ? environment.url : wanted.url);
   zip.add("autoprov_credentials.p12", as_text(bundle));
   zip.add("server_ca.pem", root.pem());
-  wipe(bundle.data(), bundle.size());
   // Registered first: a key that nobody got is revoked by its expiry, one that nobody knows is of no use.
   Registry registry(home.registry());
   registry.add_credential(record);

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string_view>
 
+#include "lib/base/bytes.h"
+
 namespace fleetroot {
 
 class Secret {
@@ -37,5 +39,20 @@ class Secret {
 
 // Overwrites memory in a way that the compiler may not drop.
 void wipe(void* memory, std::size_t size);
+
+// Overwrites bytes when it is left, however that is; those that were moved away are somebody else's by then.
+class Wiping {
+ public:
+  explicit Wiping(Bytes& bytes, bool is_secret = true) : bytes_(bytes), is_secret_(is_secret) {}
+  Wiping(const Wiping&) = delete;
+  Wiping& operator=(const Wiping&) = delete;
+  ~Wiping() {
+    if (is_secret_) wipe(bytes_.data(), bytes_.size());
+  }
+
+ private:
+  Bytes& bytes_;
+  const bool is_secret_;
+};
 
 }  // namespace fleetroot

@@ -36,21 +36,6 @@ std::string_view text(beast::string_view view) {
   return {view.data(), view.size()};
 }
 
-// Overwrites what holds a secret when it is left, however that is.
-class Wiping {
- public:
-  Wiping(bool is_secret, Bytes& bytes) : is_secret_(is_secret), bytes_(bytes) {}
-  Wiping(const Wiping&) = delete;
-  Wiping& operator=(const Wiping&) = delete;
-  ~Wiping() {
-    if (is_secret_) wipe(bytes_.data(), bytes_.size());
-  }
-
- private:
-  const bool is_secret_;
-  Bytes& bytes_;
-};
-
 // A path; or what OPTIONS has in its place (RFC 9112 section 3.2). We are nobody's proxy.
 bool is_target(std::string_view target) {
   return target.starts_with('/') || target == "*";
@@ -251,18 +236,18 @@ asio::awaitable<bool> Connection::serve_request() {
 
   bool keep_alive = parser->keep_alive();
   bool has_body = parser->get().method() != beast::http::verb::head;
-  Response response;
   if (!shared_->connections.may_request(peer_.address, steady_clock::now())) {
-    response = Response::text(429, "too many requests from this address within a second\n");
+    Response response = Response::text(429, "too many requests from this address within a second\n");
     response.headers.push_back({"Retry-After", "1"});
+    answer_.emplace(std::move(response));
   } else {
     Request request = to_request(*parser, peer_);
     parser.reset();
-    response = co_await ask_handler(std::move(request));
+    co_await ask_handler(std::move(request));
   }
   keep_alive = keep_alive && !shared_->connections.is_stopping();
-  Wiping wiping(response.is_secret, response.body);
-  co_await send(response, keep_alive, has_body);
+  co_await send(answer_->response, keep_alive, has_body);
+  answer_.reset();
   co_return keep_alive;
 }
 
@@ -274,13 +259,17 @@ asio::awaitable<void> Connection::refuse(unsigned status, std::string_view words
   co_await linger();
 }
 
-asio::awaitable<Response> Connection::ask_handler(Request request) {
+asio::awaitable<void> Connection::ask_handler(Request request) {
   enter(Stage::answering);
-  answer_.reset();
   answered_.expires_at(steady_clock::time_point::max());
-  Reply reply([self = shared_from_this()](Response response) {
-    auto take = [self, given = std::move(response)]() mutable { self->take_answer(std::move(given)); };
-    asio::post(self->stream_.executor(), std::move(take));
+  // Not a shared one: what comes when nobody is there to take it is not kept.
+  Reply reply([weak = weak_from_this()](Response response) {
+    Answer given(std::move(response));
+    auto self = weak.lock();
+    if (!self) return;
+    asio::post(self->stream_.executor(), [weak, given = std::move(given)]() mutable {
+      if (auto connection = weak.lock()) connection->take_answer(std::move(given));
+    });
   });
   try {
     shared_->handler(std::move(request), std::move(reply));
@@ -291,18 +280,17 @@ asio::awaitable<Response> Connection::ask_handler(Request request) {
   auto token = asio::redirect_error(asio::use_awaitable, woken);
   while (!answer_ && stream_.is_open()) co_await answered_.async_wait(token);
   if (!answer_) throw Ended();
-  co_return std::move(*answer_);
 }
 
-void Connection::take_answer(Response response) {
-  if (!answer_) answer_ = std::move(response);
+void Connection::take_answer(Answer answer) {
+  if (!answer_) answer_.emplace(std::move(answer));
   answered_.cancel();
 }
 
 asio::awaitable<void> Connection::send(const Response& response, bool keep_alive, bool has_body) {
   enter(Stage::writing);
   Bytes bytes = encode_head(response, keep_alive, has_body && response.status > kMostThatHasNoBody);
-  Wiping wiping(response.is_secret, bytes);
+  Wiping wiping(bytes, response.is_secret);
   co_await stream_.write(bytes);
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "lib/base/secret.h"
 #include "lib/http/connections.h"
 #include "lib/http/stream.h"
 
@@ -28,7 +29,20 @@ struct Shared {
   Connections connections;
 };
 
-// Shared: by its coroutine, by the reply that is out, and by what closes it from another thread.
+// A response on its way, overwritten where that ends if it is secret. Not Response itself: what has a
+// destructor and may be moved is no aggregate.
+struct Answer {
+  explicit Answer(Response given) : response(std::move(given)) {}
+  Answer(Answer&&) = default;
+  Answer& operator=(Answer&&) = delete;
+  ~Answer() {
+    if (response.is_secret) wipe(response.body.data(), response.body.size());
+  }
+
+  Response response;
+};
+
+// Shared: by its coroutine, and for moments by what answers or closes it from another thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   // A socket on a strand. `tls`, `check` and `arrival` are null without TLS.
@@ -46,13 +60,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<bool> read_on();
   // The connection is to end after this.
   asio::awaitable<void> refuse(unsigned status, std::string_view words);
-  asio::awaitable<Response> ask_handler(Request request);
+  // Until there is an answer_.
+  asio::awaitable<void> ask_handler(Request request);
   asio::awaitable<void> send(const Response& response, bool keep_alive, bool has_body);
   // Lets a client that was refused read why.
   asio::awaitable<void> linger();
   void arrive();
   bool check_chain(std::vector<Certificate> chain);
-  void take_answer(Response response);
+  void take_answer(Answer answer);
   void close(Connections::Reason reason);
   void tell(Trouble trouble, const std::string& words) const;
   void enter(Stage stage);
@@ -69,7 +84,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Stream stream_;
   Bytes unread_;  // arrived, not yet understood
   asio::steady_timer answered_;
-  std::optional<Response> answer_;
+  std::optional<Answer> answer_;  // to the present request
 };
 
 }  // namespace fleetroot::http

@@ -224,6 +224,25 @@ TEST(Secrets, WipeLeavesZeros) {
   EXPECT_EQ(text, std::string(4, '\0'));
 }
 
+TEST(Secrets, AreWipedHoweverTheirPlaceIsLeft) {
+  Bytes secret{1, 2};
+  Bytes open{1, 2};
+  auto fail = [&] {
+    Wiping wiping(secret);
+    Wiping leaving(open, false);
+    throw Error(ErrorCode::io, "no", "");
+  };
+  EXPECT_EQ(code_of(fail), ErrorCode::io);
+  EXPECT_EQ(secret, (Bytes{0, 0}));
+  EXPECT_EQ(open, (Bytes{1, 2}));
+  auto hand_out = [] {
+    Bytes bytes{1, 2};
+    Wiping wiping(bytes);
+    return std::optional<Bytes>(std::move(bytes));
+  };
+  EXPECT_EQ(hand_out(), (Bytes{1, 2})) << "it is whole where it went";
+}
+
 TEST(Hex, GoesThereAndBack) {
   Bytes all(256);
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint8_t>(i);

@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -209,6 +210,32 @@ TEST_F(HttpServer, AReplyMayComeAfterTheServerHasGone) {
   server_.reset();
   reply(Response::text(200, "too late"));
   EXPECT_EQ(raw.read_all(), "");
+}
+
+// Whether these bytes are still at a place that has been given back. The allocator writes into the first few.
+bool are_still_at(const std::uint8_t* place, const Bytes& bytes) {
+  FileDescriptor memory(open("/proc/self/mem", O_RDONLY | O_CLOEXEC));
+  Bytes found(bytes.size());
+  ssize_t got = pread(memory.get(), found.data(), found.size(), reinterpret_cast<off_t>(place));
+  return got > 0 && equal(BytesView(found).last(bytes.size() / 2), BytesView(bytes).last(bytes.size() / 2));
+}
+
+TEST_F(HttpServer, OverwritesASecretThatNobodyIsThereToTake) {
+  const Bytes secret(4096, 's');
+  for (bool has_server_gone : {false, true}) {
+    std::promise<Reply> promise;
+    Server& server = start({}, [&](const Request&, Reply reply) { promise.set_value(std::move(reply)); });
+    RawClient raw(address());
+    raw.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    Reply reply = promise.get_future().get();
+    server.close_connections([](const Peer&) { return true; });
+    if (has_server_gone) server_.reset();
+    Response response{.body = secret, .is_secret = true};
+    const std::uint8_t* place = response.body.data();
+    reply(std::move(response));
+    server_.reset();
+    EXPECT_FALSE(are_still_at(place, secret)) << has_server_gone;
+  }
 }
 
 TEST_F(HttpServer, RefusesWhatIsTooLongOrNoHttp) {
