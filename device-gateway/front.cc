@@ -17,6 +17,7 @@ http::Limits limits(std::size_t fronts) {
   limits.idle = std::chrono::hours(1);
   limits.connections = 20'000;
   limits.connections_per_address = 20'000;  // a fleet behind one address translator
+  limits.connections_per_client = 16;       // so that no device takes the places of the others
   return limits;
 }
 
@@ -144,6 +145,7 @@ void Front::check(http::Peer& peer) {
     throw Error(ErrorCode::not_authorised, std::string(words_of(*refusal)), "see the gateway's log");
   }
   if (auto* device = std::get_if<AdmittedDevice>(&decision)) {
+    peer.client = device->id.text();
     peer.note = std::make_shared<const Guest>(Guest{std::move(*device)});
   } else {
     peer.note = std::make_shared<const Guest>(Guest{std::get<AdmittedProvisioner>(std::move(decision))});

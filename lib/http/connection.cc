@@ -140,7 +140,7 @@ asio::awaitable<void> Connection::shake_hands() {
     if (!is_refused_) tell(stream_.handshake_trouble(), error.what());
   }
   if (is_done) {
-    if (arrival_) arrive();
+    arrive();
     co_return;
   }
   // OpenSSL has said why; the client is to read it.
@@ -150,10 +150,11 @@ asio::awaitable<void> Connection::shake_hands() {
 
 void Connection::arrive() {
   try {
-    arrival_(peer_);
+    if (arrival_) arrival_(peer_);
   } catch (const std::exception&) {
     throw Ended();  // logged by whom it was told, where anybody wants to know
   }
+  if (!shared_->connections.arrive(peer_.connection, steady_clock::now())) throw Ended();
 }
 
 void Connection::tell(Trouble trouble, const std::string& words) const {

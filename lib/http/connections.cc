@@ -15,6 +15,16 @@ constexpr std::chrono::milliseconds kLinger{2000};
 // Who takes longer over its answer is not in a hurry.
 constexpr std::chrono::milliseconds kTakesAnswer{2000};
 
+void count_down(std::map<std::string, std::size_t>& counts, const std::string& name) {
+  auto count = counts.find(name);
+  if (--count->second == 0) counts.erase(count);
+}
+
+bool is_full(const std::map<std::string, std::size_t>& counts, const std::string& name, std::size_t maximum) {
+  auto count = counts.find(name);
+  return count != counts.end() && count->second >= maximum;
+}
+
 bool waits_for_client(Stage stage, std::chrono::steady_clock::duration since) {
   if (stage == Stage::writing) return since >= kTakesAnswer;
   return stage != Stage::answering;
@@ -44,15 +54,16 @@ void Connections::close(Connection& connection, Reason reason) {
   if (connection.is_closed) return;
   connection.is_closed = true;
   --open_;
-  auto from = open_from_.find(connection.peer.address);
-  if (--from->second == 0) open_from_.erase(from);
+  count_down(open_from_, connection.peer.address);
+  if (connection.has_arrived) count_down(open_of_, connection.peer.client);
   connection.close(reason);
 }
 
-// Sends away the one that has waited longest, of this address or of all: first of those that have not shown
-// who they are yet, then of the idle ones, then of those that are slow, and last of those that do not take
-// their answers. False if nobody waits.
-bool Connections::make_room(const std::string* address, TimePoint now) {
+// Sends away the one among these that has waited longest: first of those that have not shown who they are
+// yet, then of the idle ones, then of those that are slow, and last of those that do not take their answers.
+// False if nobody waits.
+template <typename IsAmong>
+bool Connections::make_room(IsAmong is_among, TimePoint now) {
   auto rank = [](const Connection& c) {
     return std::tuple(c.stage != Stage::handshake, c.stage != Stage::idle, c.stage == Stage::writing,
                       c.since);
@@ -60,7 +71,7 @@ bool Connections::make_room(const std::string* address, TimePoint now) {
   Connection* first = nullptr;
   for (auto& [number, connection] : table_) {
     bool may_go = !connection.is_closed && waits_for_client(connection.stage, now - connection.since) &&
-                  (address == nullptr || connection.peer.address == *address);
+                  is_among(connection);
     if (may_go && (first == nullptr || rank(connection) < rank(*first))) first = &connection;
   }
   if (first == nullptr) return false;
@@ -71,10 +82,11 @@ bool Connections::make_room(const std::string* address, TimePoint now) {
 std::optional<std::uint64_t> Connections::admit(const std::string& address, Close close, TimePoint now) {
   std::lock_guard lock(mutex_);
   if (is_stopping_) return std::nullopt;
-  auto from = open_from_.find(address);
-  bool is_address_full = from != open_from_.end() && from->second >= limits_.connections_per_address;
-  if (is_address_full && !make_room(&address, now)) return std::nullopt;
-  if (open_ >= limits_.connections && !make_room(nullptr, now)) return std::nullopt;
+  auto is_from_here = [&](const Connection& other) { return other.peer.address == address; };
+  auto is_any = [](const Connection&) { return true; };
+  if (is_full(open_from_, address, limits_.connections_per_address) && !make_room(is_from_here, now))
+    return std::nullopt;
+  if (open_ >= limits_.connections && !make_room(is_any, now)) return std::nullopt;
   std::uint64_t number = ++last_;
   Connection connection;
   connection.peer.address = address;
@@ -112,6 +124,18 @@ bool Connections::enter(std::uint64_t number, Stage stage, TimePoint now) {
 void Connections::set_peer(const Peer& peer) {
   std::lock_guard lock(mutex_);
   table_.at(peer.connection).peer = peer;
+}
+
+bool Connections::arrive(std::uint64_t number, TimePoint now) {
+  std::lock_guard lock(mutex_);
+  Connection& connection = table_.at(number);
+  const std::string& client = connection.peer.client;
+  if (client.empty() || connection.is_closed) return !connection.is_closed;
+  auto is_its_own = [&](const Connection& other) { return other.has_arrived && other.peer.client == client; };
+  if (is_full(open_of_, client, limits_.connections_per_client) && !make_room(is_its_own, now)) return false;
+  connection.has_arrived = true;
+  ++open_of_[client];
+  return true;
 }
 
 bool Connections::may_request(const std::string& address, TimePoint now) {

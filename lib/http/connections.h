@@ -34,6 +34,9 @@ class Connections {
   // False if the connection is to end instead: it gave way, or the server stops.
   bool enter(std::uint64_t connection, Stage stage, TimePoint now);
   void set_peer(const Peer& peer);
+  // The client is who its peer says: it has proven its key. False if it has too many connections, and all the
+  // others are being answered.
+  bool arrive(std::uint64_t connection, TimePoint now);
   // Counts one request of this address; false if there were too many within a second.
   bool may_request(const std::string& address, TimePoint now);
 
@@ -53,7 +56,8 @@ class Connections {
     Stage stage = Stage::handshake;
     TimePoint since;
     TimePoint deadline;
-    bool is_closed = false;  // told to end; it no longer takes a place
+    bool has_arrived = false;  // and counts among its client's
+    bool is_closed = false;    // told to end; it no longer takes a place
   };
   struct Rate {
     double tokens;
@@ -61,7 +65,8 @@ class Connections {
   };
   using Table = std::map<std::uint64_t, Connection>;
 
-  bool make_room(const std::string* address, TimePoint now);
+  template <typename IsAmong>
+  bool make_room(IsAmong is_among, TimePoint now);
   void close(Connection& connection, Reason reason = Reason::not_wanted);
   std::chrono::milliseconds patience(Stage stage) const;
 
@@ -70,7 +75,8 @@ class Connections {
   std::condition_variable changed_;
   Table table_;
   std::size_t open_ = 0;
-  std::map<std::string, std::size_t> open_from_;
+  std::map<std::string, std::size_t> open_from_;  // by address
+  std::map<std::string, std::size_t> open_of_;    // by client
   std::map<std::string, Rate> rates_;
   std::uint64_t last_ = 0;
   bool is_stopping_ = false;

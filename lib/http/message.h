@@ -26,7 +26,9 @@ struct Peer {
   // holds the key; in a PeerCheck it has not yet.
   std::optional<Certificate> certificate;
   std::vector<Certificate> chain;  // in the order presented, `certificate` first
-  // Whatever the server's PeerCheck wants to be reminded of when a request comes.
+  // Both by the server's PeerCheck: who it is, where Limits::connections_per_client is to count it, and
+  // whatever the check wants to be reminded of when a request comes.
+  std::string client{};
   std::any note{};
 };
 

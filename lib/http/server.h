@@ -35,6 +35,8 @@ struct Limits {
   // all are being answered, the new one is closed.
   std::size_t connections = 2000;
   std::size_t connections_per_address = 2000;
+  // Of one Peer::client, by those who have proven to be it.
+  std::size_t connections_per_client = 2000;
   // How many servers of this process share its files: each takes no more than its part.
   std::size_t servers = 1;
   // 429 beyond; none: no limit. A second's worth may come at once.

@@ -23,7 +23,7 @@ enum class ClientCertificate { none, optional, required };
 // Decides about a client's certificate in the middle of the handshake, alone: the library has checked nothing
 // of it, not even its signature. Throws Error to refuse; whoever wants the reason logged logs it there.
 // That the client holds the key is proven only afterwards, so nothing may be changed here but the peer's
-// note. Called from several threads at once; not called for a client without certificate.
+// client and note. Called from several threads at once; not called for a client without certificate.
 using PeerCheck = std::function<void(Peer& peer)>;
 // Called once the client has proven that it holds the key, before its first request is read. Throws Error to
 // end the connection. From several threads at once; may block, as a handler may.

@@ -25,6 +25,7 @@ PKI = HERE.parent / 'cli' / 'software-pki'
 CLIENTS = 4
 ROUNDS = 5
 NEWCOMERS = 400
+OF_ONE_DEVICE = 10  # connections; the gateway allows 16
 
 
 def run(*command):
@@ -206,10 +207,11 @@ def idle(count='10000'):
         sys.exit(f'gateway-connections: error: this user may open {hard} files only')
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server = Gateway()
-    run(str(PKI), 'device', 'pki', 'dev', 'dev')
-    context = context_for(server, 'dev')
-    held = [connect(server, context) for _ in range(count)]
-    shake(server, context)
+    devices = [f'dev-{i}' for i in range(-(-count // OF_ONE_DEVICE))]
+    run(str(PKI), 'devices', 'pki', *devices)
+    contexts = [context_for(server, device) for device in devices]
+    held = [connect(server, contexts[i // OF_ONE_DEVICE]) for i in range(count)]
+    shake(server, contexts[0])
     for connection in (held[0], held[-1]):
         connection.sendall(b'GET /whoami HTTP/1.1\r\nHost: x\r\n\r\n')
         if b' 200 ' not in connection.recv(4096):

@@ -159,6 +159,37 @@ PYTHON
   [[ $(devices_in production | jq -r .device_id) == 1FLEET-1 ]]
 }
 
+@test "a device that connects without end takes no other device's place" {
+  make_world
+  "$pki" device factory 1FLEET-2 other
+  ulimit -n 300
+  start_gateway
+  cat >crowd.py <<'PYTHON'
+import socket, ssl, sys
+host, port = sys.argv[1].split(':')
+def connected(name):
+    context = ssl.create_default_context(cafile='gw/environments/production/gateway-root.pem')
+    context.load_cert_chain(f'{name}.pem', f'{name}.key')
+    return context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
+def is_served(device):
+    try:
+        device.sendall(b'GET /whoami HTTP/1.1\r\nHost: x\r\n\r\n')
+        return b' 200 ' in device.recv(4096)
+    except (ConnectionError, ssl.SSLError):
+        return False
+other = connected('other')
+assert is_served(other)
+crowd = []
+for _ in range(200):
+    crowd.append(connected('dev'))
+    assert is_served(crowd[-1])
+assert is_served(other)
+served = [is_served(device) for device in crowd]
+assert served == [False] * 184 + [True] * 16, served
+PYTHON
+  python3 crowd.py "${production#https://}"
+}
+
 @test "another key under a known name: refused and alarmed" {
   make_world
   "$pki" device factory 1FLEET-1 twin

@@ -647,6 +647,51 @@ TEST(HttpConnections, WhoDoesNotTakeItsAnswerGivesWayLast) {
   EXPECT_EQ(closed, (std::vector{2, 1}));
 }
 
+TEST(HttpConnections, OneClientCannotTakeAllPlaces) {
+  Connections connections({.connections_per_client = 2});
+  const Connections::TimePoint begin{};
+  std::vector<std::uint64_t> closed;
+  auto connect = [&](const std::string& name, int second) {
+    Connections::TimePoint now = begin + std::chrono::seconds(second);
+    auto number = std::make_shared<std::uint64_t>();
+    *number = connections
+                  .admit(
+                      "127.0.0.1", [&, number](auto) { closed.push_back(*number); }, now)
+                  .value();
+    Peer peer;
+    peer.address = "127.0.0.1";
+    peer.connection = *number;
+    peer.client = name;
+    connections.set_peer(peer);
+    return *number;
+  };
+  auto arrive = [&](const std::string& name, int second) {
+    std::uint64_t number = connect(name, second);
+    Connections::TimePoint now = begin + std::chrono::seconds(second);
+    bool may_stay = connections.arrive(number, now);
+    if (may_stay) connections.enter(number, Stage::idle, now);
+    return may_stay ? number : 0;
+  };
+  std::uint64_t other = arrive("other", 0);
+  std::uint64_t first = arrive("one", 1);
+  std::uint64_t second = arrive("one", 2);
+  connect("one", 3);  // says so, and has not proven it
+  EXPECT_THAT(closed, testing::IsEmpty());
+  EXPECT_TRUE(arrive("one", 4));
+  EXPECT_EQ(closed, std::vector{first}) << "its own that has waited longest went";
+  connections.remove(second);
+  closed.clear();
+  std::uint64_t busy = arrive("one", 5);
+  EXPECT_THAT(closed, testing::IsEmpty()) << "one that has gone is not counted";
+  connections.enter(busy, Stage::answering, begin + std::chrono::seconds(5));
+  std::uint64_t busier = arrive("one", 6);
+  EXPECT_EQ(closed.size(), 1U);
+  connections.enter(busier, Stage::answering, begin + std::chrono::seconds(6));
+  EXPECT_FALSE(arrive("one", 7)) << "all are being answered";
+  EXPECT_TRUE(arrive("", 8) && arrive("", 8) && arrive("", 8)) << "who has no name is not counted";
+  EXPECT_TRUE(connections.enter(other, Stage::idle, begin + std::chrono::seconds(9)));
+}
+
 TEST(HttpUrl, SaysWhereAndHow) {
   Url url = Url::parse("https://ca.example:8443/base?x=1");
   EXPECT_TRUE(url.is_tls);
