@@ -36,8 +36,10 @@ Bytes read_result(int fd) {
   }
   if (frame->tag == kResult) return std::move(frame->body);
   nlohmann::json error = nlohmann::json::parse(frame->body);
-  throw Error(error_code_from_name(error.at("code").get<std::string>()),
-              "the station's own key: " + error.at("message").get<std::string>(),
+  ErrorCode code = error_code_from_name(error.at("code").get<std::string>());
+  // What holds a device, where it is its own token that fails.
+  if (exit_code(code) == exit_code(ErrorCode::token_failed)) code = ErrorCode::configuration;
+  throw Error(code, "the station's own key: " + error.at("message").get<std::string>(),
               error.at("hint").get<std::string>());
 }
 

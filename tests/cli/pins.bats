@@ -44,6 +44,15 @@ with_pin_from() {
   [[ $stderr == *": error: the station's own key: the PIN for the token "*" is wrong"* ]]
 }
 
+@test "a station's own token that fails: not this device's fault" {
+  sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" st/station.toml
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
+  WITNESS_ANSWER='C_Login 1 0x80000001' run --separate-stderr -78 provision dev-1 DEV-1
+  [[ $output == "FAIL DEV-1  hold the line: it is not this device's fault" ]]
+  [[ $stderr == *": error: the station's own key: the token failed to "* ]]
+  provision dev-1 DEV-1
+}
+
 @test "a wrong PIN again and again never spends the last try" {
   echo wrong-pin >dev-1/pin
 
