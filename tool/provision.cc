@@ -311,7 +311,8 @@ void Provisioning::check(const cmp::Enrolled& answer) {
                                   trust_, clock_.now());
 }
 
-// 9. Written, read back in a new session, and proven: the token signs, and the certificate's key verifies.
+// 9. Written, read back in a new session, and proven: the token signs with each key, and what verifies is the
+// certificate's key, which step 8 has compared.
 void Provisioning::write_back(const cmp::Enrolled& answer) {
   const pkcs11::KeyName& name = *policy_.identity().certificate;
   token_->put_certificate(answer.certificate, name);
@@ -321,12 +322,16 @@ void Provisioning::write_back(const cmp::Enrolled& answer) {
   token_->refuse_unless_stored(answer.certificate, name);
   for (const Certificate& certificate : written_chain())
     token_->refuse_unless_stored(certificate, chain_name(certificate));
-  std::optional<KeyPair> pair = pkcs11::find_key_pair(token_->session(), policy_.identity().key.id);
-  if (!pair || !(pair->public_key == answer.certificate.public_key())) {
-    throw Error(ErrorCode::token_untrusted, "the token shows another key than the one that was certified",
-                "hold this device and replace its token");
+  for (const KeyPair& made : pairs_) {
+    std::optional<KeyPair> pair = pkcs11::find_key_pair(token_->session(), made.name.id);
+    if (!pair || !(pair->public_key == made.public_key)) {
+      throw Error(ErrorCode::token_untrusted,
+                  fmt::format("the token shows another key with the ID {} than the one that was made",
+                              made.name.id.hex()),
+                  "hold this device and replace its token");
+    }
+    pkcs11::prove_pair(token_->session(), *pair);
   }
-  pkcs11::prove_pair(token_->session(), *pair);
   record_.certificate = answer.certificate.der();
   record_.chain = to_pem(trust_.issuing);
 }
