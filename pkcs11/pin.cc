@@ -16,6 +16,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/files.h"
+#include "lib/base/held_signals.h"
 #include "pkcs11/uri.h"
 
 namespace fleetroot::pkcs11 {
@@ -90,28 +91,22 @@ std::filesystem::path credential_file(const std::string& name) {
   return std::filesystem::path(directory) / name;
 }
 
-// What ends or stops who waits at a prompt: kept back while it lives, and let through when it dies.
-class HeldSignals {
+// What ends or stops who waits at a prompt: kept back while it lives, and let through when it dies, unless
+// HeldSignals around it go on keeping it back.
+class SignalsAtPrompt {
  public:
-  HeldSignals() {
+  SignalsAtPrompt() {
     sigemptyset(&held_);
     for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) sigaddset(&held_, signal);
     pthread_sigmask(SIG_BLOCK, &held_, &before_);
     came_ = FileDescriptor(signalfd(-1, &held_, SFD_CLOEXEC));
   }
-  HeldSignals(const HeldSignals&) = delete;
-  HeldSignals& operator=(const HeldSignals&) = delete;
-  ~HeldSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsAtPrompt(const SignalsAtPrompt&) = delete;
+  SignalsAtPrompt& operator=(const SignalsAtPrompt&) = delete;
+  ~SignalsAtPrompt() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
   // To poll, not to read: a signal that was read would end nobody.
   int fd() const { return came_.get(); }
-  // Whether one came that whoever called us keeps back too.
-  static bool is_one_kept_back() {
-    sigset_t pending;
-    sigpending(&pending);
-    return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
-           sigismember(&pending, SIGHUP) == 1;
-  }
 
  private:
   sigset_t held_{};
@@ -146,7 +141,7 @@ void wait_for_foreground(int terminal) {
 // Nothing if a signal came instead of an answer. It strikes as this returns, when the terminal echoes again.
 std::optional<Secret> ask_once(int terminal, const std::string& prompt) {
   wait_for_foreground(terminal);
-  HeldSignals signals;
+  SignalsAtPrompt signals;
   SilentTerminal silent(terminal);
   dprintf(terminal, "%s: ", prompt.c_str());
   pollfd events[2] = {{terminal, POLLIN, 0}, {signals.fd(), POLLIN, 0}};
@@ -171,7 +166,7 @@ Secret ask_on_terminal(const std::string& prompt) {
   }
   for (;;) {
     if (std::optional<Secret> secret = ask_once(terminal.get(), prompt)) return *std::move(secret);
-    if (HeldSignals::is_one_kept_back()) {
+    if (HeldSignals::has_one_come()) {
       refuse("the question for the PIN was broken off", "run the same command again and type the PIN");
     }
     // Whom the signal has not ended, as Ctrl-Z and fg do not, is asked again.
@@ -244,7 +239,12 @@ std::optional<FileDescriptor> WrongPin::turn() const {
 }
 
 void WrongPin::refuse_if_unchanged() const {
-  if (!pin_file_ || read_file_if_present(note_) != version_) return;
+  if (!pin_file_) return;
+  if (version_of(*pin_file_) != version_) {
+    throw Error(ErrorCode::busy, fmt::format("the PIN in {} was changed just now", pin_file_->string()),
+                "run the same command again");
+  }
+  if (read_file_if_present(note_) != version_) return;
   throw Error(
       ErrorCode::pin_wrong,
       fmt::format("the PIN in {} was wrong, and the file has not changed since", pin_file_->string()),

@@ -54,7 +54,7 @@ class WrongPin {
   // To be held from refuse_if_unchanged() until it is known whether the PIN is right: who comes meanwhile
   // waits, and hears of it.
   std::optional<FileDescriptor> turn() const;
-  // Error(pin_wrong)
+  // Error(pin_wrong); Error(busy) where the file has changed since it was read.
   void refuse_if_unchanged() const;
   void remember() const;
   void forget() const;

@@ -10,6 +10,12 @@ namespace {
 
 constexpr std::array kHeld{SIGINT, SIGTERM, SIGHUP};
 
+// One that is, and blocked, waits all the same.
+bool is_ignored(int signal) {
+  struct sigaction now {};
+  return sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 }  // namespace
 
 HeldSignals::HeldSignals() {
@@ -24,12 +30,15 @@ HeldSignals::~HeldSignals() {
 }
 
 void HeldSignals::refuse_if_one_came() const {
+  if (has_one_come())
+    throw Error(ErrorCode::cannot_create, "a signal came that ends this", "run the same command again");
+}
+
+bool HeldSignals::has_one_come() {
   sigset_t pending;
   sigpending(&pending);
-  if (std::none_of(kHeld.begin(), kHeld.end(),
-                   [&](int signal) { return sigismember(&pending, signal) == 1; }))
-    return;
-  throw Error(ErrorCode::cannot_create, "a signal came that ends this", "run the same command again");
+  return std::any_of(kHeld.begin(), kHeld.end(),
+                     [&](int signal) { return sigismember(&pending, signal) == 1 && !is_ignored(signal); });
 }
 
 }  // namespace fleetroot

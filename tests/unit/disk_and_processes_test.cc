@@ -266,6 +266,18 @@ TEST(HeldSignals, StrikeWhenWhatIsHalfDoneIsUndone) {
   }
 }
 
+// As under nohup: ignored, and blocked, it waits for ever.
+TEST(HeldSignals, WhatIsIgnoredAnywayBreaksNothingOff) {
+  auto go_on = [] {
+    std::signal(SIGHUP, SIG_IGN);
+    HeldSignals held;
+    raise(SIGHUP);
+    held.refuse_if_one_came();
+    std::_Exit(HeldSignals::has_one_come() ? 1 : 0);
+  };
+  EXPECT_EXIT(go_on(), testing::ExitedWithCode(0), "^$");
+}
+
 std::chrono::steady_clock::time_point in_ten_seconds() {
   return std::chrono::steady_clock::now() + std::chrono::seconds(10);
 }
