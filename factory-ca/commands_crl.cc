@@ -21,17 +21,23 @@ std::string file_name(bool root, bool delta) {
   return fmt::format("{}{}crl", root ? "fleet-root-" : "", delta ? "delta-" : "");
 }
 
-// Nothing for what is no list of this issuer's.
+// Nothing where there is none, or another issuer's.
 std::optional<CertificateRevocationList> list_in(const std::filesystem::path& file,
                                                  const Certificate& issuer) {
   if (!std::filesystem::exists(file)) return std::nullopt;
   std::string der = read_file(file, kMaximumListSize);
   try {
     CertificateRevocationList list = CertificateRevocationList::from_der(as_bytes(der));
+    bool is_ours = list.issuer() == issuer.subject() &&
+                   list.authority_key_identifier() == issuer.subject_key_identifier();
+    if (!is_ours) return std::nullopt;
     list.verify(issuer);
     return list;
-  } catch (const Error&) {
-    return std::nullopt;
+  } catch (const Error& error) {
+    throw Error(
+        ErrorCode::configuration, fmt::format("{} is no sound revocation list of this CA", file.string()),
+        "put the newest one that was carried away in its place; it holds what the ledger may not know",
+        error.what());
   }
 }
 

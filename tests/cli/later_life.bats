@@ -350,14 +350,18 @@ issue_by_hand() {
   ca ledger verify
 }
 
-@test "what else lies under a list's name is none" {
+@test "another CA's list under a list's name is none, and a damaged one is not passed over" {
   publish_list
   mkdir other
   (cd other && make_ca && fleetroot-ca crl publish --home ca && fleetroot-ca crl publish --home ca)
-  for other in other/ca/crl.der ca/issuing-ca.pem; do
-    cp "$other" ca/crl.der
-    publish_list
-  done | jq -es 'map(.number) == [2, 3]'
+  cp other/ca/crl.der ca/crl.der
+  publish_list | jq -e '.number == 2'
+  for damaged in "$(head -c 100 ca/crl.der | base64)" "$(base64 ca/issuing-ca.pem)"; do
+    base64 -d <<<"$damaged" >ca/crl.der
+    refused 78 'ca/crl.der is no sound revocation list of this CA' ca crl publish
+  done
+  rm ca/crl.der
+  publish_list | jq -e '.number == 3'
 }
 
 @test "a manifest of an order, signed, judged by OpenSSL, read with jq" {
