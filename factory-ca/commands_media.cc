@@ -82,9 +82,10 @@ int process(const MediaOptions& options) {
   SystemClock clock;
   Home home(options.home);
   Settings settings = home.settings();
+  KeyLocation location = issuing_key_of(settings);
   std::vector<fs::path> files = bundles_at(options.path, {media::kRequestSuffix});
   Ledger ledger(home.ledger());
-  CaKey key(issuing_key_of(settings), home.issuing_certificate());
+  CaKey key(location, home.issuing_certificate());
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), settings.station_validity, clock);
   BundleAnswers answers(home, ledger, key.signer(), key.certificate(), issuer, clock, options.accept_expired);
   remove_leftovers(options.path, media::kResponseSuffix);

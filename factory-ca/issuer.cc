@@ -37,9 +37,7 @@ Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certifi
       station_validity_(station_validity),
       clock_(clock),
       only_order_(std::move(order)),
-      responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {
-  refuse_if_revoked(ledger_, issuing_certificate_);
-}
+      responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {}
 
 // 1. Receive. The responder bounds the message, finds who signed it (2), and asks for the rest (3 to 9).
 Task<Bytes> Issuer::answer(BytesView message, std::optional<OrderId> order) {
@@ -145,9 +143,13 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
   }
   Authorisation authorisation = find_duplicate(request);
   if (authorisation.certificate) return authorisation;
+  // A station gives the key up for the codes below, but not for bad_request: where this key has a
+  // reservation, another process may be signing.
+  bool may_be_signed =
+      authorisation.reservation && authorisation.reservation->public_key == request.key.fingerprint();
   std::optional<OrderId> place = authorisation.order_of_place();
   if (authorisation.rework && *place != request.order) {
-    throw Error(ErrorCode::not_on_order,
+    throw Error(may_be_signed ? ErrorCode::bad_request : ErrorCode::not_on_order,
                 fmt::format("device {} belongs to order {}, not to {}", request.device.text(), place->text(),
                             request.order.text()),
                 "a rework keeps the device's place: provision it on its own order");
@@ -162,8 +164,7 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
   }
   authorisation.profile = Profile::read(profiles_, order.profile);
   if (!authorisation.profile->allows(request.key.algorithm())) {
-    // A station gives the key up for that code; where there is a reservation, another process may be signing.
-    throw Error(authorisation.reservation ? ErrorCode::bad_request : ErrorCode::algorithm_not_allowed,
+    throw Error(may_be_signed ? ErrorCode::bad_request : ErrorCode::algorithm_not_allowed,
                 fmt::format("the profile {} does not allow {} keys", order.profile.text(),
                             name_of(request.key.algorithm())),
                 "use another key algorithm, or an order with another profile");

@@ -30,8 +30,7 @@ class Issuer : private cmp::Authority {
  public:
   // All referred to, none owned; nobody else may use the ledger while several threads issue.
   // `station_validity`: of a renewed station's certificate. `order`: the only one that may be issued for, if
-  // set. Error(configuration) if this CA's own certificate is revoked; once it is, every request is refused
-  // so.
+  // set. Once this CA's own certificate is revoked, whoever asks for one is refused: Error(configuration).
   Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certificate,
          std::filesystem::path profiles, const Validity& station_validity, const Clock& clock,
          std::optional<OrderId> order = {});

@@ -104,6 +104,12 @@ void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
               "ask whoever runs it for the right address");
 }
 
+// In a process that keeps no ledger open.
+void refuse_if_issuing_is_over(const Home& home) {
+  Ledger ledger(home.ledger());
+  refuse_if_revoked(ledger, home.issuing_certificate());
+}
+
 void run_signer(const Home& home, const ServeOptions& options, const std::vector<std::string>& names,
                 int listener) {
   call_process("ca-signer");
@@ -252,10 +258,11 @@ int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate
 
 int serve(const Home& home, ServeOptions options,
           const std::function<void(const std::string& address)>& announce) {
-  // Front and signer share it while this server runs, and nobody else.
-  options.front.registration_secret = as_text(random_bytes(kSecretSize));
+  // For front and signer, while this server runs.
+  if (options.front.speaks_est) options.front.registration_secret = as_text(random_bytes(kSecretSize));
   Settings settings = home.settings();
   issuing_key_of(settings);
+  refuse_if_issuing_is_over(home);
   std::optional<FileDescriptor> lock = try_lock_file(home.file("serve.lock"));
   if (!lock) {
     throw Error(ErrorCode::busy, fmt::format("{} is being served already", home.path().string()),
