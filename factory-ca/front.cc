@@ -152,7 +152,8 @@ class Front {
                 "connect with a station's certificate");
   }
 
-  // Enrolled, and not revoked: the signer knows, which is asked before the first answer of a connection.
+  // Enrolled, and not revoked: the signer knows, which is asked before a connection's first answer to a
+  // station.
   void refuse_unless_enrolled(const http::Peer& peer) {
     const auto* is_known = std::any_cast<std::shared_ptr<std::atomic<bool>>>(&peer.note);
     if (is_known == nullptr || **is_known) return;

@@ -12,9 +12,17 @@
 
 namespace fleetroot::pkcs11 {
 
-// Unfinished: without a class yet, as a kill leaves an object that was being written. Journals hold the
-// numbers.
-enum class ObjectClass { data, certificate, public_key, private_key, secret_key, unfinished, other };
+// Unfinished: without a class yet, as a kill leaves an object that was being written. Journals hold these
+// numbers; older ones have 5 for what is 6 now, too.
+enum class ObjectClass {
+  data = 0,
+  certificate = 1,
+  public_key = 2,
+  private_key = 3,
+  secret_key = 4,
+  unfinished = 5,
+  other = 6
+};
 std::string_view name_of(ObjectClass object_class);
 
 // What tells one object from another across sessions, where handles mean nothing.

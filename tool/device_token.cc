@@ -50,7 +50,8 @@ DeviceToken::DeviceToken(const pkcs11::Uri& uri, const std::string& module_args,
       names_for_pins_(names_for_pins(info_, device_id)) {}
 
 void DeviceToken::lock(const std::filesystem::path& lock_directory) {
-  lock_ = try_lock_file(lock_directory / sha256_hex(as_bytes(identity_)).substr(0, 32));
+  lock_directory_ = lock_directory;
+  lock_ = try_lock_file(lock_file_of(identity_));
   if (!lock_) {
     throw Error(ErrorCode::token_busy,
                 fmt::format("another station process works on the token {}", info_.describe()),
@@ -63,7 +64,14 @@ void DeviceToken::open_session(const pkcs11::Pin& pin) {
   session_->log_in(pin);
 }
 
+std::filesystem::path DeviceToken::lock_file_of(const std::string& name) const {
+  return lock_directory_ / sha256_hex(as_bytes(name)).substr(0, 32);
+}
+
 void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin) {
+  // Those that count together log in one after the other.
+  std::optional<FileDescriptor> turn;
+  if (!is_numbered(info_)) turn = lock_file(lock_file_of(names_for_pins_.front()));
   unsigned wrong_pins = journal.wrong_pins(names_for_pins_);
   if (wrong_pins + 1 >= profile().pin_tries && !retry_pin) {
     throw Error(

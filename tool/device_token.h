@@ -65,10 +65,13 @@ class DeviceToken {
   void destroy(const std::vector<pkcs11::TokenObject>& objects) const;
 
  private:
+  std::filesystem::path lock_file_of(const std::string& name) const;
+
   pkcs11::Module module_;
   pkcs11::TokenInfo info_;
   std::string identity_;
   std::vector<std::string> names_for_pins_;
+  std::filesystem::path lock_directory_;
   std::optional<FileDescriptor> lock_;
   std::unique_ptr<pkcs11::Session> session_;
 };

@@ -140,9 +140,7 @@ std::optional<KeyPolicy> Inspection::policy_if_provisioned(const std::vector<Tok
   };
   if (std::count_if(objects.begin(), objects.end(), is_our_key) != 1) return std::nullopt;
   KeyPolicy policy = KeyPolicy::preset(job_.preset, algorithm_of(wanted.key.id).value_or(wanted.algorithm));
-  std::vector<Finding> findings = verify_device(token_.session(), policy, device_id_, trust_, now_);
-  bool is_done =
-      std::all_of(findings.begin(), findings.end(), [](const Finding& finding) { return finding.passed; });
+  bool is_done = all_passed(verify_device(token_.session(), policy, device_id_, trust_, now_));
   return is_done ? std::optional(std::move(policy)) : std::nullopt;
 }
 

@@ -44,7 +44,7 @@ Header Exchange::header_to(Bytes recipient) const {
 }
 
 Error unbelievable_answer(std::string why) {
-  return {ErrorCode::protocol, "the CA's answer is not one that this station may believe",
+  return {ErrorCode::protocol, "the CA's answer is not one that may be believed",
           "check that the station was enrolled with the certificate of the CA that it talks to",
           std::move(why)};
 }

@@ -136,7 +136,8 @@ Task<Bytes> Responder::issue_for_station(const Message& message, std::string_vie
                   {ErrorCode::not_authorised, "the CMP message asks in a station's name, and is not its own",
                    "ask with the station's own key"});
   }
-  if (message.type != BodyType::p10cr) throw kNotAMessage.error("it is no p10cr");
+  bool is_known = message.type == BodyType::p10cr && message.header.implicit_confirm;
+  if (!is_known) throw kNotAMessage.error("it is no p10cr without a confirmation");
   const Behalf& behalf = *message.header.behalf;
   Sender sender = authority_.recognise(Certificate::from_der(behalf.certificate));
   CertificateRequest request = CertificateRequest::from_der(message.body);

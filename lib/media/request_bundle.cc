@@ -1,9 +1,13 @@
 #include "lib/media/request_bundle.h"
 
+#include "lib/base/strict_json.h"
 #include "lib/media/bundle_json.h"
 
 namespace fleetroot::media {
 namespace {
+
+// A request and a receipt have four values each, the document a few: all of them may be there.
+static_assert(kMaximumItems * (4 + 4) + 100 < kMaximumJsonValues);
 
 constexpr const char* kFormat = "fleetroot-request-bundle/1";
 

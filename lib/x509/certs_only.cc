@@ -41,7 +41,11 @@ std::vector<Certificate> parse_certs_only(BytesView text) {
   for (int i = 0; i < sk_X509_num(pkcs7->d.sign->cert); ++i) {
     // Read anew, as every certificate from outside is.
     const X509* certificate = sk_X509_value(pkcs7->d.sign->cert, i);
-    certificates.push_back(Certificate::from_der(to_der(i2d_X509, certificate)));
+    try {
+      certificates.push_back(Certificate::from_der(to_der(i2d_X509, certificate)));
+    } catch (const Error& error) {
+      throw not_certificates(error.what());  // and nothing against whoever asked
+    }
   }
   return certificates;
 }

@@ -344,14 +344,14 @@ PYTHON
     [[ $(as dev production "/reset$i" --data-binary @large) == *upstream_unreachable* ]]
   done
   [[ $(grep -c reset seen) == 6 ]]
-  # One device cannot take all connections: the fifth is told so at once.
+  # One device cannot take all of them: the fifth is told so.
   # A request before may take its place for a moment yet.
   for i in 1 2 3 4; do
     while [[ $(as dev production /silent) == *"too many requests"* ]]; do :; done >/dev/null 2>&1 3>&- &
   done
   silent() { (($(grep -c silent seen) == 4)); }
   wait_for silent
-  [[ $(as dev production /silent ) == *"too many requests"* ]]
+  [[ $(as dev production /silent) == *"too many requests"* ]]
   begin=$SECONDS
   stop_gateway
   ((SECONDS - begin < 15))

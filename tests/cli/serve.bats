@@ -123,12 +123,11 @@ make_request() {
   fleetroot-ca serve --home ca --listen 127.0.0.1:0 >serve.out 2>/dev/full 3>&- &
   server=$!
   wait_for_line serve.out
-  read -r _ _ url <serve.out
   before_it=$(child signer)
   kill -KILL "$before_it"
   another_signer() { [[ $(child signer) =~ ^[0-9]+$ && $(child signer) != "$before_it" ]]; }
   wait_until another_signer
-  provision DEV-1 DEV-1 --ca "$url"
+  provision DEV-1 DEV-1 --ca "$(cut -d ' ' -f 3 serve.out)"
   end_serving
 }
 

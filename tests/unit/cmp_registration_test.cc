@@ -30,6 +30,7 @@ class CmpRegistration : public CmpTest {
     header.recipient = header.sender;
     header.transaction_id = random_bytes(kRandomSize);
     header.sender_nonce = random_bytes(kRandomSize);
+    header.implicit_confirm = true;
     header.behalf = behalf_of(station);
     return header;
   }
@@ -130,6 +131,11 @@ TEST_F(CmpRegistration, TheSecretIsForNothingElse) {
     Bytes answer = responder.respond(encode_with_secret(header(), type, request.der(), secret));
     EXPECT_THAT(std::string(as_text(answer)), HasSubstr("[protocol]"));
   }
+  Header confirming = header();
+  confirming.implicit_confirm = false;
+  EXPECT_THAT(std::string(as_text(
+                  responder.respond(encode_with_secret(confirming, BodyType::p10cr, request.der(), secret)))),
+              HasSubstr("[protocol]"));
   Header anonymous = header();
   anonymous.behalf.reset();
   Bytes answer = responder.respond(encode_with_secret(anonymous, BodyType::p10cr, request.der(), secret));
