@@ -147,8 +147,8 @@ END
   mv back-up ca/ledger.db
   fleetroot-ca ledger verify --home ca
   refused 74 "does not hold the checkpoint $noted" fleetroot-ca ledger verify --home ca --checkpoint "$noted"
-  fleetroot-ca ledger verify --home ca --checkpoint "$noted" --json >verdict || true
-  [[ $(jq -r '.event + " " + .result + " " + .error.code' verdict) == "ledger fail io" ]]
+  run --separate-stderr -74 fleetroot-ca ledger verify --home ca --checkpoint "$noted" --json
+  [[ $(jq -r '.event + " " + .result + " " + .error.code' <<<"$output") == "ledger fail io" ]]
   refused 64 'checkpoint is none' fleetroot-ca ledger verify --home ca --checkpoint yesterday
 }
 
