@@ -15,8 +15,7 @@ void refuse_unless_permanent(RevocationReason reason) {
                                          RevocationReason::remove_from_crl, RevocationReason::aa_compromise};
   if (std::find(kTemporary.begin(), kTemporary.end(), reason) == kTemporary.end()) return;
   throw Error(ErrorCode::usage, fmt::format("nothing is revoked here for the reason {}", name_of(reason)),
-              "a revocation is for ever: choose keyCompromise, cACompromise, affiliationChanged, superseded, "
-              "cessationOfOperation, privilegeWithdrawn or unspecified");
+              fmt::format("a revocation is for ever: choose {}", kPermanentReasons));
 }
 
 bool is_on_an_order(Ledger& ledger, const DeviceId& device) {

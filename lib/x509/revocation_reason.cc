@@ -42,8 +42,7 @@ RevocationReason parse_revocation_reason(std::string_view text) {
     if (row.name == text) return row.reason;
   }
   throw Error(ErrorCode::usage, fmt::format("\"{}\" is no reason for a revocation", text),
-              "choose keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, "
-              "privilegeWithdrawn or unspecified");
+              fmt::format("choose {}", kPermanentReasons));
 }
 
 RevocationReason revocation_reason_from_code(long code) {

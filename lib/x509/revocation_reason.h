@@ -19,9 +19,14 @@ enum class RevocationReason {
   aa_compromise = 10,
 };
 
+// Those of a revocation that nothing lifts, as a hint names them.
+inline constexpr std::string_view kPermanentReasons =
+    "keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, "
+    "privilegeWithdrawn or unspecified";
+
 // "keyCompromise"
 std::string_view name_of(RevocationReason reason);
-// Error(usage) names the ones that there are.
+// Error(usage) names kPermanentReasons.
 RevocationReason parse_revocation_reason(std::string_view text);
 // Error(bad_request) for a number that is none of them.
 RevocationReason revocation_reason_from_code(long code);
