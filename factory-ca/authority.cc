@@ -150,6 +150,7 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
   std::string serial = linted.serial().hex();
   {
     WriteTransaction transaction = ledger.write();
+    if (signer.certificate) refuse_if_revoked(ledger, *signer.certificate);
     std::optional<Certificate> before = issued_before(ledger, kind, subject, plan.public_key);
     if (!before) {
       Standing standing = ledger.certificates.standing(kind, subject);
@@ -173,37 +174,40 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
 
 Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
                           const PublicKey& key, const Validity& validity, Time now) {
-  Standing standing = ledger.certificates.standing(SubjectKind::station, station);
-  const std::optional<CertificateRecord>& current = standing.issued;
-  if (!current || current->public_key != key.fingerprint()) {
-    throw Error(ErrorCode::not_authorised, fmt::format("station {} has no certificate for this key", station),
-                "a station renews with the key that it has; enroll a new key: fleetroot-ca station enroll");
-  }
-  Time::duration life = current->not_after - current->not_before;
-  if (now < current->not_before + life / 2) return Certificate::from_der(current->certificate);
-
-  CertificatePlan plan = station_plan(station, key, now, std::min(validity.end(now), signer.facts.not_after));
-  LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
-  CertificateRecord next = record_of(linted, signer, SubjectKind::station, station, plan, current);
-  next.renewal = current->renewal + 1;
-  auto overtaken = [&] {
-    return Error(ErrorCode::busy, fmt::format("station {} is being renewed by another process", station),
-                 "run the same command again");
-  };
+  std::optional<CertificateRecord> current;
+  std::optional<LintedCertificate> linted;
+  CertificateRecord next;
   {
     WriteTransaction transaction = ledger.write();
-    Standing still = ledger.certificates.standing(SubjectKind::station, station);
-    if (!still.issued || still.issued->serial != current->serial) throw overtaken();
-    if (still.reserved) ledger.certificates.abandon(still.reserved->serial);
+    if (signer.certificate) refuse_if_revoked(ledger, *signer.certificate);
+    Standing standing = ledger.certificates.standing(SubjectKind::station, station);
+    current = std::move(standing.issued);
+    if (!current || current->public_key != key.fingerprint()) {
+      throw Error(ErrorCode::not_authorised,
+                  fmt::format("station {} has no certificate for this key", station),
+                  "a station renews with the key that it has; enroll a new key: fleetroot-ca station enroll");
+    }
+    Time::duration life = current->not_after - current->not_before;
+    if (now < current->not_before + life / 2) return Certificate::from_der(current->certificate);
+
+    CertificatePlan plan =
+        station_plan(station, key, now, std::min(validity.end(now), signer.facts.not_after));
+    linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
+    next = record_of(*linted, signer, SubjectKind::station, station, plan, current);
+    next.renewal = current->renewal + 1;
+    if (standing.reserved) ledger.certificates.abandon(standing.reserved->serial);
     ledger.certificates.reserve(next);
     transaction.commit();
   }
-  Certificate certificate = Certificate::from_der(sign(std::move(linted), signer.key, signer.public_key));
+  Certificate certificate = Certificate::from_der(sign(*std::move(linted), signer.key, signer.public_key));
   WriteTransaction transaction = ledger.write();
   Standing still = ledger.certificates.standing(SubjectKind::station, station);
-  if (!still.issued || still.issued->serial != current->serial) throw overtaken();
-  revoke_and_log(ledger, *current, RevocationReason::superseded, now);
-  if (!ledger.certificates.commit(next.serial, certificate.der(), now)) throw overtaken();
+  bool is_overtaken = !still.issued || still.issued->serial != current->serial;
+  if (!is_overtaken) revoke_and_log(ledger, *current, RevocationReason::superseded, now);
+  if (is_overtaken || !ledger.certificates.commit(next.serial, certificate.der(), now)) {
+    throw Error(ErrorCode::busy, fmt::format("station {} is being renewed by another process", station),
+                "run the same command again");
+  }
   ledger.log.append("station.renewed", now,
                     {{"subject", station},
                      {"serial", next.serial},
@@ -218,11 +222,15 @@ void refuse_if_revoked(Ledger& ledger, const Certificate& issuing) {
   bool is_revoked =
       record && record->state == CertificateState::revoked && record->certificate == issuing.der();
   if (!is_revoked) return;
+  bool is_root = issuing.subject() == issuing.issuer();
   throw Error(ErrorCode::configuration,
               fmt::format("the CA's own certificate, {}, was revoked at {} ({})", issuing.subject(),
                           record->revoked_at, name_of(record->revocation_reason)),
-              "make another issuing CA under the Fleet Root (fleetroot-ca init --external-root); this one "
-              "signs revocation lists alone");
+              is_root
+                  ? "make another factory CA (fleetroot-ca init), and have the fleet trust its root; this "
+                    "one signs revocation lists alone"
+                  : "make another issuing CA under the Fleet Root (fleetroot-ca init --external-root); "
+                    "this one signs revocation lists alone");
 }
 
 bool may_sign_lists(const Certificate& certificate) {

@@ -6,8 +6,10 @@ namespace fleetroot::ca {
 
 CaKey::CaKey(const KeyLocation& location, const Certificate& certificate)
     : key_(pkcs11::SigningKey::open(location.token, location.id)),
-      certificate_(certificate),
-      signer_{.key = key_.evp(), .public_key = key_.public_key(), .facts = IssuerFacts::of(certificate)} {
+      signer_{.key = key_.evp(),
+              .public_key = key_.public_key(),
+              .facts = IssuerFacts::of(certificate),
+              .certificate = certificate} {
   if (!(key_.public_key() == certificate.public_key())) {
     throw Error(ErrorCode::configuration,
                 fmt::format("the key in the token is not the one of {}", certificate.subject()),

@@ -13,11 +13,10 @@ class CaKey {
   CaKey(const KeyLocation& location, const Certificate& certificate);
 
   const Signer& signer() const { return signer_; }
-  const Certificate& certificate() const { return certificate_; }
+  const Certificate& certificate() const { return *signer_.certificate; }
 
  private:
   pkcs11::SigningKey key_;
-  Certificate certificate_;
   Signer signer_;
 };
 

@@ -99,7 +99,10 @@ void create_root(const NewCa& wanted, NewHome& home, Ledger& ledger, const KeyLo
   write_file(wanted.home / "fleet-root.pem", root_certificate.pem());
   if (signs_devices) write_file(wanted.home / "issuing-ca.pem", root_certificate.pem());
   if (!issuing_key) return;
-  Signer signer{.key = key.evp(), .public_key = key.public_key(), .facts = IssuerFacts::of(root_certificate)};
+  Signer signer{.key = key.evp(),
+                .public_key = key.public_key(),
+                .facts = IssuerFacts::of(root_certificate),
+                .certificate = root_certificate};
   std::string common_name = wanted.name + " Issuing CA";
   Certificate issuing = certify(ledger, signer, SubjectKind::authority, common_name,
                                 issuing_plan(common_name, *issuing_key, now), now);
@@ -202,7 +205,6 @@ Certificate issue_authority(const Home& home, const CertificateRequest& request,
   Settings settings = home.settings();
   Ledger ledger(home.ledger());
   CaKey root(root_key_of(settings), home.fleet_root());
-  refuse_if_revoked(ledger, root.certificate());
   std::string common_name = request.common_name();
   Time now = ledger.time_of_issue(clock);
   return certify(ledger, root.signer(), SubjectKind::authority, common_name,

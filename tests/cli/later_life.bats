@@ -255,6 +255,17 @@ openssl_verifies() {
   publish_list --root | jq -e '.number == 1 and .entries == 1'
 }
 
+@test "a Fleet Root that is revoked has nothing above it: another factory CA is made" {
+  fleetroot-ca init --home single --name Test --single-tier
+  serial=$(openssl x509 -in single/fleet-root.pem -noout -serial)
+  fleetroot-ca cert revoke --home single --serial "${serial#serial=}" --reason cACompromise
+  fleetroot-station init --home st2 --name st-02
+  refused 78 'Fleet Root, was revoked' fleetroot-ca station enroll --home single --name st-02 --request st2/station.csr \
+    --out st-02.pem
+  [[ $stderr == *"hint: make another factory CA"* ]]
+  fleetroot-ca crl publish --home single --json | jq -e '.entries == 1'
+}
+
 @test "a home with one of the keys says which list it has" {
   fleetroot-ca root init --home root --name Test
   refused 78 'no issuing key' fleetroot-ca crl publish --home root

@@ -76,6 +76,19 @@ TEST_F(Certify, StartsAnewOverAReservationThatNobodyFinished) {
   EXPECT_NO_THROW(station("st-01", software_public_key())) << "nothing could revoke what was never issued";
 }
 
+// It is revoked between the look at the ledger and the transaction that would reserve.
+TEST_F(Certify, RefusesOnceTheSignersOwnCertificateIsRevoked) {
+  Signer signer = issuing.signer;
+  signer.certificate = station("st-01", key_);  // any that the ledger has
+  auto certify_another = [&] {
+    CertificatePlan plan = station_plan("st-02", software_public_key(), clock.time, kNoExpiry);
+    certify(ledger(), signer, SubjectKind::station, "st-02", plan, clock.time);
+  };
+  revoke(*signer.certificate);
+  EXPECT_EQ(code_of(certify_another), ErrorCode::configuration);
+  EXPECT_FALSE(ledger().certificates.live(SubjectKind::station, "st-02"));
+}
+
 class Renew : public Certify {
  protected:
   Certificate renew(const Validity& validity = kStationValidity) {

@@ -34,9 +34,10 @@ struct SoftwareCa {
   SoftwareCa(EvpPkeyPtr own_key, Certificate own_certificate)
       : key(std::move(own_key)),
         certificate(std::move(own_certificate)),
-        signer{
-            .key = key.get(), .public_key = certificate.public_key(), .facts = IssuerFacts::of(certificate)} {
-  }
+        signer{.key = key.get(),
+               .public_key = certificate.public_key(),
+               .facts = IssuerFacts::of(certificate),
+               .certificate = certificate} {}
 
   EvpPkeyPtr key;
   Certificate certificate;
