@@ -71,6 +71,7 @@ class Verification {
     pkcs11::KeyPolicy policy = policy_of_device();
     std::vector<Finding> findings =
         verify_device(token_->session(), policy, device_id_, trust_, SystemClock().now());
+    if (is_made_here()) verify_written_chain(findings);
     if (gateway_) findings.push_back(meet(policy.identity(), all_passed(findings)));
     return findings;
   }
@@ -94,6 +95,23 @@ class Verification {
     token_->open_session(pin, journal, options_.retry_pin);
     record_ = journal.device_on_token(token_->identity());
     if (!record_ && device_id_) record_ = journal.device(*device_id_);
+  }
+
+  // Of this device, onto this token.
+  bool is_made_here() const {
+    return record_ && record_->state == DeviceState::provisioned && record_->token == token_->identity();
+  }
+
+  // What was written beside the certificate, for those who know the root alone.
+  void verify_written_chain(std::vector<Finding>& findings) const {
+    for (const Certificate& certificate : record_->chain) {
+      pkcs11::KeyName name = chain_name(certificate);
+      bool is_there = token_->holds_alone(certificate, name);
+      findings.push_back(
+          {"written chain", is_there,
+           fmt::format("{} {} with the ID {}", certificate.subject(),
+                       is_there ? "lies on the token" : "is no longer alone on the token", name.id.hex())});
+    }
   }
 
   // The gateway may take its time, too.

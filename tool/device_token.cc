@@ -128,9 +128,13 @@ void DeviceToken::put_certificate(const Certificate& certificate, const pkcs11::
   destroy(present);
 }
 
-void DeviceToken::refuse_unless_stored(const Certificate& certificate, const pkcs11::KeyName& name) const {
+bool DeviceToken::holds_alone(const Certificate& certificate, const pkcs11::KeyName& name) const {
   std::vector<Bytes> stored = pkcs11::read_certificates(*session_, name.id);
-  if (stored.size() != 1 || stored.front() != certificate.der()) {
+  return stored.size() == 1 && stored.front() == certificate.der();
+}
+
+void DeviceToken::refuse_unless_stored(const Certificate& certificate, const pkcs11::KeyName& name) const {
+  if (!holds_alone(certificate, name)) {
     throw Error(
         ErrorCode::token_full,
         fmt::format("the token {} did not keep the certificate that was written to it", info_.describe()),

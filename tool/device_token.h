@@ -59,7 +59,9 @@ class DeviceToken {
   // Makes exactly `certificate` lie under `name`: stores it unless it is there byte for byte, then removes
   // every other certificate under this ID (a placeholder, or what a broken attempt left).
   void put_certificate(const Certificate& certificate, const pkcs11::KeyName& name);
-  // Error(token_full) unless the token gives back these bytes, and nothing else, under this ID.
+  // Whether the token gives back these bytes, and nothing else, under this ID.
+  bool holds_alone(const Certificate& certificate, const pkcs11::KeyName& name) const;
+  // Right after it was written: Error(token_full) unless holds_alone().
   void refuse_unless_stored(const Certificate& certificate, const pkcs11::KeyName& name) const;
 
   void destroy(const std::vector<pkcs11::TokenObject>& objects) const;

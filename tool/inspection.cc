@@ -210,11 +210,20 @@ KeyPair Inspection::whole_pair(const KeySpec& spec) const {
       "hold this device, and run verify to see what is wrong");
 }
 
+void Inspection::refuse_unless_kept(const Certificate& certificate, const pkcs11::KeyName& name) const {
+  if (token_.holds_alone(certificate, name)) return;
+  throw Error(ErrorCode::token_untrusted,
+              fmt::format("device {} was provisioned, but {} is no longer alone on the token with the ID {}",
+                          device_id_.text(), certificate.subject(), name.id.hex()),
+              "hold this device, and run verify to see what is wrong");
+}
+
 void Inspection::confirm_provisioned(const Inspected& device) const {
   std::vector<KeyPair> pairs;
   for (const KeySpec& spec : device.policy.specs) pairs.push_back(whole_pair(spec));
   Certificate certificate = Certificate::from_der(device.record.certificate);
-  token_.refuse_unless_stored(certificate, *device.policy.identity().certificate);
+  refuse_unless_kept(certificate, *device.policy.identity().certificate);
+  for (const Certificate& issuing : device.record.chain) refuse_unless_kept(issuing, chain_name(issuing));
   if (!(certificate.public_key() == pairs.front().public_key)) {
     throw Error(ErrorCode::token_untrusted,
                 fmt::format("device {} has another key than it was provisioned with", device_id_.text()),

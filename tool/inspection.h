@@ -52,6 +52,7 @@ class Inspection {
   void refuse_foreign_objects(const std::vector<pkcs11::TokenObject>& objects, std::string_view whose) const;
   void refuse_foreign_chain(const std::vector<pkcs11::ObjectIdentity>& objects) const;
   pkcs11::KeyPair whole_pair(const pkcs11::KeySpec& spec) const;
+  void refuse_unless_kept(const Certificate& certificate, const pkcs11::KeyName& name) const;
   void confirm_provisioned(const Inspected& device) const;
 
   const ProvisionJob& job_;

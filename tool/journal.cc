@@ -9,7 +9,7 @@
 namespace fleetroot::station {
 namespace {
 
-constexpr std::array<std::string_view, 4> kMigrations{
+constexpr std::array<std::string_view, 5> kMigrations{
     R"sql(
 CREATE TABLE devices (
   device_id   TEXT PRIMARY KEY,
@@ -73,6 +73,10 @@ CREATE UNIQUE INDEX one_token_a_device ON devices (device_id) WHERE state = 'pro
 )sql",
     R"sql(
 ALTER TABLE devices ADD COLUMN requested_key TEXT NOT NULL DEFAULT '';
+)sql",
+    // It said what the station believed, and not what was written onto the token.
+    R"sql(
+UPDATE devices SET chain = '';
 )sql"};
 
 std::string_view name_of(DeviceState state) {
@@ -121,6 +125,7 @@ std::optional<DeviceRecord> read_device(soci::session& sql, std::string_view col
   std::string state;
   std::string inventory;
   std::string certificate;
+  std::string chain;
   sql << fmt::format(
       "SELECT device_id, token, order_id, state, preset, algorithm, inventory, requested_key, certificate, "
       "chain FROM devices "
@@ -128,11 +133,12 @@ std::optional<DeviceRecord> read_device(soci::session& sql, std::string_view col
       column),
       soci::use(value), soci::into(record.device_id), soci::into(record.token), soci::into(record.order),
       soci::into(state), soci::into(record.preset), soci::into(record.algorithm), soci::into(inventory),
-      soci::into(record.requested_key), soci::into(certificate), soci::into(record.chain);
+      soci::into(record.requested_key), soci::into(certificate), soci::into(chain);
   if (!sql.got_data()) return std::nullopt;
   record.state = device_state_of(state);
   record.inventory = inventory_from_json(inventory);
   record.certificate = from_hex(certificate).value_or(Bytes{});
+  if (!chain.empty()) record.chain = Certificate::list_from_pem(chain);
   return record;
 }
 
@@ -141,6 +147,7 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
   std::string state(name_of(record.state));
   std::string inventory = to_json(record.inventory);
   std::string certificate = to_hex(record.certificate);
+  std::string chain = to_pem(record.chain);
   sql << "INSERT INTO devices (device_id, token, order_id, state, preset, algorithm, inventory, "
          "requested_key, certificate, chain, planned_at, finished_at) VALUES (:device, :token, :order, "
          ":state, "
@@ -151,7 +158,7 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
          "certificate = excluded.certificate, chain = excluded.chain, finished_at = excluded.finished_at",
       soci::use(record.device_id), soci::use(record.token), soci::use(record.order), soci::use(state),
       soci::use(record.preset), soci::use(record.algorithm), soci::use(inventory),
-      soci::use(record.requested_key), soci::use(certificate), soci::use(record.chain), soci::use(planned_at),
+      soci::use(record.requested_key), soci::use(certificate), soci::use(chain), soci::use(planned_at),
       soci::use(finished_at);
 }
 

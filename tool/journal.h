@@ -43,9 +43,9 @@ struct DeviceRecord {
   std::vector<pkcs11::ObjectIdentity> inventory;
   // The fingerprint of the public key that a certificate was asked for since; empty before.
   std::string requested_key;
-  // DER and PEM of what the device got; empty while planned.
+  // What the device got, and what was written beside it; empty while planned.
   Bytes certificate;
-  std::string chain;
+  std::vector<Certificate> chain;
 };
 
 class Journal {

@@ -333,7 +333,7 @@ void Provisioning::write_back(const cmp::Enrolled& answer) {
     pkcs11::prove_pair(token_->session(), *pair);
   }
   record_.certificate = answer.certificate.der();
-  record_.chain = to_pem(trust_.issuing);
+  record_.chain = written_chain();
 }
 
 // 10. The CA has confirmed; now the journal says so for good.

@@ -50,6 +50,21 @@ put_certificate() {
   run -0 on_token dev-1 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri dev-1)"
 }
 
+@test "a chain that is taken away, or that gets company: verify and another run say so" {
+  run -0 provision dev-1 DEV-1
+  says_so() {
+    refused 65 'is no longer alone on the token' provision dev-1 DEV-1
+    [[ $stderr == *"run verify"* ]]
+    run -65 on_token dev-1 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri dev-1)"
+    [[ $output == *"FAIL  written chain"* && $(grep -c ^FAIL <<<"$output") == 2 ]] # and the last line
+  }
+  stranger dev-1 --delete-object --type cert --id "$chain_id"
+  says_so
+  put_certificate ca/issuing-ca.pem
+  put_certificate ca/fleet-root.pem
+  says_so
+}
+
 @test "without write_chain no chain is there" {
   write_chain false
   run -0 provision dev-1 DEV-1
