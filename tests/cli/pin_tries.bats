@@ -214,6 +214,23 @@ as_device() {
     --token "pkcs11:token=dev-2?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-2/pin"
 }
 
+@test "tokens that cannot be told apart log in one after the other, and hear what became of it" {
+  without_numbers
+  type_pin wrong
+  refused 77 'is wrong' as_device DEV-1
+  lock=st/locks/$(sqlite3 st/journal.db 'SELECT token FROM wrong_pins' | tr -d '\n' | sha256sum | cut --characters=-32)
+  exec {turn}>"$lock"
+  flock "$turn" # its neighbour is at it
+  as_device DEV-1 2>said &
+  until grep -q -- "-> FLOCK .*:$(stat -c %i "$lock") " /proc/locks; do kill -0 $!; done
+  sqlite3 st/journal.db 'UPDATE wrong_pins SET count = 2' # and its PIN is wrong
+  flock -u "$turn"
+  code=0
+  wait $! || code=$?
+  [[ $code == 77 && $(<said) == *"was wrong 2 times"* ]]
+  (($(grep -c C_Login calls) == 1))
+}
+
 @test "tokens without serial numbers and with one label: the right PIN of one gives another no try back" {
   without_numbers
   type_pin wrong

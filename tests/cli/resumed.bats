@@ -252,3 +252,13 @@ public_key_on() { # TOKEN
 
   refused 65 'its key with the ID 03 is no longer whole' provision dev-1 DEV-1
 }
+
+# The proofs of both keys, the request's own signature, and both proofs once more.
+@test "a key beside the identity's that signs wrongly at the last look: not passed, and finished by the next run" {
+  WITNESS_WRONG_SIGNATURE=5 refused 65 'signature with the key 03 does not verify' faulty none witnessed DEV-1 --preset aktualizr
+  [[ $(sqlite3 st/journal.db 'SELECT state FROM devices') == planned && $(objects_on dev-1 Certificate) == 1 ]]
+  objects_in dev-1 >before
+  run -0 faulty none witnessed DEV-1 --preset aktualizr
+  [[ $output != *"already provisioned"* && $(certificates_in_ledger) == 1 ]]
+  objects_in dev-1 | diff before -
+}

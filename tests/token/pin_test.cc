@@ -146,5 +146,20 @@ TEST_F(PinOfAToken, OfOursIsRandomAndPrivate) {
   EXPECT_NE(read_file(directory_ / "dev-2.pin"), pin());
 }
 
+// Whoever waits for the turn has read the PIN before: a file that is corrected meanwhile is not what it
+// tries.
+TEST_F(PinSources, AFileThatChangesWhileSomebodyWaitsIsReadAnew) {
+  write("pin", "1234");
+  WrongPin waiting(directory_.path(), "file:pin");
+  EXPECT_NO_THROW(waiting.refuse_if_unchanged());
+  write("pin", "5678");
+  EXPECT_EQ(code_of([&] { waiting.refuse_if_unchanged(); }), ErrorCode::busy);
+
+  WrongPin next(directory_.path(), "file:pin");
+  next.remember();
+  EXPECT_EQ(code_of([&] { next.refuse_if_unchanged(); }), ErrorCode::pin_wrong);
+  EXPECT_EQ(code_of([&] { waiting.refuse_if_unchanged(); }), ErrorCode::busy) << "it was another PIN";
+}
+
 }  // namespace
 }  // namespace fleetroot::pkcs11
