@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <soci/sqlite3/soci-sqlite3.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -88,6 +89,13 @@ void run_script(soci::session& session, std::string_view script) {
   }
 }
 
+// What a path leads to; zeros for nothing.
+std::pair<dev_t, ino_t> file_at(const std::filesystem::path& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return {};
+  return {status.st_dev, status.st_ino};
+}
+
 std::string name_of(const std::filesystem::path& file) {
   return file.empty() ? "the database" : fmt::format("the database {}", file.string());
 }
@@ -132,7 +140,16 @@ Database::Database(const std::filesystem::path& path, std::span<const std::strin
         configure(session_, path_);
       },
       path_);
+  opened_ = file_at(path_);
   migrate(migrations);
+}
+
+void Database::refuse_if_replaced() const {
+  if (file_at(path_) == opened_) return;
+  throw Error(
+      ErrorCode::io,
+      fmt::format("{} was moved away or replaced while this program had it open", name_of(path_)),
+      "put back what was there, or start again every program that works on it: it opens what is there then");
 }
 
 void Database::migrate(std::span<const std::string_view> migrations) {
@@ -203,6 +220,7 @@ void Database::refuse_if_damaged() {
 }
 
 WriteTransaction::WriteTransaction(Database& database) : database_(database) {
+  database_.refuse_if_replaced();
   database_.change("BEGIN IMMEDIATE");
 }
 
@@ -213,6 +231,11 @@ WriteTransaction::~WriteTransaction() {
 void WriteTransaction::commit() {
   database_.change("COMMIT");
   open_ = false;
+}
+
+ReadTransaction::ReadTransaction(Database& database) : database_(database) {
+  database_.refuse_if_replaced();
+  database_.change("BEGIN");
 }
 
 ReadTransaction::~ReadTransaction() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <soci/soci.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace fleetroot {
 
@@ -81,6 +83,9 @@ class Database {
 
   // Walks the whole file. Error(io) if it is not what the database wrote.
   void refuse_if_damaged();
+  // Error(io) once its path leads to another file, or to none: a back-up was put back, and what is written
+  // here nobody will find. Transactions begin with this.
+  void refuse_if_replaced() const;
 
   // Not any more, once the database has undone it by itself.
   bool is_in_transaction();
@@ -112,6 +117,7 @@ class Database {
 
   std::filesystem::path path_;
   soci::session session_;
+  std::pair<dev_t, ino_t> opened_;  // the file itself
   std::map<std::string, soci::statement> kept_;
 };
 
@@ -133,7 +139,7 @@ class WriteTransaction {
 // BEGIN … ROLLBACK: what is read inside is what was committed when the first of it was read.
 class ReadTransaction {
  public:
-  explicit ReadTransaction(Database& database) : database_(database) { database_.change("BEGIN"); }
+  explicit ReadTransaction(Database& database);
   ReadTransaction(const ReadTransaction&) = delete;
   ReadTransaction& operator=(const ReadTransaction&) = delete;
   ~ReadTransaction();

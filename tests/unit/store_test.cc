@@ -142,6 +142,23 @@ TEST_F(Store, ATransactionThatIsNotCommittedNeverWas) {
   EXPECT_EQ(value_in(database), 2);
 }
 
+// As a back-up is put back under a program that runs.
+TEST_F(Store, WhatWasMovedAwayOrReplacedTakesNoTransaction) {
+  Database database(path_, kFirst);
+  auto refusal_of_both = [&] {
+    ErrorCode of_reader = code_of([&] { ReadTransaction{database}; });
+    EXPECT_EQ(code_of([&] { WriteTransaction{database}; }), of_reader);
+    return of_reader;
+  };
+  std::filesystem::path elsewhere = directory_ / "elsewhere.db";
+  std::filesystem::rename(path_, elsewhere);
+  EXPECT_EQ(refusal_of_both(), ErrorCode::io);
+  std::filesystem::copy(elsewhere, path_);
+  EXPECT_EQ(refusal_of_both(), ErrorCode::io);
+  std::filesystem::rename(elsewhere, path_);
+  EXPECT_NO_THROW(WriteTransaction{database});
+}
+
 TEST_F(Store, AnErrorInsideRollsBackAndTheNextOneWorks) {
   Database database(path_, kFirst);
   EXPECT_EQ(code_of([&] {
