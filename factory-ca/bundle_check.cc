@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "factory-ca/stations.h"
 #include "lib/media/signed_document.h"
 
@@ -77,22 +75,6 @@ void refuse_if_expired(const ReceivedBundle& bundle, Time now) {
               fmt::format("bundle {} of station {} was good until {}", content.sequence,
                           content.station.text(), format_time(content.expires)),
               "find out where it has been for so long; if nothing is wrong with it, add --accept-expired");
-}
-
-std::vector<std::filesystem::path> files_on_media(const std::filesystem::path& directory,
-                                                  const std::string& suffix) {
-  namespace fs = std::filesystem;
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
-    if (entry->path().filename().string().ends_with(suffix)) files.push_back(entry->path());
-  }
-  if (error) {
-    throw Error(ErrorCode::io, fmt::format("cannot read the directory {}", directory.string()),
-                "check that the medium is there and mounted", error.message());
-  }
-  std::sort(files.begin(), files.end());
-  return files;
 }
 
 }  // namespace fleetroot::ca

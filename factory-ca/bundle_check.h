@@ -2,9 +2,7 @@
 // here only looks; what is refused leaves nothing behind.
 #pragma once
 
-#include <filesystem>
 #include <string>
-#include <vector>
 
 #include "factory-ca/ledger.h"
 #include "lib/cmp/responder.h"
@@ -27,9 +25,5 @@ ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certific
 void refuse_unless_next(const ReceivedBundle& bundle, Ledger& ledger);
 // Error(bundle_expired).
 void refuse_if_expired(const ReceivedBundle& bundle, Time now);
-
-// The files of a directory whose names end with `suffix`, by name; whatever they are.
-std::vector<std::filesystem::path> files_on_media(const std::filesystem::path& directory,
-                                                  const std::string& suffix);
 
 }  // namespace fleetroot::ca

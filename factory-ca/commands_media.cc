@@ -7,6 +7,7 @@
 #include "lib/base/printable.h"
 #include "lib/cli/files_in_turn.h"
 #include "lib/cli/progress_bar.h"
+#include "lib/media/medium.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::ca {
@@ -25,7 +26,7 @@ std::vector<fs::path> bundles_at(const std::string& path, std::initializer_list<
   std::vector<fs::path> files;
   if (!fs::is_directory(path, ignored)) return {path};
   for (const char* suffix : suffixes) {
-    for (fs::path& file : files_on_media(path, suffix)) files.push_back(std::move(file));
+    for (fs::path& file : media::files_on_medium(path, suffix)) files.push_back(std::move(file));
   }
   if (files.empty()) {
     throw Error(ErrorCode::io, fmt::format("there is no bundle in {}", path),

@@ -1,6 +1,8 @@
 // media export, media import
 #include <fmt/format.h>
 
+#include <set>
+
 #include "lib/base/printable.h"
 #include "lib/cli/files_in_turn.h"
 #include "lib/cli/json_line.h"
@@ -93,10 +95,16 @@ int import_bundles(const MediaOptions& options) {
   OpenStation station(options);
   std::vector<FoundAnswer> answers = station.exchange.answers_on(options.medium);
   cli::FilesInTurn turns(options.json);
-  for (const FoundAnswer& answer : answers)
-    turns.take(answer.file, [&] { report(station.exchange.take(answer), options.json); });
+  std::set<long long> taken;
+  for (const FoundAnswer& answer : answers) {
+    if (taken.contains(answer.bundle.sequence)) continue;  // a copy of it
+    turns.take(answer.file, [&] {
+      report(station.exchange.take(answer), options.json);
+      taken.insert(answer.bundle.sequence);
+    });
+  }
   turns.finish();
-  if (answers.empty() && !options.json) fmt::print("no answer for this station that it does not have yet\n");
+  if (answers.empty() && !options.json) fmt::print("every bundle of this station has its answer\n");
   return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "lib/media/medium.h"
 #include "lib/media/signed_document.h"
 
 namespace fleetroot::station {
@@ -41,6 +42,17 @@ Loads loads_of(MediaJournal& journal, const MediaQueue& queue, std::size_t& else
   return loads;
 }
 
+// The digest of the bundle that an answer says it is for; nobody has judged that yet. Nothing for a file that
+// holds no answer, whose name says nothing to this station either.
+std::optional<std::string> answered_digest(const fs::path& file) {
+  try {
+    std::string document = read_foreign_file(file, media::kMaximumDocumentSize);
+    return media::ResponseBundle::parse(media::content_of(as_bytes(document))).request_bundle;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 MediaExchange::MediaExchange(const Home& home, const Settings& settings, MediaJournal& journal,
@@ -66,7 +78,7 @@ Export MediaExchange::export_to(const fs::path& medium, int days) {
     std::string document;
     media::RequestBundle content = read_bundle(bundle, document);
     make_directory(medium);
-    exported.bundles.push_back({.file = on_medium(medium, bundle.sequence, media::kRequestSuffix),
+    exported.bundles.push_back({.file = medium / name_of(bundle.sequence, media::kRequestSuffix),
                                 .sequence = bundle.sequence,
                                 .order = content.order.text(),
                                 .requests = content.requests.size(),
@@ -128,21 +140,36 @@ media::RequestBundle MediaExchange::read_bundle(const SentBundle& bundle, std::s
 }
 
 std::vector<FoundAnswer> MediaExchange::answers_on(const fs::path& medium) {
-  std::error_code error;
-  if (!fs::is_directory(medium, error)) {
-    if (!error) error = std::make_error_code(std::errc::not_a_directory);
-    throw Error(ErrorCode::io, fmt::format("cannot read the directory {}", medium.string()),
-                "check that the medium is there and mounted", error.message());
-  }
   queue_.remove_answered();
+  std::vector<SentBundle> open = journal_.open_bundles();
   std::vector<FoundAnswer> found;
-  for (const SentBundle& bundle : journal_.open_bundles()) {
-    fs::path file = on_medium(medium, bundle.sequence, media::kResponseSuffix);
-    // What cannot be looked at is not absent: whoever reads it says why.
-    bool is_absent = fs::symlink_status(file, error).type() == fs::file_type::not_found;
-    if (!is_absent) found.push_back({.file = file, .bundle = bundle});
+  for (const fs::path& file : media::files_on_medium(medium, media::kResponseSuffix)) {
+    std::optional<SentBundle> bundle = answered_by(file, open);
+    if (bundle) found.push_back({.file = file, .bundle = *std::move(bundle)});
   }
+  if (found.empty() && !open.empty()) throw no_answer_on(medium, open);
   return found;
+}
+
+// By its name, or by what is in it: whoever copies files may give them other names.
+std::optional<SentBundle> MediaExchange::answered_by(const fs::path& file,
+                                                     const std::vector<SentBundle>& open) const {
+  if (open.empty()) return std::nullopt;
+  for (const SentBundle& bundle : open) {
+    if (file.filename() == name_of(bundle.sequence, media::kResponseSuffix)) return bundle;
+  }
+  std::optional<std::string> digest = answered_digest(file);
+  for (const SentBundle& bundle : open) {
+    if (bundle.digest == digest) return bundle;
+  }
+  return std::nullopt;
+}
+
+Error MediaExchange::no_answer_on(const fs::path& medium, const std::vector<SentBundle>& open) const {
+  std::vector<std::string> names;
+  for (const SentBundle& bundle : open) names.push_back(name_of(bundle.sequence, media::kRequestSuffix));
+  return {ErrorCode::io, fmt::format("{} holds no answer to {}", medium.string(), fmt::join(names, ", ")),
+          "name the medium that came back from the CA, where fleetroot-ca media process writes its answers"};
 }
 
 ImportedBundle MediaExchange::take(const FoundAnswer& answer) {
@@ -176,8 +203,8 @@ fs::path MediaExchange::kept(long long sequence, const char* suffix) const {
   return home_.file("media") / fmt::format("{:06}{}", sequence, suffix);
 }
 
-fs::path MediaExchange::on_medium(const fs::path& medium, long long sequence, const char* suffix) const {
-  return medium / fmt::format("{}.{:06}{}", settings_.name.text(), sequence, suffix);
+std::string MediaExchange::name_of(long long sequence, const char* suffix) const {
+  return fmt::format("{}.{:06}{}", settings_.name.text(), sequence, suffix);
 }
 
 }  // namespace fleetroot::station

@@ -32,7 +32,8 @@ struct Export {
   std::size_t elsewhere = 0;
 };
 
-// The file of an answer to a bundle that has none yet; nobody has looked into it.
+// The file of an answer to a bundle that has none yet: its name, or what is in it, says so. Nobody has judged
+// it.
 struct FoundAnswer {
   std::filesystem::path file;
   SentBundle bundle;
@@ -57,7 +58,8 @@ class MediaExchange {
   // Error(usage) if requests wait and the queue is not there.
   Export export_to(const std::filesystem::path& medium, int days);
 
-  // The answers to this station's open bundles that a medium has, by their names.
+  // The answers to this station's open bundles that a medium has, under whatever names; of one perhaps
+  // several copies. Error(io) if bundles are open and there is none to any.
   std::vector<FoundAnswer> answers_on(const std::filesystem::path& medium);
   // Takes one in. Error(bundle_damaged, bundle_foreign, bundle_forked, io) for one that is not what it should
   // be; then nothing has changed, and any other may still be taken.
@@ -69,8 +71,10 @@ class MediaExchange {
   void write_bundle(const media::RequestBundle& bundle, EVP_PKEY* key);
   media::RequestBundle read_bundle(const SentBundle& bundle, std::string& document) const;
   std::filesystem::path kept(long long sequence, const char* suffix) const;
-  std::filesystem::path on_medium(const std::filesystem::path& medium, long long sequence,
-                                  const char* suffix) const;
+  std::string name_of(long long sequence, const char* suffix) const;
+  std::optional<SentBundle> answered_by(const std::filesystem::path& file,
+                                        const std::vector<SentBundle>& open) const;
+  Error no_answer_on(const std::filesystem::path& medium, const std::vector<SentBundle>& open) const;
 
   const Home& home_;
   const Settings& settings_;

@@ -73,6 +73,30 @@ load media
   [[ $output == *"bundle 2, order PO-1: 1 requests"* ]]
 }
 
+@test "an answer is known by what it says, and not by the name that a copy got" {
+  one_device
+  run --separate-stderr -74 import_from stick
+  [[ $stderr == *'stick holds no answer to st-01.000001.request'*'hint: name the medium that came back from the CA'* ]]
+
+  process stick
+  mkdir copy
+  mv stick/st-01.000001.response 'copy/st-01.000001 (1).response'
+  echo junk >'copy/no answer.response'
+  make_station st-2 st-02
+  make_token D-2
+  on_token D-2 fleetroot-station provision --home st-2 --order PO-1 --device-id D-2 --token "$(token_uri D-2)" \
+    --ca media:queue-2
+  fleetroot-station media export --home st-2 --queue queue-2 --out copy
+  process copy
+  cp 'copy/st-01.000001 (1).response' copy/z.response
+
+  run -0 import_from copy
+  [[ $output == 'copy/st-01.000001 (1).response: the answer to bundle 1, order PO-1: 1 certificates, 0 refused' ]]
+  [[ $(queue D-1 D-1 --json | tail -n 1 | jq -r .result) == pass ]]
+  run -0 import_from copy
+  [[ $output == 'every bundle of this station has its answer' ]]
+}
+
 @test "before the answer: it still waits, and nothing changes" {
   one_device
   before=$(objects_in D-1; sha256sum queue/PO-1/*)

@@ -253,6 +253,12 @@ two_answers() {
   # only the damaged one is open still
   refused 65 'empty' import_from stick
   [[ ${#lines[@]} == 1 ]]
+  # and a sound copy of it, under another name, is found beside it
+  cp -r st st-refused
+  cp good 'stick/st-01.000001.response (1).response'
+  refused 65 'stick/st-01.000001.response: it is empty' import_from stick
+  [[ ${lines[1]} == *' (1).response: the answer to bundle 1, order PO-1: 1 certificates, 0 refused' ]]
+  rm -r st stick/*' (1).response' && mv st-refused st
   cp good stick/st-01.000001.response
   run -0 import_from stick
   [[ $output == *"the answer to bundle 1, order PO-1: 1 certificates, 0 refused" ]]
