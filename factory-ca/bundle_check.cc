@@ -7,10 +7,33 @@
 
 namespace fleetroot::ca {
 
+namespace {
+
+void refuse_if_for_another_ca(const media::RequestBundle& content, const Certificate& issuing) {
+  if (content.ca == issuing.fingerprint()) return;
+  throw Error(
+      ErrorCode::bundle_foreign,
+      fmt::format("the bundle is for another CA, whose certificate has the fingerprint {}", content.ca),
+      "carry it to that CA; or enroll the station here again, if this CA has a new certificate");
+}
+
+// Who sends it. Of a stranger's bundle, which is refused in any case, this asks whose it is, and believes it.
+StationRecord sender_of(BytesView document, BytesView key_id, Ledger& ledger, const Certificate& issuing,
+                        Time now) {
+  try {
+    return enrolled_station(ledger, key_id, now);
+  } catch (const Error&) {
+    refuse_if_for_another_ca(media::RequestBundle::parse(media::content_of(document)), issuing);
+    throw;
+  }
+}
+
+}  // namespace
+
 ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certificate& issuing, Time now) {
   std::optional<StationRecord> station;
   std::string json = media::verify_document(document, [&](BytesView key_id) {
-    station = enrolled_station(ledger, key_id, now);
+    station = sender_of(document, key_id, ledger, issuing, now);
     // It may have been renewed since: the key is the station.
     std::vector<Certificate> certificates;
     for (const Bytes& der : ledger.certificates.of_station(station->key_id))
@@ -19,12 +42,7 @@ ReceivedBundle receive_bundle(BytesView document, Ledger& ledger, const Certific
   });
   std::string digest = sha256_hex(as_bytes(json));
   media::RequestBundle content = media::RequestBundle::parse(json);
-  if (content.ca != issuing.fingerprint()) {
-    throw Error(
-        ErrorCode::bundle_foreign,
-        fmt::format("the bundle is for another CA, whose certificate has the fingerprint {}", content.ca),
-        "carry it to that CA; or enroll the station here again, if this CA has a new certificate");
-  }
+  refuse_if_for_another_ca(content, issuing);
   if (content.station.text() != station->subject) {
     throw Error(ErrorCode::bundle_foreign,
                 fmt::format("the bundle is in the name of station {}, and {} signed it",

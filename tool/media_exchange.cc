@@ -42,15 +42,37 @@ Loads loads_of(MediaJournal& journal, const MediaQueue& queue, std::size_t& else
   return loads;
 }
 
-// The digest of the bundle that an answer says it is for; nobody has judged that yet. Nothing for a file that
-// holds no answer, whose name says nothing to this station either.
+// What somebody signed in it; who that is, nobody has judged yet.
+std::string content_in(const fs::path& file) {
+  std::string document = read_foreign_file(file, media::kMaximumDocumentSize);
+  return media::content_of(as_bytes(document));
+}
+
+// The digest of the bundle that an answer says it is for. Nothing for a file that holds no answer, whose name
+// says nothing to this station either.
 std::optional<std::string> answered_digest(const fs::path& file) {
   try {
-    std::string document = read_foreign_file(file, media::kMaximumDocumentSize);
-    return media::ResponseBundle::parse(media::content_of(as_bytes(document))).request_bundle;
+    return media::ResponseBundle::parse(content_in(file)).request_bundle;
   } catch (const Error&) {
     return std::nullopt;
   }
+}
+
+// Nothing for what is absent or damaged: nobody waits for an answer to that.
+std::optional<std::string> bundle_digest(const fs::path& file) {
+  try {
+    return sha256_hex(as_bytes(content_in(file)));
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+void refuse_to_replace_another(const fs::path& file, const SentBundle& bundle) {
+  std::optional<std::string> digest = bundle_digest(file);
+  if (!digest || *digest == bundle.digest) return;
+  throw Error(ErrorCode::cannot_create,
+              fmt::format("{} is a bundle that this station did not send", file.string()),
+              "name a medium that is this station's alone, or delete the file once its answer was imported");
 }
 
 }  // namespace
@@ -74,7 +96,10 @@ Export MediaExchange::export_to(const fs::path& medium, int days) {
   remove_leftovers(medium, media::kRequestSuffix);
   std::optional<SentBundle> last_before = journal_.last_bundle();
   Export exported{.bundles = {}, .elsewhere = write_new_bundles(days)};
-  for (const SentBundle& bundle : journal_.open_bundles()) {
+  std::vector<SentBundle> open = journal_.open_bundles();
+  for (const SentBundle& bundle : open)
+    refuse_to_replace_another(medium / name_of(bundle.sequence, media::kRequestSuffix), bundle);
+  for (const SentBundle& bundle : open) {
     std::string document;
     media::RequestBundle content = read_bundle(bundle, document);
     make_directory(medium);

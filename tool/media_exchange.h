@@ -55,7 +55,8 @@ class MediaExchange {
 
   // Everything that waits goes into new bundles, one or more an order, good for `days`; these and all that
   // have no answer yet are written to the medium. A crash at any moment, or a lost medium: the same again.
-  // Error(usage) if requests wait and the queue is not there.
+  // Error(usage) if requests wait and the queue is not there; Error(cannot_create), before anything is
+  // written there, if the medium holds another's bundle under one of the names.
   Export export_to(const std::filesystem::path& medium, int days);
 
   // The answers to this station's open bundles that a medium has, under whatever names; of one perhaps

@@ -387,6 +387,39 @@ prints_plain() {
   [[ $(export_to stick) == "nothing waits to be exported" ]]
 }
 
+@test "two factories, each with a station of that name, and one stick: neither takes or replaces the other's" {
+  one_device
+  sha256sum stick/* >sent
+  mkdir elsewhere
+  pushd elsewhere
+  make_factory D-1
+  make_token D-1
+  queue D-1 D-1
+
+  refused 65 'the bundle is for another CA' process ../stick
+  refused 73 '../stick/st-01.000001.request is a bundle that this station did not send' export_to ../stick
+  [[ $stderr == *'hint: name a medium that is this station'* ]]
+  popd
+
+  sha256sum --check sent
+  [[ $(ls stick) == st-01.000001.request ]]
+  (cd elsewhere && export_to stick && process stick)
+  # what is this station's is written again, damaged or not
+  : >stick/st-01.000001.request
+  export_to stick
+  sha256sum --check sent
+}
+
+@test "nothing goes onto a stick where one of several bundles would replace another's" {
+  two_orders
+  mkdir stick
+  make_foreign_station
+  printf x >D-1.der
+  bundle_of D-1 | sign_bundle stick/st-01.000002.request
+  refused 73 'st-01.000002.request is a bundle that this station did not send' export_to stick
+  [[ $(ls stick) == st-01.000002.request ]]
+}
+
 @test "a bundle of more than 10,000 requests or receipts is refused whole" {
   make_factory D-1
   make_foreign_station
