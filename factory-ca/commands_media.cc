@@ -6,6 +6,7 @@
 #include "factory-ca/commands_cli.h"
 #include "lib/base/printable.h"
 #include "lib/cli/files_in_turn.h"
+#include "lib/cli/json_line.h"
 #include "lib/cli/progress_bar.h"
 #include "lib/media/medium.h"
 #include "lib/media/signed_document.h"
@@ -78,8 +79,17 @@ void process_file(const fs::path& file, BundleAnswers& answers, bool json) {
   report(file, answered, json);
 }
 
-// Every bundle gets its turn; the first refusal is what the command ends with.
-int process(const MediaOptions& options) {
+// Every bundle gets its turn; the first refusal is what the command ends with. What stops the command before
+// that, or between two of them, has a JSON line of its own.
+int in_turn(const MediaOptions& options,
+            const std::function<void(const MediaOptions& options, cli::FilesInTurn& turns)>& command) {
+  cli::FilesInTurn turns(options.json);
+  cli::or_json_failure(options.json, {{"event", "bundle"}}, [&] { command(options, turns); });
+  turns.finish();
+  return 0;
+}
+
+void process(const MediaOptions& options, cli::FilesInTurn& turns) {
   SystemClock clock;
   Home home(options.home);
   Settings settings = home.settings();
@@ -90,10 +100,7 @@ int process(const MediaOptions& options) {
   Issuer issuer(ledger, key.signer(), key.certificate(), home.profiles(), settings.station_validity, clock);
   BundleAnswers answers(home, ledger, key.signer(), key.certificate(), issuer, clock, options.accept_expired);
   remove_leftovers(options.path, media::kResponseSuffix);
-  cli::FilesInTurn turns(options.json);
   for (const fs::path& file : files) turns.take(file, [&] { process_file(file, answers, options.json); });
-  turns.finish();
-  return 0;
 }
 
 // What would become of it if it were processed now.
@@ -191,17 +198,14 @@ void inspect_file(const fs::path& file, Ledger& ledger, const Certificate& issui
   show_request(file, bundle, standing_of(bundle, ledger, now), json);
 }
 
-int inspect(const MediaOptions& options) {
+void inspect(const MediaOptions& options, cli::FilesInTurn& turns) {
   Home home(options.home);
   (void)issuing_key_of(home.settings());
   Certificate issuing = home.issuing_certificate();
   std::vector<fs::path> files = bundles_at(options.path, {media::kRequestSuffix, media::kResponseSuffix});
   Ledger ledger(home.ledger());
-  cli::FilesInTurn turns(options.json);
   for (const fs::path& file : files)
     turns.take(file, [&] { inspect_file(file, ledger, issuing, options.json); });
-  turns.finish();
-  return 0;
 }
 
 std::shared_ptr<MediaOptions> add_options(CLI::App& command) {
@@ -226,16 +230,18 @@ void add_media_commands(CLI::App& program, Action& action) {
   auto process_options = add_options(*process_command);
   process_command->add_flag("--accept-expired", process_options->accept_expired,
                             "answer bundles whose time is over too");
-  process_command->callback(
-      [process_options, &action] { action = [process_options] { return process(*process_options); }; });
+  process_command->callback([process_options, &action] {
+    action = [process_options] { return in_turn(*process_options, process); };
+  });
 
   CLI::App* inspect_command =
       add_command(*media, "inspect", "show what the bundles on a medium hold, and change nothing",
                   "  fleetroot-ca media inspect --home ca /media/stick\n"
                   "  fleetroot-ca media inspect --home ca /media/stick/st-01.000001.request --json\n");
   auto inspect_options = add_options(*inspect_command);
-  inspect_command->callback(
-      [inspect_options, &action] { action = [inspect_options] { return inspect(*inspect_options); }; });
+  inspect_command->callback([inspect_options, &action] {
+    action = [inspect_options] { return in_turn(*inspect_options, inspect); };
+  });
 }
 
 }  // namespace fleetroot::ca

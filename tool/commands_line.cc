@@ -1,4 +1,5 @@
 // line
+#include "lib/cli/json_line.h"
 #include "tool/ca_client.h"
 #include "tool/commands_cli.h"
 #include "tool/home.h"
@@ -45,7 +46,9 @@ LineSettings prepare(const LineOptions& options) {
 
 int line(const LineOptions& options) {
   LineReport report(options.json ? Reporter::Format::json : Reporter::Format::human);
-  Line(prepare(options), report).run();
+  LineSettings settings =
+      cli::or_json_failure(options.json, {{"event", "line"}}, [&] { return prepare(options); });
+  Line(std::move(settings), report).run();
   report.refuse_failures();
   return 0;
 }

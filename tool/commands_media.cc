@@ -54,26 +54,32 @@ void report_elsewhere(std::size_t requests, const MediaOptions& options) {
   }
 }
 
-int export_bundles(const MediaOptions& options) {
-  OpenStation station(options);
-  auto [bundles, elsewhere] = station.exchange.export_to(options.medium, options.days);
-  for (const ExportedBundle& bundle : bundles) {
-    if (options.json) {
-      print_line({{"file", bundle.file.string()},
-                  {"result", bundle.is_old ? "again" : "exported"},
-                  {"sequence", bundle.sequence},
-                  {"order", bundle.order},
-                  {"requests", bundle.requests},
-                  {"receipts", bundle.receipts}});
-    } else {
-      fmt::print("{}: bundle {}, order {}: {} requests, {} receipts{}\n", printable(bundle.file.string()),
-                 bundle.sequence, bundle.order, bundle.requests, bundle.receipts,
-                 bundle.is_old ? " (the same as before: no answer has come yet)" : "");
-    }
+void report(const ExportedBundle& bundle, bool json) {
+  if (json) {
+    print_line({{"file", bundle.file.string()},
+                {"result", bundle.is_old ? "again" : "exported"},
+                {"sequence", bundle.sequence},
+                {"order", bundle.order},
+                {"requests", bundle.requests},
+                {"receipts", bundle.receipts}});
+  } else {
+    fmt::print("{}: bundle {}, order {}: {} requests, {} receipts{}\n", printable(bundle.file.string()),
+               bundle.sequence, bundle.order, bundle.requests, bundle.receipts,
+               bundle.is_old ? " (the same as before: no answer has come yet)" : "");
   }
+  std::fflush(stdout);
+}
+
+void export_bundles(const MediaOptions& options) {
+  OpenStation station(options);
+  std::size_t bundles = 0;
+  auto written = [&](const ExportedBundle& bundle) {
+    ++bundles;
+    report(bundle, options.json);
+  };
+  std::size_t elsewhere = station.exchange.export_to(options.medium, options.days, written);
   if (elsewhere > 0) report_elsewhere(elsewhere, options);
-  if (bundles.empty() && elsewhere == 0 && !options.json) fmt::print("nothing waits to be exported\n");
-  return 0;
+  if (bundles == 0 && elsewhere == 0 && !options.json) fmt::print("nothing waits to be exported\n");
 }
 
 void report(const ImportedBundle& bundle, bool json) {
@@ -91,10 +97,9 @@ void report(const ImportedBundle& bundle, bool json) {
   }
 }
 
-int import_bundles(const MediaOptions& options) {
+void import_bundles(const MediaOptions& options, cli::FilesInTurn& turns) {
   OpenStation station(options);
   std::vector<FoundAnswer> answers = station.exchange.answers_on(options.medium);
-  cli::FilesInTurn turns(options.json);
   std::set<long long> taken;
   for (const FoundAnswer& answer : answers) {
     if (taken.contains(answer.bundle.sequence)) continue;  // a copy of it
@@ -103,9 +108,7 @@ int import_bundles(const MediaOptions& options) {
       taken.insert(answer.bundle.sequence);
     });
   }
-  turns.finish();
   if (answers.empty() && !options.json) fmt::print("every bundle of this station has its answer\n");
-  return 0;
 }
 
 std::shared_ptr<MediaOptions> add_options(CLI::App& command) {
@@ -132,8 +135,13 @@ void add_media_commands(CLI::App& program, Action& action) {
   export_command->add_option("--days", export_options->days, "how long the CA may take a new bundle")
       ->check(CLI::Range(1, 3650))
       ->capture_default_str();
-  export_command->callback(
-      [export_options, &action] { action = [export_options] { return export_bundles(*export_options); }; });
+  export_command->callback([export_options, &action] {
+    action = [export_options] {
+      cli::or_json_failure(export_options->json, {{"event", "bundle"}},
+                           [&] { export_bundles(*export_options); });
+      return 0;
+    };
+  });
 
   CLI::App* import_command =
       add_command(*media, "import", "take the CA's answers from a medium",
@@ -143,8 +151,15 @@ void add_media_commands(CLI::App& program, Action& action) {
                   "A damaged answer does not hold up the others.\n");
   auto import_options = add_options(*import_command);
   import_command->add_option("medium", import_options->medium, "the medium's directory")->required();
-  import_command->callback(
-      [import_options, &action] { action = [import_options] { return import_bundles(*import_options); }; });
+  import_command->callback([import_options, &action] {
+    action = [import_options] {
+      cli::FilesInTurn turns(import_options->json);
+      cli::or_json_failure(import_options->json, {{"event", "bundle"}},
+                           [&] { import_bundles(*import_options, turns); });
+      turns.finish();
+      return 0;
+    };
+  });
 }
 
 }  // namespace fleetroot::station

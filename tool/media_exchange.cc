@@ -91,11 +91,11 @@ MediaExchange::MediaExchange(const Home& home, const Settings& settings, MediaJo
   remove_leftovers(home.file("media"));
 }
 
-Export MediaExchange::export_to(const fs::path& medium, int days) {
+std::size_t MediaExchange::export_to(const fs::path& medium, int days, const Written& written) {
   queue_.refuse_unless_there();
   remove_leftovers(medium, media::kRequestSuffix);
   std::optional<SentBundle> last_before = journal_.last_bundle();
-  Export exported{.bundles = {}, .elsewhere = write_new_bundles(days)};
+  std::size_t elsewhere = write_new_bundles(days);
   std::vector<SentBundle> open = journal_.open_bundles();
   for (const SentBundle& bundle : open)
     refuse_to_replace_another(medium / name_of(bundle.sequence, media::kRequestSuffix), bundle);
@@ -103,15 +103,16 @@ Export MediaExchange::export_to(const fs::path& medium, int days) {
     std::string document;
     media::RequestBundle content = read_bundle(bundle, document);
     make_directory(medium);
-    exported.bundles.push_back({.file = medium / name_of(bundle.sequence, media::kRequestSuffix),
-                                .sequence = bundle.sequence,
-                                .order = content.order.text(),
-                                .requests = content.requests.size(),
-                                .receipts = content.receipts.size(),
-                                .is_old = last_before && bundle.sequence <= last_before->sequence});
-    write_file(exported.bundles.back().file, document);
+    fs::path file = medium / name_of(bundle.sequence, media::kRequestSuffix);
+    write_file(file, document);
+    written({.file = file,
+             .sequence = bundle.sequence,
+             .order = content.order.text(),
+             .requests = content.requests.size(),
+             .receipts = content.receipts.size(),
+             .is_old = last_before && bundle.sequence <= last_before->sequence});
   }
-  return exported;
+  return elsewhere;
 }
 
 std::size_t MediaExchange::write_new_bundles(int days) {

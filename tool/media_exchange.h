@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,8 @@ struct ExportedBundle {
   bool is_old = false;
 };
 
-struct Export {
-  std::vector<ExportedBundle> bundles;
-  // Requests that wait and do not lie in this queue: they stay where they are.
-  std::size_t elsewhere = 0;
-};
+// Called for each bundle once it is on the medium: what fails after it does not take it back.
+using Written = std::function<void(const ExportedBundle& bundle)>;
 
 // The file of an answer to a bundle that has none yet: its name, or what is in it, says so. Nobody has judged
 // it.
@@ -54,10 +52,11 @@ class MediaExchange {
                 const Clock& clock);
 
   // Everything that waits goes into new bundles, one or more an order, good for `days`; these and all that
-  // have no answer yet are written to the medium. A crash at any moment, or a lost medium: the same again.
-  // Error(usage) if requests wait and the queue is not there; Error(cannot_create), before anything is
-  // written there, if the medium holds another's bundle under one of the names.
-  Export export_to(const std::filesystem::path& medium, int days);
+  // have no answer yet are written to the medium. Returns how many requests wait that do not lie in this
+  // queue: they stay where they are. A crash at any moment, or a lost medium: the same again. Error(usage) if
+  // requests wait and the queue is not there; Error(cannot_create), before anything is written there, if the
+  // medium holds another's bundle under one of the names.
+  std::size_t export_to(const std::filesystem::path& medium, int days, const Written& written);
 
   // The answers to this station's open bundles that a medium has, under whatever names; of one perhaps
   // several copies. Error(io) if bundles are open and there is none to any.

@@ -231,6 +231,9 @@ END
   local no_pin="1=pkcs11:token=D-1?module-path=$softhsm"
 
   refused_unread 78 'no bays' --order PO-1
+  run --separate-stderr -78 fleetroot-station line --home st --order PO-1 --json
+  [[ $(jq -c '[.schema, .event, .result, .error.code, .failed]' <<<"$output") == \
+    '["fleetroot/1","line","fail","configuration",null]' ]]
   refused_unread 64 'no pin-source' --order PO-1 --bay "$no_pin"
   refused_unread 64 'environment' --order PO-1 --bay "$no_pin&pin-source=env:USER_PIN"
   refused_unread 64 'pin-value' --order PO-1 --bay "$no_pin&pin-value=1234"

@@ -38,3 +38,11 @@ station_state() {
   sqlite3 st/journal.db .dump
   find st/media queue -type f -exec sha256sum {} + | sort
 }
+
+# fails_in_json CODE ERROR COMMAND…: the last line on stdout is the failure of the whole command
+fails_in_json() {
+  run --separate-stderr "-$1" "${@:3}" --json
+  [[ $(tail -n 1 <<<"$output" | jq -c '[.schema, .event, .result, .error.code, .file]') == \
+    "[\"fleetroot/1\",\"bundle\",\"fail\",\"$2\",null]" ]]
+  [[ $stderr == *": error: $(tail -n 1 <<<"$output" | jq -r .error.message)"* ]]
+}

@@ -271,6 +271,36 @@ two_answers() {
 ["bundle","stick/st-01.000002.response","imported",null,1]' ]]
 }
 
+@test "what fails as a whole says so in JSON too" {
+  one_device
+  mkdir empty
+  make_token D-2
+  queue D-2 D-2
+  alone_in_json() {
+    fails_in_json "$@"
+    [[ ${#lines[@]} == 1 ]]
+  }
+
+  for command in process inspect; do
+    alone_in_json 74 io fleetroot-ca media $command --home ca empty
+    alone_in_json 78 configuration fleetroot-ca media $command --home nowhere stick
+  done
+  for medium in empty nowhere; do
+    alone_in_json 74 io fleetroot-station media import --home st --queue queue $medium
+  done
+  alone_in_json 78 configuration fleetroot-station media import --home nowhere --queue queue stick
+  alone_in_json 78 configuration fleetroot-station media export --home nowhere --queue queue --out stick
+  alone_in_json 64 usage fleetroot-station media export --home st --queue typo --out stick
+}
+
+@test "an export that fails at its second bundle says that the first is there" {
+  two_orders
+  mkdir -p stick/st-01.000002.request
+  fails_in_json 74 io fleetroot-station media export --home st --queue queue --out stick
+  [[ $(head -n 1 <<<"$output" | jq -c '[.file, .result]') == '["stick/st-01.000001.request","exported"]' ]]
+  [[ ${#lines[@]} == 2 && -f stick/st-01.000001.request ]]
+}
+
 @test "a medium that is a file is no directory" {
   one_device
   refused 74 'cannot read the directory stick/st-01.000001.request \(Not a directory\)' \
