@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <utility>
 
 #include "lib/base/error.h"
@@ -48,22 +46,67 @@ void write_all(int fd, std::string_view content, const fs::path& path) {
   }
 }
 
-constexpr std::string_view kTemporary = ".tmp";
+// ---- what is written beside its place first ----
+//
+// There is one name for it. Who writes there holds a lock on the file, until it is in its place; the lock
+// ends with his process. So what nobody holds is left over, whoever left it.
+
+constexpr std::string_view kTemporary = ".fleetroot.tmp";
 
 fs::path temporary_of(const fs::path& path) {
-  return path.string() + fmt::format(".{}{}", getpid(), kTemporary);
+  return path.string() + std::string(kTemporary);
 }
 
-// As temporary_of() names it, by a process that is no more.
-bool is_leftover(std::string_view name, std::string_view suffix) {
-  if (!name.ends_with(kTemporary)) return false;
-  name.remove_suffix(kTemporary.size());
-  std::string_view number = name.substr(name.rfind('.') + 1);
-  if (!name.substr(0, name.size() - number.size()).ends_with(fmt::format("{}.", suffix))) return false;
-  pid_t process = 0;
-  auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), process);
-  bool is_number = error == std::errc() && end == number.data() + number.size() && process > 0;
-  return is_number && kill(process, 0) != 0 && errno == ESRCH;
+FileDescriptor wait_for_lock(FileDescriptor fd, const fs::path& path) {
+  while (flock(fd.get(), LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    throw system_error(ErrorCode::io, fmt::format("cannot lock {}", path.string()), kCheckDisk, errno);
+  }
+  return fd;
+}
+
+bool is_at(const FileDescriptor& fd, const fs::path& path) {
+  struct stat opened {};
+  struct stat named {};
+  return fstat(fd.get(), &opened) == 0 && lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
+FileDescriptor open_to_judge(const fs::path& temporary) {
+  return FileDescriptor(open(temporary.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+}
+
+// Waits for a writer who lives.
+void clear_away(const fs::path& temporary) {
+  FileDescriptor fd = open_to_judge(temporary);
+  if (!fd && errno == ENOENT) return;
+  if (fd) {
+    fd = wait_for_lock(std::move(fd), temporary);
+    if (!is_at(fd, temporary) || unlink(temporary.c_str()) == 0) return;
+  }
+  throw system_error(ErrorCode::cannot_create, fmt::format("cannot clear away {}", temporary.string()),
+                     kCheckDisk, errno);
+}
+
+void remove_unless_held(const fs::path& temporary) {
+  FileDescriptor fd = open_to_judge(temporary);
+  if (fd && flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && is_at(fd, temporary)) unlink(temporary.c_str());
+}
+
+// Locked, empty, and made here: what somebody left there may have another mode.
+FileDescriptor make_temporary(const fs::path& temporary, const fs::path& path, unsigned mode) {
+  for (;;) {
+    FileDescriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+    if (fd) {
+      fd = wait_for_lock(std::move(fd), temporary);
+      if (is_at(fd, temporary)) return fd;  // or else it was cleared away before the lock was ours
+    } else if (errno == EEXIST) {
+      clear_away(temporary);
+    } else {
+      throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk,
+                         errno);
+    }
+  }
 }
 
 std::string read_open_file(const FileDescriptor& fd, const fs::path& path, std::size_t maximum) {
@@ -87,14 +130,6 @@ std::string read_open_file(const FileDescriptor& fd, const fs::path& path, std::
   }
   content.resize(filled);
   return content;
-}
-
-FileDescriptor wait_for_lock(FileDescriptor fd, const fs::path& path) {
-  while (flock(fd.get(), LOCK_EX) != 0) {
-    if (errno == EINTR) continue;
-    throw system_error(ErrorCode::io, fmt::format("cannot lock {}", path.string()), kCheckDisk, errno);
-  }
-  return fd;
 }
 
 FileDescriptor open_lock(const fs::path& path) {
@@ -158,13 +193,7 @@ std::optional<std::string> read_file_if_present(const fs::path& path) {
 
 void write_file(const fs::path& path, std::string_view content, unsigned mode) {
   fs::path temporary = temporary_of(path);
-  // What a killed process with our number left there may have another mode: it goes, and ours is made new.
-  unlink(temporary.c_str());
-  FileDescriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-  if (!fd) {
-    throw system_error(ErrorCode::cannot_create, fmt::format("cannot create {}", path.string()), kCheckDisk,
-                       errno);
-  }
+  FileDescriptor fd = make_temporary(temporary, path, mode);
   try {
     write_all(fd.get(), content, path);
     if (fsync(fd.get()) != 0 || rename(temporary.c_str(), path.c_str()) != 0) {
@@ -178,9 +207,10 @@ void write_file(const fs::path& path, std::string_view content, unsigned mode) {
 }
 
 void remove_leftovers(const fs::path& directory, std::string_view suffix) {
+  std::string left = temporary_of(suffix).string();
   std::error_code error;
   for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
-    if (is_leftover(entry->path().filename().string(), suffix)) unlink(entry->path().c_str());
+    if (entry->path().filename().string().ends_with(left)) remove_unless_held(entry->path());
   }
 }
 

@@ -38,6 +38,7 @@ std::optional<std::string> read_file_if_present(const std::filesystem::path& pat
 std::string read_foreign_file(const std::filesystem::path& path, std::size_t maximum);
 
 // Replaces the file atomically: readers, a power cut and a failure see the old content or the new, not half.
+// Any number may write one at the same time, each whole. What a killed process left beside it goes.
 void write_file(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
 
 // Removes what write_file has left in a directory for files whose names end with `suffix`, in processes that

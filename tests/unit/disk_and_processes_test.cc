@@ -103,7 +103,7 @@ TEST_F(Files, HaveTheModeThatWasAskedFor) {
 }
 
 TEST_F(Files, ALooseLeftoverOfAKilledProcessLendsNothingToASecret) {
-  fs::path leftover = directory_ / ("pin." + std::to_string(getpid()) + ".tmp");
+  fs::path leftover = directory_ / "pin.fleetroot.tmp";
   write_file(leftover, "left over");
   chmod(leftover.c_str(), 0666);
   write_file(directory_ / "pin", "1234", 0600);
@@ -111,20 +111,56 @@ TEST_F(Files, ALooseLeftoverOfAKilledProcessLendsNothingToASecret) {
   EXPECT_EQ(read_file(directory_ / "pin"), "1234");
 }
 
+TEST_F(Files, LeaveNothingBesideThemOnceOneIsWrittenAfterAKill) {
+  for (int i = 0; i < 20; ++i) {
+    int is_writing[2];
+    ASSERT_EQ(pipe(is_writing), 0);
+    pid_t child = fork();
+    if (child == 0) {
+      for (;;) {
+        write_file(directory_ / "crl.der", std::string(100'000, 'c'));
+        (void)!write(is_writing[1], "w", 1);
+      }
+    }
+    close(is_writing[1]);
+    char word = 0;
+    EXPECT_EQ(read(is_writing[0], &word, 1), 1);
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    close(is_writing[0]);
+    write_file(directory_ / "crl.der", "sound");
+    EXPECT_THAT(names_in(directory_.path()), UnorderedElementsAreArray({"crl.der"}));
+    EXPECT_EQ(read_file(directory_ / "crl.der"), "sound");
+  }
+}
+
+TEST_F(Files, AreEachWholeWhenManyWriteOneAtTheSameTime) {
+  std::vector<pid_t> writers;
+  for (char c : {'a', 'b', 'c', 'd'}) {
+    writers.push_back(fork());
+    if (writers.back() != 0) continue;
+    bool is_whole = true;
+    for (int i = 0; i < 50; ++i) {
+      write_file(directory_ / "f", std::string(10'000, c));
+      std::string content = read_file(directory_ / "f");
+      is_whole = is_whole && content == std::string(10'000, content.front());
+    }
+    _exit(is_whole ? 0 : 1);
+  }
+  for (pid_t writer : writers) {
+    int status = 0;
+    waitpid(writer, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_THAT(names_in(directory_.path()), UnorderedElementsAreArray({"f"}));
+}
+
 TEST_F(Files, LeftoversOfTheDeadAreRemovedAndNothingElse) {
-  pid_t child = fork();
-  if (child == 0) _exit(0);
-  waitpid(child, nullptr, 0);
-  std::string dead = std::to_string(child);
-  std::vector<std::string> stay{"a.request",
-                                "a.request." + std::to_string(getpid()) + ".tmp",
-                                "a.request.1x.tmp",
-                                "a.request.tmp",
-                                "a.request." + dead,
-                                "notes." + dead + ".tmp",
-                                "request." + dead + ".tmp"};
+  std::vector<std::string> stay{"a.request", "a.request.tmp", "a.request.fleetroot.tmp.1",
+                                "b.request.fleetroot.tmp", "notes.fleetroot.tmp"};
   for (const std::string& name : stay) write_file(directory_ / name, "x");
-  write_file(directory_ / ("a.request." + dead + ".tmp"), "x");
+  FileDescriptor in_work = lock_file(directory_ / "b.request.fleetroot.tmp");
+  write_file(directory_ / "a.request.fleetroot.tmp", "x");
   remove_leftovers(directory_.path(), ".request");
   EXPECT_THAT(names_in(directory_.path()), UnorderedElementsAreArray(stay));
   remove_leftovers(directory_ / "nowhere");
