@@ -56,7 +56,7 @@ void Secret::resize(std::size_t size) {
 }
 
 void wipe(void* memory, std::size_t size) {
-  explicit_bzero(memory, size);
+  if (size > 0) explicit_bzero(memory, size);  // what is empty may be nowhere
 }
 
 }  // namespace fleetroot
