@@ -5,8 +5,8 @@
 #include "factory-ca/ca_key.h"
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/respond.h"
-#include "lib/base/files.h"
 #include "lib/cli/named_file.h"
+#include "lib/cli/output_file.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -45,6 +45,7 @@ int run_respond(const CertificateOptions& options) {
 }
 
 int issue(const CertificateOptions& options) {
+  cli::OutputFile out(options.out, options.home, {options.request});
   DeviceId device_id = DeviceId::parse(options.device_id);
   CertificateRequest request = cli::read_named_file(options.request, CertificateRequest::from_pem);
   if (request.common_name() != device_id.text()) {
@@ -56,7 +57,7 @@ int issue(const CertificateOptions& options) {
   OpenCa ca(options);
   Submission submission{.sender = "operator", .request = request, .order = OrderId::parse(options.order)};
   Certificate certificate = Certificate::from_der(run_alone(ca.issuer.issue(submission)));
-  write_file(options.out, certificate.pem());
+  out.write(certificate.pem());
   fmt::print("device {} has the certificate {}: {}\n", device_id.text(), certificate.serial().hex(),
              options.out);
   return 0;

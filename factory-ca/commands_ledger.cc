@@ -5,7 +5,7 @@
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/ledger_check.h"
 #include "factory-ca/manifest.h"
-#include "lib/base/files.h"
+#include "lib/cli/output_file.h"
 #include "lib/cli/progress_bar.h"
 #include "lib/media/signed_document.h"
 
@@ -54,16 +54,18 @@ std::string rendered(const LedgerOptions& options, const Home& home, const nlohm
 }
 
 int export_ledger(const LedgerOptions& options) {
+  std::optional<cli::OutputFile> out;
+  if (!options.out.empty()) out.emplace(options.out, options.home);
   Home home(options.home);
   Ledger ledger(home.ledger());
   nlohmann::ordered_json manifest =
       manifest_of(ledger, OrderId::parse(options.order), home.issuing_certificate(), SystemClock());
   std::string text = rendered(options, home, manifest);
-  if (options.out.empty()) {
+  if (!out) {
     fmt::print("{}", text);
     return 0;
   }
-  write_file(options.out, text);
+  out->write(text);
   fmt::print("manifest of order {}: {} certificates: {}\n", options.order, manifest.at("devices").size(),
              options.out);
   return 0;

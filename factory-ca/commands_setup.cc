@@ -3,9 +3,9 @@
 
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/setup.h"
-#include "lib/base/files.h"
 #include "lib/cli/config_check.h"
 #include "lib/cli/named_file.h"
+#include "lib/cli/output_file.h"
 #include "lib/x509/certificate_request.h"
 
 namespace fleetroot::ca {
@@ -156,10 +156,11 @@ void add_root_issue(CLI::App& root, Action& action) {
   command->add_option("--out", options->out, "where its certificate goes, PEM")->required();
   command->callback([options, &action] {
     action = [options] {
+      cli::OutputFile out(options->out, options->home, {options->request});
       Certificate certificate = issue_authority(
           Home(options->home), cli::read_named_file(options->request, CertificateRequest::from_pem),
           SystemClock());
-      write_file(options->out, certificate.pem());
+      out.write(certificate.pem());
       fmt::print("{} is certified: {}\n", certificate.subject(), options->out);
       return 0;
     };

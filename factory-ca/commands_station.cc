@@ -6,8 +6,8 @@
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/later_life.h"
 #include "factory-ca/stations.h"
-#include "lib/base/files.h"
 #include "lib/cli/named_file.h"
+#include "lib/cli/output_file.h"
 
 namespace fleetroot::ca {
 namespace {
@@ -40,11 +40,12 @@ void add_enroll(CLI::App& station, Action& action) {
                       "an order that it may work on, and no other; may be repeated");
   command->callback([options, &action] {
     action = [options] {
+      cli::OutputFile out(options->out, options->home, {options->request});
       Certificate certificate =
           enroll_station(Home(options->home), StationName::parse(options->name),
                          cli::read_named_file(options->request, CertificateRequest::from_pem),
                          options->order_ids(), SystemClock());
-      write_file(options->out, certificate.pem());
+      out.write(certificate.pem());
       fmt::print(
           "station {} is enrolled until {}: {}\n"
           "the SHA-256 of its public key, as its init has to have said it: {}\n",
@@ -68,9 +69,10 @@ void add_renew(CLI::App& station, Action& action) {
   command->add_option("--out", options->out, "where its certificate goes, PEM")->required();
   command->callback([options, &action] {
     action = [options] {
+      cli::OutputFile out(options->out, options->home);
       Certificate certificate =
           renew_enrolled_station(Home(options->home), StationName::parse(options->name), SystemClock());
-      write_file(options->out, certificate.pem());
+      out.write(certificate.pem());
       fmt::print("the certificate of station {} is valid until {}: {}\n", options->name,
                  format_time(certificate.not_after()), options->out);
       return 0;
