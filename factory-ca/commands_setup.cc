@@ -70,10 +70,13 @@ int init(const InitOptions& options) {
              .issuing_token = options.issuing_token},
             SystemClock());
   if (options.external_root) {
+    CertificateRequest request =
+        cli::read_named_file(Home(options.home).file("issuing-ca.csr"), CertificateRequest::from_pem);
     fmt::print(
+        "the SHA-256 of its public key, for the root's side to compare: {1}\n"
         "{0}/issuing-ca.csr is the request for the Fleet Root; take over its answer with\n"
         "  fleetroot-ca root accept --home {0} --fleet-root ROOT.pem --issuing-certificate ISSUED.pem\n",
-        options.home);
+        options.home, request.public_key().fingerprint());
     return 0;
   }
   fmt::print("{0}/fleet-root.pem is what gateways trust, {0}/issuing-ca.pem what stations need\n",
@@ -161,7 +164,10 @@ void add_root_issue(CLI::App& root, Action& action) {
           Home(options->home), cli::read_named_file(options->request, CertificateRequest::from_pem),
           SystemClock());
       out.write(certificate.pem());
-      fmt::print("{} is certified: {}\n", certificate.subject(), options->out);
+      fmt::print(
+          "{} is certified: {}\n"
+          "the SHA-256 of its public key, as the factory's init has to have said it: {}\n",
+          certificate.subject(), options->out, certificate.public_key().fingerprint());
       return 0;
     };
   });

@@ -152,8 +152,8 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
     pkcs11::SigningKey key = home.generate(issuing->token, wanted.algorithm, kIssuingKey);
     issuing_key = key.public_key();
     if (wanted.tiers == Tiers::external_root) {
-      CertificateRequest request =
-          CertificateRequest::create(wanted.name + " Issuing CA", key.public_key(), key.evp());
+      CertificateRequest request = CertificateRequest::create(wanted.name + " Issuing CA", key.public_key(),
+                                                              key.evp(), {}, RequestKind::authority);
       write_file(wanted.home / "issuing-ca.csr", request.pem());
     }
   }

@@ -128,14 +128,17 @@ Pointer read_extension(X509_EXTENSIONS* extensions, int nid) {
   return value;
 }
 
-bool asks_for_ca_rights(X509_EXTENSIONS* extensions) {
+bool asks_to_be_ca(X509_EXTENSIONS* extensions) {
   auto constraints = read_extension<BasicConstraintsPtr>(extensions, NID_basic_constraints);
+  return constraints && constraints->ca != 0;
+}
+
+bool asks_for_ca_rights(X509_EXTENSIONS* extensions) {
   auto usage = read_extension<BitStringPtr>(extensions, NID_key_usage);
   constexpr int kKeyCertSign = 5;  // RFC 5280 section 4.2.1.3
   constexpr int kCrlSign = 6;
-  return (constraints && constraints->ca != 0) ||
-         (usage && (ASN1_BIT_STRING_get_bit(usage.get(), kKeyCertSign) != 0 ||
-                    ASN1_BIT_STRING_get_bit(usage.get(), kCrlSign) != 0));
+  return asks_to_be_ca(extensions) || (usage && (ASN1_BIT_STRING_get_bit(usage.get(), kKeyCertSign) != 0 ||
+                                                 ASN1_BIT_STRING_get_bit(usage.get(), kCrlSign) != 0));
 }
 
 // How many lists of extensions there are: under PKCS#9's attribute and under Microsoft's, which OpenSSL reads
@@ -150,12 +153,18 @@ int extension_wishes(const X509_REQ* request) {
   return count;
 }
 
-void refuse_bad_extensions(X509_REQ* request, RequestKind kind) {
+// Null, which OpenSSL takes for an empty list, where it asks for none.
+ExtensionsPtr wished_extensions(X509_REQ* request) {
   int wishes = extension_wishes(request);
-  if (wishes == 0) return;
+  if (wishes == 0) return nullptr;
   if (wishes > 1) refuse("asks for extensions twice", "make the request again");
   ExtensionsPtr extensions(X509_REQ_get_extensions(request));
   if (!extensions) refuse("asks for extensions that cannot be read", "make the request again");
+  return extensions;
+}
+
+void refuse_bad_extensions(X509_REQ* request, RequestKind kind) {
+  ExtensionsPtr extensions = wished_extensions(request);
   for (int i = 0; i < sk_X509_EXTENSION_num(extensions.get()); ++i) {
     X509_EXTENSION* extension = sk_X509_EXTENSION_value(extensions.get(), i);
     int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
@@ -169,6 +178,23 @@ void refuse_bad_extensions(X509_REQ* request, RequestKind kind) {
     refuse("asks for the rights of a CA",
            "leave basicConstraints and certificate signing out of the request");
   }
+  if (kind == RequestKind::authority && !asks_to_be_ca(extensions.get())) {
+    refuse(
+        "does not ask to be a CA (basicConstraints with CA:TRUE)",
+        "give an issuing CA's request; one that an older fleetroot-ca made without this is made again with "
+        "fleetroot-ca init --external-root");
+  }
+}
+
+bool add_wish_to_be_ca(X509_REQ* request) {
+  BasicConstraintsPtr constraints(BASIC_CONSTRAINTS_new());
+  constraints->ca = 0xFF;
+  X509_EXTENSIONS* made = nullptr;
+  constexpr int kCritical = 1;
+  bool added =
+      X509V3_add1_i2d(&made, NID_basic_constraints, constraints.get(), kCritical, X509V3_ADD_DEFAULT) == 1;
+  ExtensionsPtr extensions(made);
+  return added && X509_REQ_add_extensions(request, extensions.get()) == 1;
 }
 
 // X509_REQ_set_pubkey() would send the key through an encoder and a decoder, whose look-up costs more than a
@@ -215,7 +241,8 @@ CertificateRequest CertificateRequest::from_pem(std::string_view pem) {
 }
 
 CertificateRequest CertificateRequest::create(std::string_view common_name, const PublicKey& public_key,
-                                              EVP_PKEY* signer, std::string_view statement_json) {
+                                              EVP_PKEY* signer, std::string_view statement_json,
+                                              RequestKind kind) {
   X509ReqPtr request(X509_REQ_new());
   bool built = X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) == 1 &&
                X509_NAME_add_entry_by_NID(X509_REQ_get_subject_name(request.get()), NID_commonName,
@@ -227,6 +254,7 @@ CertificateRequest CertificateRequest::create(std::string_view common_name, cons
                                       as_bytes(statement_json).data(),
                                       static_cast<int>(statement_json.size())) == 1;
   }
+  if (built && kind == RequestKind::authority) built = add_wish_to_be_ca(request.get());
   if (!built) throw openssl_error(ErrorCode::internal, "cannot build the certificate request", "report this");
   let_openssl_sign(
       [&] { return X509_REQ_sign(request.get(), signer, digest_for(public_key.algorithm())) > 0; },

@@ -21,14 +21,17 @@ class CertificateRequest {
   static CertificateRequest from_der(BytesView der);
   static CertificateRequest from_pem(std::string_view pem);  // or DER
 
-  // CN = `common_name`, the public key, the statement if not empty; signed by `signer`, whose public half
-  // `public_key` is. Verified in software: Error(token_untrusted) if that fails, or what the signer threw.
+  // CN = `common_name`, the public key, the statement if not empty, and an authority's wish to be a CA;
+  // signed by `signer`, whose public half `public_key` is. Verified in software: Error(token_untrusted) if
+  // that fails, or what the signer threw.
   static CertificateRequest create(std::string_view common_name, const PublicKey& public_key,
-                                   EVP_PKEY* signer, std::string_view statement_json = {});
+                                   EVP_PKEY* signer, std::string_view statement_json = {},
+                                   RequestKind kind = RequestKind::end_entity);
 
   // What a CA refuses whatever its policy (Error(bad_request), one reason each): a version other than 1, a
   // subject without exactly one CN, a signature that does not verify or is not one of ours (SHA-1, MD5), an
-  // end entity's request for CA rights, an unknown critical extension, a malformed statement.
+  // end entity's request for CA rights, an authority's that does not ask to be a CA, an unknown critical
+  // extension, a malformed statement.
   // What else it asks for is not refused, because nothing of it ever gets into a certificate.
   void refuse_unless_sound(RequestKind kind = RequestKind::end_entity) const;
 

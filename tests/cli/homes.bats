@@ -377,7 +377,8 @@ END
   refused 78 'clock' faketime '2020-01-01' fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr \
     --out st-01.pem
   [[ ! -e st-01.pem ]]
-  refused 78 'clock' faketime '2020-01-01' fleetroot-ca root issue --home ca --request st/station.csr --out other.pem
+  fleetroot-ca init --home other --name "Other Factory" --external-root
+  refused 78 'clock' faketime '2020-01-01' fleetroot-ca root issue --home ca --request other/issuing-ca.csr --out other.pem
   [[ ! -e other.pem ]]
 }
 

@@ -43,19 +43,36 @@ works() {
 
 @test "an offline root, in a home of its own" {
   make_hsm
-  make_ca --external-root --issuing-token "$(in_hsm ca-issuing)"
+  digest=$(make_ca --external-root --issuing-token "$(in_hsm ca-issuing)" | grep -oE '[0-9a-f]{64}$')
   refused 78 'no .*issuing-ca.pem|not .*yet' fleetroot-ca config check --home ca
   fleetroot-ca root init --home root --name "Test Fleet" --token "$(in_hsm ca-root)"
-  fleetroot-ca root issue --home root --request ca/issuing-ca.csr --out issuing.pem
+  run -0 fleetroot-ca root issue --home root --request ca/issuing-ca.csr --out issuing.pem
+  [[ $output == *"the SHA-256 of its public key"*": $digest" ]]
+  openssl x509 -in issuing.pem -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | grep --quiet "^$digest "
   fleetroot-ca root accept --home ca --fleet-root root/fleet-root.pem --issuing-certificate issuing.pem
   works root/fleet-root.pem
 }
 
 @test "an offline root certifies no issuing CA that the factory must refuse" {
   fleetroot-ca root init --home root --name "Test Fleet"
-  openssl req -new -newkey ed25519 -nodes -keyout ed25519.key -subj '/CN=Issuing CA' -out ed25519.csr
+  openssl req -new -newkey ed25519 -nodes -keyout ed25519.key -subj '/CN=Issuing CA' -out ed25519.csr \
+    -addext basicConstraints=critical,CA:TRUE
   refused 64 'cannot have an Ed25519 key' fleetroot-ca root issue --home root --request ed25519.csr --out issuing.pem
   [[ ! -e issuing.pem ]]
+}
+
+@test "an offline root makes no CA of a station or a device" {
+  fleetroot-ca root init --home root --name "Test Fleet"
+  fleetroot-station init --home st --name st-01
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=DEV-1 -out device.csr \
+    -addext keyUsage=keyCertSign
+  fleetroot-ca ledger verify --home root >checkpoint
+
+  refused 65 'does not ask to be a CA' fleetroot-ca root issue --home root --request st/station.csr --out issuing.pem
+  refused 65 'does not ask to be a CA' fleetroot-ca root issue --home root --request device.csr --out issuing.pem
+
+  [[ ! -e issuing.pem ]]
+  fleetroot-ca ledger verify --home root | diff checkpoint -
 }
 
 # their_ca [OPTION…]: a root of openssl's, and an issuing CA under it whose key a stranger made in our token

@@ -64,7 +64,7 @@ load factory
   run -0 fleetroot-ca root issue --help
   make_ca
   openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -subj '/CN=Second Factory' \
-    -out other.csr
+    -addext basicConstraints=critical,CA:TRUE -out other.csr
 
   run -0 fleetroot-ca root issue --home ca --request other.csr --out other.pem
 

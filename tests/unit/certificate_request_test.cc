@@ -194,11 +194,30 @@ TEST(Requests, ForTheRightsOfACaAreRefusedToEndEntities) {
   };
   for (const ExtensionTexts& wish : wishes) {
     EXPECT_THAT(refusal_of({.extensions = wish}), HasSubstr("rights of a CA")) << wish[0].second;
-    EXPECT_NO_THROW(make({.extensions = wish}).refuse_unless_sound(RequestKind::authority));
     // Where Microsoft's tools put their extensions.
     EXPECT_THAT(refusal_of({.extensions = wish, .extensions_nid = NID_ms_ext_req}),
                 HasSubstr("rights of a CA"));
   }
+}
+
+TEST(Requests, OfACaSayThatItIsOne) {
+  auto as_microsoft_puts_it =
+      make({.extensions = {{"basicConstraints", "critical,CA:TRUE"}}, .extensions_nid = NID_ms_ext_req});
+  EXPECT_NO_THROW(as_microsoft_puts_it.refuse_unless_sound(RequestKind::authority));
+  EXPECT_NO_THROW(make({.extensions = {{"basicConstraints", "CA:TRUE,pathlen:0"}, {"keyUsage", "cRLSign"}}})
+                      .refuse_unless_sound(RequestKind::authority));
+  const std::vector<ExtensionTexts> others{
+      {}, {{"basicConstraints", "critical,CA:FALSE"}}, {{"keyUsage", "critical,keyCertSign,cRLSign"}}};
+  for (const ExtensionTexts& other : others) {
+    EXPECT_THAT(refusal_of({.extensions = other}, RequestKind::authority),
+                HasSubstr("does not ask to be a CA"));
+  }
+  EvpPkeyPtr key = software_key();
+  PublicKey public_key = PublicKey::from_evp(key.get());
+  CertificateRequest ours =
+      CertificateRequest::create("Issuing CA", public_key, key.get(), {}, RequestKind::authority);
+  EXPECT_NO_THROW(ours.refuse_unless_sound(RequestKind::authority));
+  EXPECT_EQ(code_of([&] { ours.refuse_unless_sound(); }), ErrorCode::bad_request);
 }
 
 TEST(Requests, ThatHideTheirWishForTheRightsOfACaAreRefused) {
