@@ -133,6 +133,10 @@ take_over() {
   not_taken_over 'CA' basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,digitalSignature
   not_taken_over 'may not sign revocation lists' basicConstraints=critical,CA:TRUE,pathlen:0 \
     keyUsage=critical,keyCertSign,digitalSignature
+  their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 "$usage"
+  refused 65 'not signed by its own key' fleetroot-ca init --home ca --name "Their Factory" \
+    --issuing-token "$(in_hsm ca-issuing)" --issuing-key-id 07 --fleet-root issuing.pem --issuing-certificate issuing.pem
+  [[ ! -e ca ]]
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.key
   openssl pkey -in other.key -pubout -out other.pub
   key=other.pub their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 "$usage"

@@ -261,6 +261,17 @@ TEST_F(Usable, IsNoCaOfAnotherRoot) {
   refusal_of(other.certificate, Brought().make("CA", &root_).certificate);
 }
 
+TEST_F(Usable, IsNoRootThatAnotherCaCertified) {
+  Identity below = Brought().make("CA", &root_);
+  EXPECT_THAT(refusal_of(below.certificate, below.certificate), HasSubstr("is not signed by its own key"));
+  EXPECT_THAT(refusal_of(below.certificate, Brought().make("Another CA", &below).certificate),
+              HasSubstr("is not signed by its own key"));
+  // With the root's name, and another's signature.
+  Identity namesake = Brought().make("Root", &root_);
+  EXPECT_THAT(refusal_of(namesake.certificate, namesake.certificate),
+              HasSubstr("is not signed by its own key"));
+}
+
 TEST_F(Usable, IsNoCaWithASignatureThatCanBeForged) {
   refusal_of_issuing({.digest = EVP_sha1()});
 }
