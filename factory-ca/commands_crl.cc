@@ -21,6 +21,11 @@ std::string file_name(bool root, bool delta) {
   return fmt::format("{}{}crl", root ? "fleet-root-" : "", delta ? "delta-" : "");
 }
 
+bool is_of(const CertificateRevocationList& list, const Certificate& issuer) {
+  return list.issuer() == issuer.subject() &&
+         list.authority_key_identifier() == issuer.subject_key_identifier();
+}
+
 // Nothing where there is none, or another issuer's.
 std::optional<CertificateRevocationList> list_in(const std::filesystem::path& file,
                                                  const Certificate& issuer) {
@@ -28,9 +33,7 @@ std::optional<CertificateRevocationList> list_in(const std::filesystem::path& fi
   std::string der = read_file(file, kMaximumListSize);
   try {
     CertificateRevocationList list = CertificateRevocationList::from_der(as_bytes(der));
-    bool is_ours = list.issuer() == issuer.subject() &&
-                   list.authority_key_identifier() == issuer.subject_key_identifier();
-    if (!is_ours) return std::nullopt;
+    if (!is_of(list, issuer)) return std::nullopt;
     list.verify(issuer);
     return list;
   } catch (const Error& error) {
@@ -49,6 +52,30 @@ std::vector<CertificateRevocationList> lists_in(const Home& home, bool root, con
     if (list) lists.push_back(*std::move(list));
   }
   return lists;
+}
+
+// What cannot be read is no list that anybody would miss.
+std::optional<CertificateRevocationList> copy_in(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  std::string content = read_file(file, kMaximumListSize);
+  try {
+    return CertificateRevocationList::from_pem(content);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// A copy of another CA's may be the only one there: without it, what that one revoked is admitted.
+void refuse_if_anothers(const std::filesystem::path& directory, const std::string& name,
+                        const Certificate& issuer) {
+  for (const char* ending : {".der", ".pem"}) {
+    std::filesystem::path file = directory / (name + ending);
+    std::optional<CertificateRevocationList> copy = copy_in(file);
+    if (!copy || is_of(*copy, issuer)) continue;
+    throw Error(ErrorCode::cannot_create,
+                fmt::format("{} is a revocation list of another CA, {}", file.string(), copy->issuer()),
+                "give each CA's lists a directory of their own");
+  }
 }
 
 void write_list(const std::filesystem::path& directory, const std::string& name,
@@ -83,6 +110,7 @@ int publish(const CrlOptions& options) {
                     .clock_was_ahead = options.clock_was_ahead,
                     .held = lists_in(home, options.root, key.certificate())};
   std::string name = file_name(options.root, options.delta);
+  if (!options.out.empty()) refuse_if_anothers(options.out, name, key.certificate());
   CertificateRevocationList list = publish_list(ledger, key.signer(), key.certificate(), wanted,
                                                 SystemClock(), [&](const CertificateRevocationList& made) {
                                                   if (!options.out.empty())
@@ -116,7 +144,8 @@ void add_crl_commands(CLI::App& program, Action& action) {
                                   "  fleetroot-ca crl publish --home ca\n"
                                   "  fleetroot-ca crl publish --home ca --delta --out stick\n");
   add_home_option(*command, options->home);
-  command->add_option("--out", options->out, "a directory for copies, beside the ones in the home");
+  command->add_option("--out", options->out,
+                      "a directory for copies, beside the ones in the home; of this CA's lists alone");
   command->add_flag("--delta", options->delta, "only what was revoked since the last complete list");
   command->add_flag("--root", options->root, "the Fleet Root's list, of issuing CAs; needs the root's key");
   command->add_flag("--clock-was-ahead", options->clock_was_ahead,

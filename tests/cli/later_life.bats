@@ -277,6 +277,29 @@ openssl_verifies() {
   fleetroot-ca crl publish --home single
 }
 
+@test "no list is published over another CA's" {
+  mkdir stick
+  publish_list --out stick
+  publish_list --delta --out stick
+  fleetroot-ca init --home other --name "Other Factory"
+  fleetroot-ca crl publish --home other
+  fleetroot-ca ledger verify --home other >checkpoint
+
+  refused 73 'crl.der is a revocation list of another CA, CN=Test Factory Issuing CA' \
+    fleetroot-ca crl publish --home other --out stick
+  refused 73 'delta-crl.der is a revocation list of another CA' fleetroot-ca crl publish --home other --delta --out stick
+  rm stick/crl.der
+  refused 73 'crl.pem is a revocation list of another CA' fleetroot-ca crl publish --home other --out stick
+
+  fleetroot-ca ledger verify --home other | diff checkpoint -
+  cmp stick/crl.pem ca/crl.pem
+  fleetroot-ca crl publish --home other --root --out stick
+  publish_list --out stick
+  truncate --size 100 stick/crl.der stick/crl.pem
+  publish_list --out stick
+  cmp stick/crl.der ca/crl.der
+}
+
 @test "no list is written that cannot be, and none is back-dated" {
   publish_list
   cp ca/crl.der before
