@@ -119,18 +119,22 @@ void add_list(CLI::App& station, Action& action) {
   command->callback([options, &action] {
     action = [options] {
       Ledger ledger(Home(options->home).ledger());
+      Time now = SystemClock().now();
       if (!options->json) fmt::print("{:<24} {:<9} {:<21} {}\n", "STATION", "STATE", "UNTIL", "SERIAL");
       ledger.certificates.each(SubjectKind::station, {}, [&](const CertificateRecord& record) {
-        const char* state = record.state == CertificateState::revoked ? "revoked" : "enrolled";
+        bool is_revoked = record.state == CertificateState::revoked;
+        bool is_expired = now > record.not_after;
         if (options->json) {
           print_json({{"station", record.subject},
-                      {"state", state},
+                      {"state", is_revoked ? "revoked" : "enrolled"},
                       {"serial", record.serial},
                       {"public_key", record.public_key},
                       {"enrolled_at", record.issued_at},
                       {"not_after", format_time(record.not_after)},
+                      {"expired", is_expired},
                       {"orders", ledger.station_orders.of(record.subject)}});
         } else {
+          const char* state = is_revoked ? "revoked" : is_expired ? "expired" : "enrolled";
           fmt::print("{:<24} {:<9} {:<21} {}\n", record.subject, state, format_time(record.not_after),
                      record.serial);
         }

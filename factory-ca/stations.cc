@@ -23,6 +23,21 @@ void bind_and_log(Ledger& ledger, const StationName& name, const std::vector<Ord
   ledger.log.append("station.bound", now, {{"subject", name.text()}, {"orders", names}});
 }
 
+void refuse_if_ended(const std::string& station, Time not_after, Time now) {
+  if (now <= not_after) return;
+  throw Error(ErrorCode::not_authorised,
+              fmt::format("the certificate of station {} ended at {}", station, format_time(not_after)),
+              "where the CA's clock is right, run fleetroot-ca station renew there, and have the station "
+              "enroll with what it writes");
+}
+
+// certify() would give it the same certificate again.
+void refuse_if_own_has_ended(Ledger& ledger, const StationName& name, const PublicKey& key, Time now) {
+  std::optional<CertificateRecord> own =
+      ledger.certificates.standing(SubjectKind::station, name.text()).issued;
+  if (own && own->public_key == key.fingerprint()) refuse_if_ended(name.text(), own->not_after, now);
+}
+
 }  // namespace
 
 Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
@@ -43,6 +58,7 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
   Ledger ledger(home.ledger());
   CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
   Time now = ledger.time_of_issue(clock);
+  refuse_if_own_has_ended(ledger, name, request.public_key(), now);
   // Before it has a certificate: there is no moment at which it may do more.
   auto bind = [&] {
     if (!orders.empty()) bind_and_log(ledger, name, orders, now);
@@ -74,11 +90,12 @@ StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
     refuse(fmt::format("the station {} is revoked", station->subject),
            "ask the PKI engineer why; a revoked station needs a new key");
   }
-  if (now < station->not_before || now > station->not_after) {
-    refuse(fmt::format("the certificate of station {} is valid from {} to {}", station->subject,
-                       format_time(station->not_before), format_time(station->not_after)),
-           "check the CA's clock, or enroll the station anew");
+  if (now < station->not_before) {
+    refuse(fmt::format("the certificate of station {} begins at {}", station->subject,
+                       format_time(station->not_before)),
+           "set the CA's clock right: it is behind");
   }
+  refuse_if_ended(station->subject, station->not_after, now);
   return *std::move(station);
 }
 

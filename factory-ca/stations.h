@@ -10,7 +10,8 @@ namespace fleetroot::ca {
 
 // The station's certificate; the same again for the same name and key. Bound to `orders`, unless there are
 // none. Error(bad_request) if the request is not sound or is not in this name, Error(order_unknown),
-// Error(device_has_certificate, key_reused) as certify() says.
+// Error(device_has_certificate, key_reused) as certify() says, Error(not_authorised) if that certificate has
+// ended.
 Certificate enroll_station(const Home& home, const StationName& name, const CertificateRequest& request,
                            const std::vector<OrderId>& orders, const Clock& clock);
 

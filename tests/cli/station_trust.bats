@@ -121,6 +121,26 @@ by_media() {
   days_later 1200 fleetroot-ca media process --home ca stick
 }
 
+@test "a station whose certificate has ended is told how it is renewed, shown as expired, and not enrolled with it again" {
+  fleetroot-ca ledger verify --home ca >checkpoint
+  again() {
+    days_later 1200 fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out again.pem --order PO-1
+  }
+  refused 77 'st-01 ended at ' again
+  [[ $stderr == *"hint: "*"fleetroot-ca station renew"* && ! -e again.pem ]]
+  refused 77 'st-01 ended at ' days_later 1200 provision dev-1 DEV-1
+  [[ $stderr == *"hint: "*"fleetroot-ca station renew"* ]]
+  fleetroot-ca ledger verify --home ca | diff checkpoint -
+
+  [[ $(fleetroot-ca station list --home ca) == *" enrolled "* ]]
+  fleetroot-ca station list --home ca --json | jq -e '.state == "enrolled" and .expired == false'
+  [[ $(days_later 1200 fleetroot-ca station list --home ca) == *" expired "* ]]
+  days_later 1200 fleetroot-ca station list --home ca --json | jq -e '.state == "enrolled" and .expired == true'
+  days_later 1200 fleetroot-ca station renew --home ca --name st-01 --out next.pem
+  days_later 1200 fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr --out again.pem
+  cmp next.pem again.pem
+}
+
 @test "a revoked station is not renewed, and stands on the list" {
   fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise
   refused 77 'revoked' days_later 730 fleetroot-station renew --home st
