@@ -95,8 +95,15 @@ void refuse_unless_authority(const Certificate& certificate, Time now) {
   if (certificate.subject_key_identifier().empty()) {
     reject(certificate, "has no subject key identifier", "have it made again with one");
   }
-  if (now < certificate.not_before() || now > certificate.not_after()) {
-    reject(certificate, "is not valid now", "check this machine's clock, or have the certificate renewed");
+  if (now < certificate.not_before()) {
+    throw Error(ErrorCode::clock,
+                fmt::format("this machine's clock says {}, and {} is not valid before {}", format_time(now),
+                            certificate.subject(), format_time(certificate.not_before())),
+                "set the clock right, here or where the certificate was made");
+  }
+  if (now > certificate.not_after()) {
+    reject(certificate, "is not valid any more",
+           "check this machine's clock, or have the certificate renewed");
   }
   bool has_usages = X509_get_ext_by_NID(certificate.x509(), NID_ext_key_usage, -1) >= 0;
   if (has_usages && !certificate.has_extended_key_usage(NID_client_auth) &&

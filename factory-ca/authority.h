@@ -52,7 +52,8 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
 
 // Whether these can be a factory's: both CAs, the root self-signed, sound keys and signatures, in time, with
 // the usages that the work needs and none that OpenSSL refuses device certificates for.
-// Error(certificate_rejected) says which of it fails. The same certificate twice is a single tier.
+// Error(certificate_rejected) says which of it fails, Error(clock) that one is from later than now. The same
+// certificate twice is a single tier.
 void refuse_unless_usable(const Certificate& root, const Certificate& issuing, Time now);
 // Error(configuration) once this ledger has the CA's own certificate as revoked: nothing more is signed under
 // it but lists.

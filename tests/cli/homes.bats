@@ -372,6 +372,7 @@ END
 
 @test "a clock that went back certifies no station and no CA" {
   make_ca
+  refused 78 "clock says 2020-01-01" faketime '2020-01-01' fleetroot-ca config check --home ca
   fleetroot-station init --home st --name st-01
 
   refused 78 'clock' faketime '2020-01-01' fleetroot-ca station enroll --home ca --name st-01 --request st/station.csr \

@@ -251,9 +251,15 @@ TEST_F(Usable, IsNoIssuingCaThatMayNotSignRevocationLists) {
 }
 
 TEST_F(Usable, IsNothingOutOfItsTime) {
-  EXPECT_THAT(refusal_of_root({.ends_after = -std::chrono::hours(1)}), HasSubstr("is not valid now"));
-  EXPECT_THAT(refusal_of_issuing({.ends_after = -std::chrono::hours(1)}), HasSubstr("is not valid now"));
-  EXPECT_THAT(refusal_of_issuing({.begins_before = -std::chrono::hours(1)}), HasSubstr("is not valid now"));
+  EXPECT_THAT(refusal_of_root({.ends_after = -std::chrono::hours(1)}), HasSubstr("is not valid any more"));
+  EXPECT_THAT(refusal_of_issuing({.ends_after = -std::chrono::hours(1)}), HasSubstr("is not valid any more"));
+}
+
+TEST_F(Usable, IsNothingFromLaterThanTheClock) {
+  Certificate later = Brought{.begins_before = -std::chrono::hours(1)}.make("CA", &root_).certificate;
+  Error error = error_of([&] { refuse_unless_usable(root_.certificate, later, kTestTime); });
+  EXPECT_EQ(error.code(), ErrorCode::clock);
+  EXPECT_THAT(error.message(), HasSubstr("is not valid before"));
 }
 
 TEST_F(Usable, IsNoCaOfAnotherRoot) {
