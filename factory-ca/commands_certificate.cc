@@ -207,8 +207,7 @@ void add_certificate_commands(CLI::App& program, Action& action) {
                                        "  fleetroot-ca cert list --home ca --order PO-4711 --json\n");
   auto list_options = add_options(list_command, true);
   list_command->add_option("--order", list_options->order, "of this order only");
-  list_command->callback(
-      [list_options, &action] { action = [list_options] { return list(*list_options); }; });
+  list_command->callback([list_options, &action] { action = reporting(list_options, list); });
 
   CLI::App* show_command =
       add_command(*certificates, "show", "show a device's certificate",
@@ -218,8 +217,7 @@ void add_certificate_commands(CLI::App& program, Action& action) {
   show_command->add_option("--device-id", show_options->device_id, "the device whose live one it is");
   show_command->add_option("--serial", show_options->serial, "or the serial number, hexadecimal");
   show_command->add_flag("--pem", show_options->pem, "the certificate, and nothing else");
-  show_command->callback(
-      [show_options, &action] { action = [show_options] { return show(*show_options); }; });
+  show_command->callback([show_options, &action] { action = reporting(show_options, show); });
 
   add_revoke_command(*certificates, action);
 }

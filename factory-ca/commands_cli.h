@@ -1,6 +1,7 @@
 // For the commands_*.cc files: each registers its subcommands, whose bodies set the exit code.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "factory-ca/later_life.h"
@@ -13,6 +14,16 @@ using cli::Action;
 using cli::add_command;
 using cli::add_group;
 using cli::print_json;
+
+// What a command with --json does: where it fails as a whole, a machine reads that on stdout
+// (docs/formats.md).
+template <typename Options>
+Action reporting(const std::shared_ptr<Options>& options, int (*report)(const Options&),
+                 const nlohmann::ordered_json& event = nlohmann::ordered_json::object()) {
+  return [options, report, event] {
+    return cli::or_json_failure(options->json, event, [&] { return report(*options); });
+  };
+}
 
 // --home, or FLEETROOT_CA_HOME.
 void add_home_option(CLI::App& command, std::string& home);

@@ -151,7 +151,7 @@ void add_crl_commands(CLI::App& program, Action& action) {
   command->add_flag("--clock-was-ahead", options->clock_was_ahead,
                     "the clock was wrong, and is right: lists from later than now count as never published");
   command->add_flag("--json", options->json, "one JSON object");
-  command->callback([options, &action] { action = [options] { return publish(*options); }; });
+  command->callback([options, &action] { action = reporting(options, publish, {{"event", "crl"}}); });
 }
 
 }  // namespace fleetroot::ca

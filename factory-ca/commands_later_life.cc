@@ -155,7 +155,7 @@ void add_rework(CLI::App& program, Action& action) {
                         "  fleetroot-ca rework list --home ca --json\n");
   options = add_home(command);
   command->add_flag("--json", options->json, "one JSON object a rework");
-  command->callback([options, &action] { action = [options] { return list_reworks(*options); }; });
+  command->callback([options, &action] { action = reporting(options, list_reworks); });
 }
 
 void add_scrap(CLI::App& program, Action& action) {

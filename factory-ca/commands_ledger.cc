@@ -83,10 +83,7 @@ void add_verify(CLI::App& ledger, Action& action) {
                       "what was printed before, and noted elsewhere: the log must still hold it");
   command->add_flag("--json", options->json, "JSON for machines");
   command->callback([options, &action] {
-    action = [options] {
-      return cli::or_json_failure(options->json, {{"event", "ledger"}},
-                                  [&] { return verify_ledger(*options); });
-    };
+    action = reporting(options, verify_ledger, {{"event", "ledger"}});
   });
 }
 

@@ -180,8 +180,7 @@ void add_order_commands(CLI::App& program, Action& action) {
                                        "  fleetroot-ca order show --home ca --id PO-4711\n"
                                        "  fleetroot-ca order show --home ca --id PO-4711 --json\n");
   auto show_options = add_id_and_json(show_command, true);
-  show_command->callback(
-      [show_options, &action] { action = [show_options] { return show(*show_options); }; });
+  show_command->callback([show_options, &action] { action = reporting(show_options, show); });
 
   CLI::App* list_command = add_command(*orders, "list", "show all orders",
                                        "  fleetroot-ca order list --home ca\n"
@@ -189,8 +188,7 @@ void add_order_commands(CLI::App& program, Action& action) {
   auto list_options = std::make_shared<OrderOptions>();
   add_home_option(*list_command, list_options->home);
   list_command->add_flag("--json", list_options->json, "one JSON object an order");
-  list_command->callback(
-      [list_options, &action] { action = [list_options] { return list(*list_options); }; });
+  list_command->callback([list_options, &action] { action = reporting(list_options, list); });
 
   CLI::App* close_command = add_command(*orders, "close", "take no more devices on an order",
                                         "  fleetroot-ca order close --home ca --id PO-4711 --dry-run\n"

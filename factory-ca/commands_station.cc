@@ -109,6 +109,31 @@ void add_bind(CLI::App& station, Action& action) {
   });
 }
 
+int list(const StationOptions& options) {
+  Ledger ledger(Home(options.home).ledger());
+  Time now = SystemClock().now();
+  if (!options.json) fmt::print("{:<24} {:<9} {:<21} {}\n", "STATION", "STATE", "UNTIL", "SERIAL");
+  ledger.certificates.each(SubjectKind::station, {}, [&](const CertificateRecord& record) {
+    bool is_revoked = record.state == CertificateState::revoked;
+    bool is_expired = now > record.not_after;
+    if (options.json) {
+      print_json({{"station", record.subject},
+                  {"state", is_revoked ? "revoked" : "enrolled"},
+                  {"serial", record.serial},
+                  {"public_key", record.public_key},
+                  {"enrolled_at", record.issued_at},
+                  {"not_after", format_time(record.not_after)},
+                  {"expired", is_expired},
+                  {"orders", ledger.station_orders.of(record.subject)}});
+    } else {
+      const char* state = is_revoked ? "revoked" : is_expired ? "expired" : "enrolled";
+      fmt::print("{:<24} {:<9} {:<21} {}\n", record.subject, state, format_time(record.not_after),
+                 record.serial);
+    }
+  });
+  return 0;
+}
+
 void add_list(CLI::App& station, Action& action) {
   auto options = std::make_shared<StationOptions>();
   CLI::App* command = add_command(station, "list", "show the stations",
@@ -116,32 +141,7 @@ void add_list(CLI::App& station, Action& action) {
                                   "  fleetroot-ca station list --home ca --json\n");
   add_home_option(*command, options->home);
   command->add_flag("--json", options->json, "one JSON object a station");
-  command->callback([options, &action] {
-    action = [options] {
-      Ledger ledger(Home(options->home).ledger());
-      Time now = SystemClock().now();
-      if (!options->json) fmt::print("{:<24} {:<9} {:<21} {}\n", "STATION", "STATE", "UNTIL", "SERIAL");
-      ledger.certificates.each(SubjectKind::station, {}, [&](const CertificateRecord& record) {
-        bool is_revoked = record.state == CertificateState::revoked;
-        bool is_expired = now > record.not_after;
-        if (options->json) {
-          print_json({{"station", record.subject},
-                      {"state", is_revoked ? "revoked" : "enrolled"},
-                      {"serial", record.serial},
-                      {"public_key", record.public_key},
-                      {"enrolled_at", record.issued_at},
-                      {"not_after", format_time(record.not_after)},
-                      {"expired", is_expired},
-                      {"orders", ledger.station_orders.of(record.subject)}});
-        } else {
-          const char* state = is_revoked ? "revoked" : is_expired ? "expired" : "enrolled";
-          fmt::print("{:<24} {:<9} {:<21} {}\n", record.subject, state, format_time(record.not_after),
-                     record.serial);
-        }
-      });
-      return 0;
-    };
-  });
+  command->callback([options, &action] { action = reporting(options, list); });
 }
 
 void add_revoke(CLI::App& station, Action& action) {

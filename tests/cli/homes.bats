@@ -409,6 +409,27 @@ END
   [[ $stderr == *": error: "*output*": hint: "* ]]
 }
 
+@test "a report that fails says so to machines, in one object on stdout" {
+  make_ca
+  fails() { # CODE COMMAND…
+    run --separate-stderr ! fleetroot-ca "${@:2}" --json
+    jq -es --arg code "$1" 'length == 1 and .[0].schema == "fleetroot/1" and .[0].result == "fail" and
+      .[0].error.code == $code and .[0].error.hint != ""' <<<"$output"
+    [[ $stderr == *": error: "*": hint: "* ]]
+  }
+
+  fails not_on_order cert show --home ca --device-id DEV-1
+  fails order_unknown cert list --home ca --order PO-9
+  fails order_unknown order show --home ca --id PO-9
+  fails configuration crl publish --home ca --delta
+  [[ $(jq -r .event <<<"$output") == crl ]]
+  rm ca/ledger.db*
+  fails io order list --home ca
+  fails io station list --home ca
+  fails io rework list --home ca
+  fails io ledger verify --home ca
+}
+
 @test "a ledger that is gone, or emptied, is never taken for a new one" {
   make_factory DEV-1
   fleetroot-ca crl publish --home ca
