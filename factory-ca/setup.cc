@@ -65,6 +65,7 @@ class NewHome {
 
 void refuse_bad_name(const std::string& name) {
   std::string reason = reason_against_ca_name(name);
+  if (name.find_first_not_of(' ') == std::string::npos) reason = "it is blank";
   if (!reason.empty()) {
     throw Error(ErrorCode::usage, "the CA's name cannot be used: " + reason,
                 "choose a plain name, as in \"Acme Factory 1\"");

@@ -409,6 +409,15 @@ END
   [[ $stderr == *": error: "*output*": hint: "* ]]
 }
 
+@test "a CA's name is words, in UTF-8 and in one line" {
+  for name in "   " $'Acme\tFactory' $'Acme\nFactory' $'Acme\x80' "$(printf '%049d' 0)"; do
+    refused 64 'name cannot be used' fleetroot-ca init --home ca --name "$name"
+    refused 64 'name cannot be used' fleetroot-ca root init --home root --name "$name"
+  done
+  [[ ! -e ca && ! -e root ]]
+  fleetroot-ca init --home ca --name "Škoda Werk 1"
+}
+
 @test "a report that fails says so to machines, in one object on stdout" {
   make_ca
   fails() { # CODE COMMAND…
