@@ -72,6 +72,11 @@ class Verification {
     std::vector<Finding> findings =
         verify_device(token_->session(), policy, device_id_, trust_, SystemClock().now());
     if (is_made_here()) verify_written_chain(findings);
+    if (all_passed(findings) && holds_replaced_key(policy.identity())) {
+      findings.push_back(
+          {"station's journal", false,
+           fmt::format("device {} has another token by now, with another key", record_->device_id)});
+    }
     if (gateway_) findings.push_back(meet(policy.identity(), all_passed(findings)));
     return findings;
   }
@@ -100,6 +105,14 @@ class Verification {
   // Of this device, onto this token.
   bool is_made_here() const {
     return record_ && record_->state == DeviceState::provisioned && record_->token == token_->identity();
+  }
+
+  // Not so of a token that somebody has emptied since, and gone on with. Of one that passes every other
+  // check.
+  bool holds_replaced_key(const pkcs11::KeySpec& identity) const {
+    if (!record_ || record_->state != DeviceState::replaced) return false;
+    std::optional<pkcs11::KeyPair> pair = pkcs11::find_key_pair(token_->session(), identity.key.id);
+    return pair && record_->has_key(pair->public_key);
   }
 
   // What was written beside the certificate, for those who know the root alone.

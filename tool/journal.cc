@@ -164,6 +164,11 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
 
 }  // namespace
 
+bool DeviceRecord::has_key(const PublicKey& key) const {
+  if (certificate.empty()) return requested_key == key.fingerprint();
+  return Certificate::from_der(certificate).public_key() == key;
+}
+
 bool is_numbered(const pkcs11::TokenInfo& token) {
   return token.serial.find_first_not_of(token.serial.substr(0, 1)) != std::string::npos;
 }

@@ -46,6 +46,9 @@ struct DeviceRecord {
   // What the device got, and what was written beside it; empty while planned.
   Bytes certificate;
   std::vector<Certificate> chain;
+
+  // Whether this is the key that the device got a certificate for on this token, or asked one for.
+  bool has_key(const PublicKey& key) const;
 };
 
 class Journal {

@@ -4,7 +4,7 @@ load factory
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
-  make_factory DEV-1
+  make_factory DEV-1 DEV-2
   make_token dev-1
 }
 
@@ -83,6 +83,37 @@ failed_checks() {
   }
   refused 78 'valid only from .*, and here it is' behind
   [[ $(behind --json | jq -r .error.code) == clock ]]
+}
+
+@test "a token that this station has replaced is the device's no more, until there is another key on it" {
+  make_token dev-2 dev-3 dev-4
+  provision dev-1 DEV-1
+  fleetroot-ca rework authorize --home ca --device-id DEV-1
+  provision dev-2 DEV-1
+
+  for command in 'verify' 'verify --device-id DEV-1'; do
+    # shellcheck disable=SC2086 # words
+    refused 65 'does not have the identity' $command
+    [[ $output == *"FAIL  station's journal"*"DEV-1 has another token by now, with another key"* ]]
+    # shellcheck disable=SC2086
+    [[ $(failed_checks $command) == "station's journal" ]]
+  done
+  run -0 on_token dev-2 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri dev-2)"
+
+  # whose certificate came, and was never confirmed
+  half_confirm
+  run -69 provision dev-3 DEV-2 --ca "$half"
+  fleetroot-ca rework authorize --home ca --device-id DEV-2
+  provision dev-4 DEV-2
+  refused 65 'does not have the identity' on_token dev-3 fleetroot-station verify --home st --token "$(token_uri dev-3)"
+  [[ $output == *"FAIL  station's journal"* ]]
+
+  # another station has emptied it, and gone on with it
+  make_station st2 st-02
+  for type in privkey pubkey cert; do stranger dev-1 --delete-object --type $type --id 01; done
+  fleetroot-ca rework authorize --home ca --device-id DEV-1
+  on_token dev-1 fleetroot-station provision --home st2 --order PO-1 --device-id DEV-1 --token "$(token_uri dev-1)"
+  run -0 verify --device-id DEV-1
 }
 
 @test "another root beside the home: the home's issuing CA still counts" {
