@@ -24,12 +24,7 @@ void refuse_other_name(const Certificate& certificate, const DeviceId& device_id
 }
 
 void refuse_other_validity(const Certificate& certificate, Time now) {
-  if (certificate.not_before() > now) {
-    throw Error(ErrorCode::clock,
-                fmt::format("the certificate is valid only from {}, and here it is {}",
-                            format_time(certificate.not_before()), format_time(now)),
-                "set this machine's clock right, or the CA's; then run the same command again");
-  }
+  refuse_if_not_valid_yet(certificate, now);
   if (certificate.not_after() < now)
     reject(fmt::format("it expired at {}", format_time(certificate.not_after())));
 }
@@ -108,6 +103,15 @@ Certificate the_certificate(const pkcs11::Session& session, const pkcs11::KeySpe
 }
 
 }  // namespace
+
+void refuse_if_not_valid_yet(const Certificate& certificate, Time now) {
+  if (certificate.not_before() > now) {
+    throw Error(ErrorCode::clock,
+                fmt::format("the certificate is valid only from {}, and here it is {}",
+                            format_time(certificate.not_before()), format_time(now)),
+                "set this machine's clock right, or the CA's; then run the same command again");
+  }
+}
 
 void refuse_certificate_unless_right(const Certificate& certificate, const std::vector<Certificate>& chain,
                                      const PublicKey& public_key, const DeviceId& device_id,

@@ -26,6 +26,9 @@ void refuse_certificate_unless_right(const Certificate& certificate, const std::
                                      const PublicKey& public_key, const DeviceId& device_id,
                                      const Trust& trust, Time now);
 
+// Error(clock) for one that is not valid yet.
+void refuse_if_not_valid_yet(const Certificate& certificate, Time now);
+
 struct Finding {
   std::string check;
   bool passed = false;

@@ -229,6 +229,14 @@ void Inspection::confirm_provisioned(const Inspected& device) const {
                 fmt::format("device {} has another key than it was provisioned with", device_id_.text()),
                 "hold this device: its token was changed after it was provisioned");
   }
+  refuse_if_not_valid_yet(certificate, now_);
+  if (certificate.not_after() < now_) {
+    throw Error(ErrorCode::certificate_rejected,
+                fmt::format("device {} was provisioned, and its certificate expired at {}", device_id_.text(),
+                            format_time(certificate.not_after())),
+                "it takes a new key to get another: fleetroot-ca rework authorize, then empty the token and "
+                "run provision with --rework");
+  }
 }
 
 }  // namespace fleetroot::station

@@ -35,8 +35,9 @@ class Inspection {
   Inspection(const ProvisionJob& job, const DeviceId& device_id, const Trust& trust,
              std::vector<Certificate> written_chain, DeviceToken& token, Journal& journal, Time now);
 
-  // Error: token_foreign_object, token_untrusted, device_has_certificate; usage for a device that was begun
-  // with another policy than the job asks for. None of them changes token or journal.
+  // Error: token_foreign_object, token_untrusted, device_has_certificate; certificate_rejected for one that
+  // has expired, clock for one that is not valid yet; usage for a device that was begun with another policy
+  // than the job asks for. None of them changes token or journal.
   Inspected run();
 
  private:

@@ -183,3 +183,27 @@ load factory
   on_token dev-2 days_later 1 fleetroot-station provision --home st --order PO-1 --device-id DEV-2 --token "$(token_uri dev-2)"
   [[ $(certificates_in_ledger) == 2 ]]
 }
+
+@test "a device whose certificate has expired is not passed; a clock that is behind is no fault of the device: 78" {
+  make_ca
+  sed -i 's/^validity = .*/validity = "1 days"/' ca/profiles/device.toml
+  make_order PO-1 DEV-1
+  make_station
+  make_token dev-1
+  provision dev-1 DEV-1
+  two_days_later() {
+    on_token dev-1 days_later 2 fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(token_uri dev-1)" "$@"
+  }
+
+  refused 65 'DEV-1 was provisioned, and its certificate expired at' two_days_later
+  [[ $(error_code two_days_later) == certificate_rejected ]]
+  refused 78 'valid only from .*, and here it is' on_token dev-1 env FAKETIME=-1d \
+    LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 fleetroot-station provision --home st --order PO-1 \
+    --device-id DEV-1 --token "$(token_uri dev-1)"
+  run -0 provision dev-1 DEV-1
+
+  # as the hint says
+  days_later 2 fleetroot-ca rework authorize --home ca --device-id DEV-1
+  for type in privkey pubkey cert; do stranger dev-1 --delete-object --type $type --id 01; done
+  run -0 two_days_later --rework
+}
