@@ -136,7 +136,8 @@ void add_provision_command(CLI::App& program, Action& action) {
       "  fleetroot-station provision --shared credentials.zip --device-id test-7     without a token\n"
       "  … --preset aktualizr --algorithm p256      a TLS key with certificate and an RSA-2048 Uptane key\n"
       "  … --ca media:queue                         queue the request for removable media (media --help)\n"
-      "The same command again resumes after any failure, or says that all is done.\n");
+      "The same command again resumes after any failure, or says that all is done (after --rework:\n"
+      "without it).\n");
   add_home_option(*command, options->home);
   CLI::Option* home = command->get_option("--home")->required(false);
   CLI::Option* order = command->add_option("--order", options->order, "the work order");

@@ -36,25 +36,57 @@ Inspection::Inspection(const ProvisionJob& job, const DeviceId& device_id, const
 Inspected Inspection::run() {
   std::optional<DeviceRecord> holder = journal_.device_on_token(token_.identity());
   if (!holder) return unknown();
+  bool is_begun = holder->state == DeviceState::planned;
   bool is_of_this_device = holder->device_id == device_id_.text();
-  if (holder->state == DeviceState::planned) {
-    // Of a device that was begun by mistake, and of which nothing is left, the token is free.
-    if (is_of_this_device || holds_anything_of(*holder)) return known(*std::move(holder));
+  if (is_begun && is_of_this_device) return known(*std::move(holder));
+  if (!holds_anything_of(*holder)) {
+    if (is_of_this_device) refuse_emptied_unless_reworked(*holder);
     return unknown();
   }
-  if (job_.rework || holder->state == DeviceState::replaced) {
-    // Nothing of it may be left: a rework needs a new key.
-    refuse_foreign_objects(pkcs11::inventory(token_.session()),
-                           fmt::format("that is of device {} before its rework", holder->device_id));
-    return unknown();
-  }
+  if (holder->state == DeviceState::replaced) refuse_replaced(*holder);
+  if (job_.rework && is_of_this_device) refuse_old_key(*holder);
   return known(*std::move(holder));
 }
 
+// What came before the device was begun was under other names.
 bool Inspection::holds_anything_of(const DeviceRecord& record) const {
-  return !left_by_attempt(pkcs11::inventory(token_.session()), record.inventory, policy_of(record),
-                          written_chain_)
-              .empty();
+  std::vector<TokenObject> objects = pkcs11::inventory(token_.session());
+  KeyPolicy policy = policy_of(record);
+  if (record.state == DeviceState::planned)
+    return !left_by_attempt(objects, record.inventory, policy, written_chain_).empty();
+  return std::ranges::any_of(objects,
+                             [&](const TokenObject& object) { return has_name_of(policy, object.identity); });
+}
+
+// A device that was finished here goes on with a new key only where somebody says that it shall.
+void Inspection::refuse_emptied_unless_reworked(const DeviceRecord& record) const {
+  if (job_.rework || record.state == DeviceState::replaced) return;
+  throw Error(ErrorCode::device_has_certificate,
+              fmt::format("device {} was provisioned, and nothing of that is left on the token {}",
+                          record.device_id, token_.info().describe()),
+              "hold this device; once its rework is authorised (fleetroot-ca rework authorize), run "
+              "provision with --rework");
+}
+
+// What it has of a device that was finished on another one.
+void Inspection::refuse_replaced(const DeviceRecord& record) const {
+  bool was_begun_only = record.certificate.empty();
+  throw Error(ErrorCode::token_foreign_object,
+              fmt::format("the token {} holds what device {} {}", token_.info().describe(), record.device_id,
+                          was_begun_only ? "was begun with, before it was finished on another token"
+                                         : "had before its rework"),
+              was_begun_only
+                  ? "look for two devices with one label: nothing is ever overwritten, and this one takes "
+                    "a label of its own and an empty token"
+                  : "hold this device: nothing is ever overwritten; use an empty token");
+}
+
+void Inspection::refuse_old_key(const DeviceRecord& record) const {
+  throw Error(
+      ErrorCode::token_foreign_object,
+      fmt::format("the token {} holds what device {} was provisioned with, and a rework needs a new key",
+                  token_.info().describe(), record.device_id),
+      "if its rework is done, the same command without --rework says so; otherwise empty the token");
 }
 
 // A token that this station began or finished.
@@ -114,7 +146,8 @@ void Inspection::refuse_another_device(const DeviceRecord& holder) const {
   throw Error(ErrorCode::token_foreign_object,
               fmt::format("the token {} belongs to device {}, which is {}", token_.info().describe(),
                           holder.device_id, is_done ? "provisioned" : "begun and not finished"),
-              is_done ? "scan the label of the device that this token is in"
+              is_done ? "scan the label of the device that this token is in; if that was scrapped, empty the "
+                        "token for another device"
                       : "scan that device once more: it is finished, or refused and the token free again");
 }
 

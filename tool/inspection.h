@@ -44,6 +44,9 @@ class Inspection {
   Inspected known(DeviceRecord record);
   Inspected unknown();
   bool holds_anything_of(const DeviceRecord& record) const;
+  void refuse_emptied_unless_reworked(const DeviceRecord& record) const;
+  [[noreturn]] void refuse_replaced(const DeviceRecord& record) const;
+  [[noreturn]] void refuse_old_key(const DeviceRecord& record) const;
   std::optional<pkcs11::KeyPolicy> policy_if_provisioned(
       const std::vector<pkcs11::TokenObject>& objects) const;
   std::optional<KeyAlgorithm> algorithm_of(const pkcs11::KeyId& id) const;

@@ -65,7 +65,9 @@ public_key_of() {
   stranger dev-1 --delete-object --type privkey --id 01
   stranger dev-1 --delete-object --type pubkey --id 01
   stranger dev-1 --delete-object --type cert --id 01
-  refused 65 'no longer whole' provision dev-1 DEV-1
+  refused 65 'nothing of that is left on the token dev-1' provision dev-1 DEV-1
+  [[ $stderr == *': hint: '*'run provision with --rework'* ]]
+  [[ $(error_code provision dev-1 DEV-1) == device_has_certificate ]]
   refused 65 'DEV-1' provision dev-1 DEV-1 --rework
   [[ $(objects_on dev-1) == 0 ]]
 
@@ -74,6 +76,53 @@ public_key_of() {
 
   [[ $(live_serials DEV-1 | wc -l) == 1 ]]
   [[ $(objects_on dev-1 Certificate) == 1 ]]
+  # the station cannot know of a second rework
+  remember dev-1
+  refused 65 'holds what device DEV-1 was provisioned with, and a rework needs a new key' provision dev-1 DEV-1 --rework
+  [[ $stderr == *'the same command without --rework says so'* ]]
+  run -0 provision dev-1 DEV-1
+  [[ $output == PASS*'already provisioned'* ]]
+  nothing_changed
+}
+
+@test "a scrapped device's token is free for another once it is emptied" {
+  provision dev-1 DEV-1
+  fleetroot-ca scrap --home ca --device-id DEV-1 --cause damaged
+  refused 65 'belongs to device DEV-1, which is provisioned' provision dev-1 DEV-2
+  [[ $stderr == *'if that was scrapped, empty the token'* ]]
+  for type in privkey pubkey; do stranger dev-1 --delete-object --type $type --id 01; done
+  refused 65 'belongs to device DEV-1' provision dev-1 DEV-2
+  stranger dev-1 --delete-object --type cert --id 01
+
+  run -0 provision dev-1 DEV-2
+
+  run -0 provision dev-1 DEV-2
+  refused 65 'belongs to device DEV-2' provision dev-1 DEV-1
+}
+
+@test "an emptied token of a device that another station recorded" {
+  provision dev-1 DEV-1
+  rm st/journal.db*
+  provision dev-1 DEV-1 # which notes what is there
+  refused 65 'belongs to device DEV-1' provision dev-1 DEV-2
+  refused 65 'a rework needs a new key' provision dev-1 DEV-1 --rework
+  for type in privkey pubkey cert; do stranger dev-1 --delete-object --type $type --id 01; done
+  refused 65 'nothing of that is left' provision dev-1 DEV-1
+}
+
+@test "two devices with one label: the one that comes second to its certificate hears why it gets none" {
+  run -69 provision dev-1 DEV-1 --ca exec:false
+  provision dev-2 DEV-1
+  remember dev-1
+
+  for id in DEV-1 DEV-2; do
+    refused 65 'holds what device DEV-1 was begun with, before it was finished on another token' provision dev-1 $id
+    [[ $stderr == *'two devices with one label'* ]]
+  done
+
+  nothing_changed
+  for type in privkey pubkey; do stranger dev-1 --delete-object --type $type --id 01; done
+  run -0 provision dev-1 DEV-2
 }
 
 @test "a rework is used once, and taken back before that" {
