@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "lib/base/files.h"
 #include "lib/x509/certificate_request.h"
 #include "lib/x509/chain.h"
 #include "tool/ca_client.h"
+#include "tool/est_client.h"
 #include "tool/journal.h"
 
 namespace fleetroot::station {
@@ -39,6 +42,38 @@ void refuse_if_bound_to_another(const Home& home, const Certificate& ca) {
               "make a new home for the new CA: fleetroot-station init; this one stays with its own");
 }
 
+bool has_issued(const Certificate& ca, const Certificate& certificate) {
+  return X509_check_issued(ca.x509(), certificate.x509()) == X509_V_OK;
+}
+
+// A root that stands first is not whom the CA's messages come from, where another one issues. EST has no such
+// messages, and its CAs give their lists in any order.
+bool has_root_before_ca(const Enrollment& enrollment) {
+  const Certificate& first = enrollment.issuing.front();
+  auto is_issuer = [&](const Certificate& ca) { return has_issued(ca, enrollment.certificate); };
+  return !is_est_ca(enrollment.ca) &&
+         std::ranges::find(enrollment.fleet_roots, first) != enrollment.fleet_roots.end() &&
+         !is_issuer(first) && std::ranges::any_of(enrollment.issuing, is_issuer);
+}
+
+void refuse_wrong_pins(const Enrollment& enrollment) {
+  for (const Certificate& root : enrollment.fleet_roots) {
+    if (X509_self_signed(root.x509(), 1) == 1) continue;
+    throw Error(
+        ErrorCode::certificate_rejected,
+        fmt::format("{} is pinned as a Fleet Root, and is none: it is not signed with its own key",
+                    root.subject()),
+        "enroll with the issuing CA's certificate as --ca-certificate, and the root's as --fleet-root");
+  }
+  if (!has_root_before_ca(enrollment)) return;
+  throw Error(
+      ErrorCode::certificate_rejected,
+      fmt::format("the first of the factory CA's pinned certificates is {}, a Fleet Root, and another "
+                  "one has issued this station's",
+                  enrollment.issuing.front().subject()),
+      "put the issuing CA's certificate first in --ca-certificate, or alone, and enroll again");
+}
+
 }  // namespace
 
 void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,
@@ -65,6 +100,7 @@ void enroll(const Home& home, const Enrollment& enrollment, Time now) {
   Settings settings = home.settings();
   refuse_unless_ca_url(enrollment.ca);
   CertificateRequest request = CertificateRequest::from_pem(read_file(home.file("station.csr")));
+  refuse_wrong_pins(enrollment);
   refuse_unless_consistent(enrollment, request.public_key(), settings.name, now);
   refuse_if_bound_to_another(home, enrollment.issuing.front());
   std::string settings_text = home.settings_text_with(enrollment.ca);
@@ -85,6 +121,7 @@ std::vector<std::string> check_configuration(const Home& home, Time now) {
                         .issuing = home.issuing_certificates(),
                         .fleet_roots = home.fleet_roots(),
                         .ca = settings.ca};
+  refuse_wrong_pins(enrollment);
   refuse_unless_consistent(enrollment, key.public_key(), settings.name, now);
   lines.push_back(fmt::format("its certificate chains to {} and is valid until {}",
                               enrollment.fleet_roots.front().subject(),

@@ -21,7 +21,8 @@ struct Enrollment {
 void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& station_key,
                               const StationName& name, Time now);
 
-// Checks everything against everything (key, name, chain, validity, the CA's URL) before it writes anything.
+// Checks everything against everything (key, name, chain, validity, pins, the CA's URL) before it writes
+// anything.
 // Error(configuration) for another CA than the one that has this station's bundles; Error(busy) for its new
 // certificate while one of them is on its way.
 void enroll(const Home& home, const Enrollment& enrollment, Time now);

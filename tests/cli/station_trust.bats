@@ -213,3 +213,33 @@ by_media() {
   run -0 --separate-stderr provision_late dev-2 DEV-2
   [[ $stderr == *"certificate is renewed"* && $(serial_of st/station.pem) != "$first" && $(wc -l <asked) == 3 ]]
 }
+
+@test "what is pinned is the root, and first the CA that answers: swapped or mixed up, a station is not enrolled" {
+  enroll_pinning() { # CA-CERTIFICATE FLEET-ROOT CA
+    fleetroot-station enroll --home st --certificate st-01.pem --ca-certificate "$1" --fleet-root "$2" --ca "$3"
+  }
+  cat ca/fleet-root.pem ca/issuing-ca.pem >root-first.pem
+  cat ca/issuing-ca.pem ca/fleet-root.pem >root-last.pem
+  exec_ca='exec:fleetroot-ca respond --home ca'
+  cp -r st before
+
+  for issuing in fleet-root issuing-ca; do
+    refused 65 'CN=Test Factory Issuing CA is pinned as a Fleet Root, and is none' \
+      enroll_pinning ca/$issuing.pem ca/issuing-ca.pem "$exec_ca"
+  done
+  refused 65 'first .* is CN=Test Factory Fleet Root, a Fleet Root' enroll_pinning root-first.pem ca/fleet-root.pem "$exec_ca"
+  [[ $stderr == *': hint: put '*'first'* ]]
+  diff -r before st
+  # as a home of before may have it
+  cp ca/issuing-ca.pem st/fleet-root.pem
+  refused 65 'is pinned as a Fleet Root, and is none' fleetroot-station config check --home st
+  cp ca/fleet-root.pem st/fleet-root.pem
+  cp root-first.pem st/issuing-ca.pem
+  refused 65 'first .* is CN=Test Factory Fleet Root' fleetroot-station config check --home st
+
+  # EST knows no CA but by TLS, and its lists have any order
+  enroll_pinning root-first.pem ca/fleet-root.pem est+https://127.0.0.1:1
+  enroll_pinning root-last.pem ca/fleet-root.pem "$exec_ca"
+  fleetroot-station config check --home st
+  run -0 provision dev-1 DEV-1
+}
