@@ -90,6 +90,11 @@ void refuse_unless_consistent(const Enrollment& enrollment, const PublicKey& sta
                        enrollment.certificate.subject(), name.text()),
            "enroll with the certificate for station.csr");
   }
+  if (enrollment.certificate.not_after() < now) {
+    refuse(fmt::format("the station's certificate expired at {}",
+                       format_time(enrollment.certificate.not_after())),
+           "have the CA write the next one (fleetroot-ca station renew), and enroll the station with it");
+  }
   verify_chain(enrollment.certificate, {.roots = enrollment.fleet_roots,
                                         .intermediates = enrollment.issuing,
                                         .purpose = ChainPurpose::any,

@@ -110,6 +110,9 @@ by_media() {
   fleetroot-ca station renew --home ca --name st-01 --out same.pem
   cmp same.pem st-01.pem
   refused 65 'no enrolled station st-09' fleetroot-ca station renew --home ca --name st-09 --out other.pem
+  refused 65 "the station's certificate expired at" days_later 1200 fleetroot-station config check --home st
+  [[ $stderr == *'fleetroot-ca station renew'*'enroll'* ]]
+  refused 65 "the station's certificate expired at" days_later 1200 enroll_with st-01.pem
 
   run -0 --separate-stderr by_media days_later 900
   [[ $stderr == *"certificate ends at "*", and is not renewed by media"* ]]
