@@ -68,7 +68,7 @@ int provision(const ProvisionOptions& options) {
     // The PIN is read, and gone from the environment, before any child is started.
     ProvisionJob job{.scan = scan,
                      .order = OrderId::parse(options.order),
-                     .bay = options.bay,
+                     .bay = BayName::parse(options.bay),
                      .token = uri,
                      .module_args = options.token.module_args,
                      .pin = options.token.read_pin(uri),

@@ -54,7 +54,7 @@ ProvisioningStatement make_statement(const ProvisionJob& job, const Settings& se
   pkcs11::KeyAttributes key = pkcs11::read_attributes(token.session(), pair);
   return {.order = job.order,
           .station = settings.name,
-          .bay = job.bay,
+          .bay = job.bay.text(),
           .token_manufacturer = token.info().manufacturer,
           .token_model = token.info().model,
           .token_serial = token.info().serial,

@@ -7,6 +7,7 @@
 #include "pkcs11/key_policy.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/uri.h"
+#include "tool/bay.h"
 
 namespace fleetroot::station {
 
@@ -14,7 +15,7 @@ namespace fleetroot::station {
 struct ProvisionJob {
   std::string scan;
   OrderId order;
-  std::string bay;
+  BayName bay;
   pkcs11::Uri token;
   std::string module_args;
   pkcs11::Pin pin;

@@ -46,6 +46,15 @@ load factory
   [[ $(objects_on dev-1) == 0 ]]
 }
 
+@test "a bay has a name, as on a line" {
+  make_factory DEV-1
+  make_token dev-1
+  for bay in $'1\n' $'\xff' 'a b' "$(head -c 70000 /dev/zero | tr '\0' 1)"; do
+    refused 64 'the bay name is not valid' provision dev-1 DEV-1 --bay "$bay"
+  done
+  [[ $(objects_on dev-1) == 0 ]]
+}
+
 @test "the same command again says that all is done, and writes nothing" {
   make_factory DEV-1
   make_token dev-1
