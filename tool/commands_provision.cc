@@ -44,12 +44,13 @@ std::string read_scan_file(const std::string& path) {
   return text;
 }
 
-// A scan as a file or a pipe gives it: without the one line end that scanners append. One from stdin that is
-// too long is no ID.
+// A scan as a file or a pipe gives it: without the one line end that scanners append, and the mark that some
+// editors put first. One from stdin that is too long is no ID.
 std::string read_scan(const ProvisionOptions& options) {
   if (options.device_id_file.empty()) return options.device_id;
   std::string text =
       options.device_id_file == "-" ? read_from(std::cin) : read_scan_file(options.device_id_file);
+  text = std::string(without_byte_order_mark(text));
   if (text.ends_with("\r\n")) return text.substr(0, text.size() - 2);
   if (text.ends_with('\n')) text.pop_back();
   return text;

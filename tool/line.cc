@@ -193,7 +193,7 @@ void Line::take_line(const std::string& line) {
   ++lines_;
   std::optional<LineJob> job;
   try {
-    job = parse_scan(line);
+    job = parse_scan(lines_ == 1 ? without_byte_order_mark(line) : line);
     if (!job) return;
     refuse_unless_placed(*job);
     waiting_.push_back(*job);

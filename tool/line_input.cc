@@ -53,13 +53,19 @@ LineJob parse_json(std::string_view text) {
 
 }  // namespace
 
+std::string_view without_byte_order_mark(std::string_view text) {
+  constexpr std::string_view kMark = "\xef\xbb\xbf";
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+  return text;
+}
+
 std::optional<LineJob> parse_scan(std::string_view line) {
   if (line.size() > kMaximumScan) {
     throw Error(ErrorCode::usage, fmt::format("the line has more than {} bytes", kMaximumScan),
                 "end each device's line with a line end");
   }
   while (line.ends_with('\r')) line.remove_suffix(1);
-  if (line.empty()) return std::nullopt;
+  if (line.find_first_not_of(" \t") == std::string_view::npos) return std::nullopt;
   if (line.starts_with('{')) return parse_json(line);
   return LineJob{.device_id = DeviceId::parse(line)};
 }

@@ -22,8 +22,12 @@ struct LineJob {
   std::optional<TokenTemplate> token = {};
 };
 
-// A line without its "\n"; "\r" before it is dropped too. Nothing for an empty line. Error(invalid_device_id)
-// for a scan, Error(usage) for JSON that is not as documented, both about this line alone.
+// What editors of Windows put at the very start of a file is no part of what was scanned.
+std::string_view without_byte_order_mark(std::string_view text);
+
+// A line without its "\n"; "\r" before it is dropped too. Nothing for an empty line, or one of blanks.
+// Error(invalid_device_id) for a scan, Error(usage) for JSON that is not as documented, both about this line
+// alone.
 std::optional<LineJob> parse_scan(std::string_view line);
 
 }  // namespace fleetroot::station

@@ -54,6 +54,21 @@ from_stdin() {
   from_file - <"$1"
 }
 
+@test "the byte order mark that editors of Windows put at the very start is no part of a scan" {
+  make_factory DEV-1
+  make_token dev-1
+  for bad in $'\xef\xbb\xbf\xef\xbb\xbfDEV-1' $'DEV-1\xef\xbb\xbf' $'\xef\xbbDEV-1' $'\xef\xbb\xbf'; do
+    printf %s "$bad" >scan
+    refused 65 'device ID' from_file scan
+    refused 65 'device ID' from_stdin scan
+  done
+  refused 65 'device ID' provision dev-1 $'\xef\xbb\xbfDEV-1'
+
+  printf '\xef\xbb\xbfDEV-1\r\n' >scan
+  run -0 from_file scan
+  run -0 from_stdin scan
+}
+
 @test "in a file and on stdin: the same, a NUL too, and before anything is touched" {
   make_factory DEV-1
   make_token dev-1

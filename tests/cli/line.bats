@@ -99,6 +99,19 @@ load line
   [[ $stderr == *": error: 1 of 1 devices failed"*": hint: "* ]]
 }
 
+@test "a byte order mark before the first scan, and lines of nothing, are passed over" {
+  make_line D-1 D-2
+  printf '\xef\xbb\xbfD-1\r\n  \n\t \r\n\n{"device_id":"D-2"}\n\xef\xbb\xbfD-1\n D-1\n' >scans
+
+  run --separate-stderr -65 "${two_bays[@]}" --json <scans
+  printf '%s\n' "$output" >events.jsonl
+
+  [[ $(result_of D-1) == pass && $(result_of D-2) == pass ]]
+  [[ $(jq -s -c 'map(select(.line and .result == "fail") | [.line, .error.code])' events.jsonl) == \
+    '[[6,"invalid_device_id"],[7,"invalid_device_id"]]' ]]
+  run --separate-stderr -0 "${two_bays[@]}" < <(printf '\xef\xbb\xbf\n')
+}
+
 @test "a device that is on no order: FAIL with its reason, 65, whatever else is to be tried again" {
   make_line D-1
   add_tokens E-1
