@@ -28,6 +28,11 @@ constexpr std::size_t kMaximumPinSize = 255;
   throw Error(ErrorCode::pin_missing, std::move(why), std::move(hint));
 }
 
+[[noreturn]] void refuse_none(std::string why, const PinSource& source) {
+  refuse(std::move(why), fmt::format("add pin-source=file:PATH to the token URI{}",
+                                     source.takes_fd ? ", or use --pin-fd" : ""));
+}
+
 Secret read_all(int fd, std::string_view from) {
   Secret secret;
   std::size_t size = 0;
@@ -158,14 +163,11 @@ std::optional<Secret> ask_once(int terminal, const std::string& prompt) {
 }
 
 // The controlling terminal, not stdin: stdin may be a scanner or a pipe.
-Secret ask_on_terminal(const std::string& prompt) {
+Secret ask_on_terminal(const PinSource& source) {
   FileDescriptor terminal(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
-  if (!terminal) {
-    refuse("no PIN was given, and there is no terminal to ask on",
-           "add pin-source=file:PATH to the token URI, or use --pin-fd");
-  }
+  if (!terminal) refuse_none("no PIN was given, and there is no terminal to ask on", source);
   for (;;) {
-    if (std::optional<Secret> secret = ask_once(terminal.get(), prompt)) return *std::move(secret);
+    if (std::optional<Secret> secret = ask_once(terminal.get(), source.prompt)) return *std::move(secret);
     if (HeldSignals::has_one_come()) {
       refuse("the question for the PIN was broken off", "run the same command again and type the PIN");
     }
@@ -217,9 +219,8 @@ Pin Pin::from_secret(Secret secret) {
 Pin read_pin(const PinSource& source) {
   if (source.fd) return Pin::from_secret(read_all(*source.fd, "--pin-fd"));
   if (source.uri_source) return Pin::from_secret(read_source(*source.uri_source, source.base));
-  if (source.prompt.empty())
-    refuse("no PIN was given", "add pin-source=file:PATH to the token URI, or use --pin-fd");
-  return Pin::from_secret(ask_on_terminal(source.prompt));
+  if (source.prompt.empty()) refuse_none("no PIN was given", source);
+  return Pin::from_secret(ask_on_terminal(source));
 }
 
 void forget_pin_variable(const std::string& uri) {

@@ -32,6 +32,8 @@ struct PinSource {
   std::filesystem::path base = ".";
   // What the prompt on the terminal asks for; empty: never prompt.
   std::string prompt;
+  // Whether whoever gives no PIN may be told to use --pin-fd: not every command has it.
+  bool takes_fd = false;
 };
 
 // Reads the PIN: --pin-fd, then the URI's pin-source (a file, `env:NAME`, which is then removed from the

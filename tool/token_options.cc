@@ -37,7 +37,8 @@ pkcs11::Pin TokenOptions::read_pin(const pkcs11::Uri& parsed) const {
   return pkcs11::read_pin({.fd = pin_fd,
                            .uri_source = parsed.pin_source,
                            .base = ".",
-                           .prompt = fmt::format("PIN for {}", parsed.describe())});
+                           .prompt = fmt::format("PIN for {}", parsed.describe()),
+                           .takes_fd = true});
 }
 
 }  // namespace fleetroot::station

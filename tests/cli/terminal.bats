@@ -95,6 +95,13 @@ END
 @test "no source and no terminal: 77 with a hint" {
   refused 77 'no PIN was given, and there is no terminal' on_token dev-1 setsid --wait "${asking[@]}"
   [[ $stderr == *pin-source=file:*--pin-fd* ]]
+  # which have no such option
+  for command in 'fleetroot-ca init --home new --name x --root-token' 'fleetroot-station init --home new --name x --token'; do
+    # shellcheck disable=SC2086 # words
+    refused 77 'no PIN was given, and there is no terminal' on_token dev-1 setsid --wait $command \
+      "pkcs11:token=dev-1?module-path=$softhsm"
+    [[ $stderr == *pin-source=file:* && $stderr != *--pin-fd* && ! -e new ]]
+  done
 }
 
 @test "a CA whose token asks" {

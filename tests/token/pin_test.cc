@@ -120,9 +120,12 @@ TEST_F(PinSources, ADescriptorWinsOverTheUri) {
 }
 
 TEST_F(PinSources, NoneAtAllIsSaid) {
-  Error error = error_of([] { read_pin({.fd = {}, .uri_source = {}, .prompt = {}}); });
-  EXPECT_EQ(error.code(), ErrorCode::pin_missing);
-  EXPECT_THAT(error.hint(), HasSubstr("--pin-fd"));
+  for (bool takes_fd : {true, false}) {
+    Error error =
+        error_of([&] { read_pin({.fd = {}, .uri_source = {}, .prompt = {}, .takes_fd = takes_fd}); });
+    EXPECT_EQ(error.code(), ErrorCode::pin_missing);
+    EXPECT_EQ(error.hint().find("--pin-fd") != std::string::npos, takes_fd);
+  }
 }
 
 class PinOfAToken : public TokenTest {};
