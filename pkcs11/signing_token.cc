@@ -59,11 +59,22 @@ std::optional<SoftHsmOpening> open_embedded(const TokenSettings& settings) {
   return SoftHsmOpening(*settings.softhsm_directory);
 }
 
+bool is_file_below_home(std::string_view pin_source) {
+  if (pin_source.starts_with("env:") || pin_source.starts_with("credential:")) return false;
+  if (pin_source.starts_with("file:")) pin_source.remove_prefix(5);
+  std::filesystem::path path = std::filesystem::path(pin_source).lexically_normal();
+  return !path.empty() && path.is_relative() && *path.begin() != "..";
+}
+
 }  // namespace
 
 void refuse_unless_possible(const std::string& uri, const std::filesystem::path& softhsm_directory) {
   if (uri.empty()) return refuse_unless_softhsm_fits(softhsm_directory);
-  parse_uri(uri);
+  std::string source = parse_uri(uri).pin_source.value_or("");
+  if (!is_file_below_home(source)) return;
+  throw Error(ErrorCode::usage,
+              fmt::format("the PIN file {} would be in the home, which is yet to be made", source),
+              "name the file by its absolute path: a relative one counts from the home");
 }
 
 // Destroyed from the bottom up: the sessions before the module.

@@ -115,6 +115,21 @@ with_pin_from() {
   (($(stat -c %a dev-1/pin) == 600))
 }
 
+@test "a PIN file that would have to be in the home that an init is to make: 64, and nothing is made" {
+  for source in pin file:pin file:./a/../pin; do
+    uri="pkcs11:token=dev-1?module-path=$softhsm&pin-source=$source"
+    for init in 'fleetroot-station init --name x --token' 'fleetroot-ca init --name x --root-token' \
+      'fleetroot-gateway init --name gw.example.test --environment production --token'; do
+      # shellcheck disable=SC2086 # words
+      refused 64 "PIN file .*pin would be in the home, which is yet to be made" on_token dev-1 $init "$uri" --home new
+      [[ $stderr == *': hint: '*absolute* && ! -e new ]]
+    done
+  done
+  # beside it there may be one
+  run -0 on_token dev-1 fleetroot-station init --name x --home new \
+    --token "pkcs11:token=dev-1?module-path=$softhsm&pin-source=file:../dev-1/pin"
+}
+
 @test "--pin-fd takes a descriptor that is open for reading, and nothing else" {
   for fd in -1 7 8 abc 5x 99999999999999999999 ''; do # 7 is closed, 8 is for writing
     refused 64 "^fleetroot-station: error: --pin-fd: $fd is no descriptor that is open for reading" \
