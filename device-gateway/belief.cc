@@ -3,7 +3,7 @@
 namespace fleetroot::gateway {
 
 Belief::Belief(std::filesystem::path registry, std::vector<EnvironmentName> environments)
-    : file_(std::move(registry)), environments_(std::move(environments)) {
+    : file_(std::move(registry)), environments_(std::move(environments)), first_(file_) {
   refresh();
 }
 
@@ -23,6 +23,7 @@ bool Belief::refresh() {
 }
 
 Belief::Lease Belief::registry() {
+  refuse_if_replaced();
   std::unique_ptr<Registry> registry;
   {
     std::lock_guard lock(mutex_);

@@ -18,7 +18,11 @@ class Belief {
   // Reads the world again if it has changed; whether it has.
   bool refresh();
 
-  // One of the open sessions with the registry, or a new one, for as long as the lease lives.
+  // Error(io) once the registry that was opened is gone or another one is in its place.
+  void refuse_if_replaced() const { first_.refuse_if_replaced(); }
+
+  // One of the open sessions with the registry, or a new one, for as long as the lease lives. None with a
+  // registry that is not in its place any more: what it says may have been taken back since.
   class Lease {
    public:
     Lease(Belief& belief, std::unique_ptr<Registry> registry)
@@ -37,6 +41,7 @@ class Belief {
  private:
   const std::filesystem::path file_;
   const std::vector<EnvironmentName> environments_;
+  const Registry first_;  // what all that is said here is about
   mutable std::mutex mutex_;
   std::shared_ptr<const World> world_;  // shared with who is deciding right now
   std::vector<std::unique_ptr<Registry>> idle_;

@@ -94,6 +94,8 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
+  // Error(io) once its file is gone or another one is in its place. Any thread.
+  void refuse_if_replaced() const { database_.refuse_if_replaced(); }
   // Held by whoever changes something; what was read inside still holds when it commits.
   WriteTransaction write() { return WriteTransaction(database_); }
   // Grows with every change of what is trusted; a device that joins does not count.

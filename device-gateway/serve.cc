@@ -111,11 +111,12 @@ class Watch {
         SigningTrouble& trouble)
       : running_(running), home_(home), settings_(settings), common_(common), trouble_(trouble) {}
 
-  // Until told to end; or until the token is lost, with the reason. What else fails is logged, and tried
-  // again: the old belief holds until then.
+  // Until told to end; or until the token or the registry is lost, with the reason. What else fails is
+  // logged, and tried again: the old belief holds until then.
   std::optional<Error> run(const EndSignals& signals) {
     for (int interval = 1; !signals.wait(kWatchInterval); ++interval) {
       if (std::optional<Error> reason = loss_of_token()) return reason;
+      if (std::optional<Error> reason = loss_of_registry()) return reason;
       attempt("registry.unreadable", [&] { look_at_trust(interval % kIntervalsBetweenRounds == 0); });
       for (Running& running : running_) {
         attempt("server.not_renewed", [&] { renew(running); });
@@ -140,6 +141,17 @@ class Watch {
       }
     }
     return std::nullopt;
+  }
+
+  // Nobody is let in by then. Who starts it again has it open what is there.
+  std::optional<Error> loss_of_registry() {
+    try {
+      common_.belief.refuse_if_replaced();
+      return std::nullopt;
+    } catch (const Error& error) {
+      common_.log.write("registry.unreadable", {{"message", error.what()}});
+      return error;
+    }
   }
 
   template <typename Step>

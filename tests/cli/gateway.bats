@@ -390,6 +390,49 @@ PYTHON
   [[ $(as dev production /whoami | jq -r .standing) == joined ]]
 }
 
+@test "a registry that is replaced or gone while it serves lets nobody in any more: 74, and it opens what is there" {
+  make_world
+  sqlite3 gw/registry.db ".backup back-up"
+  mkdir away
+  replace() {
+    mv gw/registry.db* away
+    [[ -z $1 ]] || mv "$1" gw/registry.db
+    run ! as dev production /whoami
+    timeout 60 tail --pid="$gateway" --follow /dev/null
+    status=0
+    wait "$gateway" || status=$?
+    [[ $status == 74 ]]
+    [[ $(<gw.err) == 'fleetroot-gateway: error: the database gw/registry.db was moved away or replaced '*$'\nfleetroot-gateway: hint: '* ]]
+    has_logged '.event == "registry.unreadable"'
+    [[ $(logged '.event == "device.joined"') == 1 ]]
+  }
+  start_gateway
+  [[ $(as dev production /whoami | jq -r .standing) == joined ]]
+
+  replace back-up
+  start_gateway # which has not heard of the device
+  [[ $(as dev production /whoami | jq -r .standing) == joined ]]
+  replace ''
+  [[ ! -e gw/registry.db ]]
+  refused 74 'registry gw/registry.db is gone' fleetroot-gateway serve --home gw --listen production=127.0.0.1:0
+}
+
+@test "a back-up that SQLite puts back while it serves is heeded" {
+  make_world
+  start_gateway
+  as dev production /whoami
+  fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-1
+  sqlite3 gw/registry.db ".backup back-up"
+  fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-1 --lift
+  wait_for has_logged '.event == "trust.reloaded"'
+  [[ $(as dev production /whoami | jq -r .standing) == admitted ]]
+
+  sqlite3 gw/registry.db ".restore back-up"
+
+  run ! as dev production /whoami
+  wait_for has_logged '.reason == "blocked"'
+}
+
 @test "what the gateway's token cannot sign costs the client that asks for it, and nobody else" {
   make_token own
   on_token own make_world --algorithm rsa2048 --token "$(token_uri own | sed "s|file:|file:$PWD/|")"
