@@ -88,7 +88,12 @@ Front::Front(FrontSettings settings, http::Listener listener, Common common)
     : admission_(settings.environment, settings.rules),
       common_(common),
       devices_(std::move(settings.devices)) {
-  if (settings.upstream) upstream_.emplace(*settings.upstream);
+  if (settings.upstream) {
+    upstream_.emplace(*settings.upstream, [this](Refusal refusal, const std::string& address,
+                                                 const std::string& device, const std::string& detail) {
+      tell_refusal("request.refused", refusal, address, device, detail);
+    });
+  }
   std::vector<http::Listener> listeners;
   listeners.push_back(std::move(listener));
   server_.emplace(

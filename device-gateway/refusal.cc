@@ -73,7 +73,8 @@ constexpr std::array kTable{
     Row{Refusal::body_too_large, "body_too_large", "the body is too large"},
     Row{Refusal::request_timeout, "request_timeout", "the client did not finish its request in time"},
     Row{Refusal::not_found, "not_found", "there is nothing at this path"},
-    Row{Refusal::upstream_unreachable, "upstream_unreachable", "the upstream service does not answer"},
+    Row{Refusal::upstream_unreachable, "upstream_unreachable",
+        "the upstream service does not answer, or not as it should"},
     Row{Refusal::out_of_order, "out_of_order", "the gateway's registry or token cannot be asked"},
 };
 

@@ -61,7 +61,7 @@ bool is_idempotent(const std::string& method) {
 
 }  // namespace
 
-Upstream::Upstream(const http::Url& url) {
+Upstream::Upstream(const http::Url& url, UpstreamRefusal on_refusal) : on_refusal_(std::move(on_refusal)) {
   for (int i = 0; i < kConnections; ++i) {
     http::Client& client = clients_.emplace_back(url, std::nullopt);
     threads_.emplace_back([this, &client] { run(client); });
@@ -82,7 +82,9 @@ Upstream::~Upstream() {
 void Upstream::forward(const http::Request& request, const DeviceId& device, const std::string& environment,
                        http::Reply reply) {
   if (request.method == "CONNECT") {
-    reply(refusal_answer(405, Refusal::not_found, "this is no tunnel"));
+    constexpr const char* kWords = "this is no tunnel";
+    on_refusal_(Refusal::not_found, request.peer.address, device.text(), kWords);
+    reply(refusal_answer(405, Refusal::not_found, kWords));
     return;
   }
   http::Outgoing outgoing{.method = request.method,
@@ -98,11 +100,13 @@ void Upstream::forward(const http::Request& request, const DeviceId& device, con
   if (is_stopping_ || errands_.size() >= kMaximumWaiting || open >= kMaximumOfOneDevice) {
     if (open == 0) open_.erase(device.text());
     lock.unlock();
-    reply(refusal_answer(503, Refusal::upstream_unreachable, "too many requests wait for the service"));
+    constexpr const char* kWords = "too many requests wait for the service";
+    on_refusal_(Refusal::upstream_unreachable, request.peer.address, device.text(), kWords);
+    reply(refusal_answer(503, Refusal::upstream_unreachable, kWords));
     return;
   }
   ++open;
-  errands_.push_back({device.text(), std::move(outgoing), std::move(reply)});
+  errands_.push_back({device.text(), request.peer.address, std::move(outgoing), std::move(reply)});
   changed_.notify_one();
 }
 
@@ -114,13 +118,7 @@ void Upstream::run(http::Client& client) {
     Errand errand = std::move(errands_.front());
     errands_.pop_front();
     lock.unlock();
-    http::Response response;
-    try {
-      response = client.exchange(errand.request, std::chrono::steady_clock::now() + kPatience);
-      response.headers = going_on(response.headers);
-    } catch (const std::exception& error) {
-      response = refusal_answer(502, Refusal::upstream_unreachable, error.what());
-    }
+    http::Response response = ask(client, errand);
     lock.lock();
     // Before the answer: a device that has it may ask again at once.
     auto open = open_.find(errand.device);
@@ -128,6 +126,18 @@ void Upstream::run(http::Client& client) {
     lock.unlock();
     errand.reply(std::move(response));
     lock.lock();
+  }
+}
+
+// Where the service is, and what is wrong with it, is for our log alone.
+http::Response Upstream::ask(http::Client& client, const Errand& errand) const {
+  try {
+    http::Response response = client.exchange(errand.request, std::chrono::steady_clock::now() + kPatience);
+    response.headers = going_on(response.headers);
+    return response;
+  } catch (const std::exception& error) {
+    on_refusal_(Refusal::upstream_unreachable, errand.address, errand.device, error.what());
+    return refusal_answer(502, Refusal::upstream_unreachable);
   }
 }
 

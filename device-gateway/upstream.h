@@ -4,12 +4,14 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "device-gateway/refusal.h"
 #include "lib/http/client.h"
 #include "lib/http/server.h"
 #include "lib/x509/device_id.h"
@@ -21,9 +23,13 @@ namespace fleetroot::gateway {
 inline constexpr const char* kDeviceIdHeader = "X-Fleetroot-Device-Id";
 inline constexpr const char* kEnvironmentHeader = "X-Fleetroot-Environment";
 
+// Hears of what the service was not asked, or did not answer, before the device does. Any thread.
+using UpstreamRefusal = std::function<void(Refusal refusal, const std::string& address,
+                                           const std::string& device, const std::string& detail)>;
+
 class Upstream {
  public:
-  explicit Upstream(const http::Url& url);
+  Upstream(const http::Url& url, UpstreamRefusal on_refusal);
   Upstream(const Upstream&) = delete;
   Upstream& operator=(const Upstream&) = delete;
   ~Upstream();
@@ -36,11 +42,14 @@ class Upstream {
  private:
   struct Errand {
     std::string device;
+    std::string address;  // the device's
     http::Outgoing request;
     http::Reply reply;
   };
   void run(http::Client& client);
+  http::Response ask(http::Client& client, const Errand& errand) const;
 
+  const UpstreamRefusal on_refusal_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Errand> errands_;

@@ -140,6 +140,11 @@ struct Client::State {
     // As in the server: chunk lines and trailers that never end are bounded here.
     bool needs_more = error == beast::http::error::need_more && unread.size() <= kMaximumHead;
     if (!error || needs_more) return;
+    if (error == beast::http::error::body_limit) {
+      throw Error(ErrorCode::protocol,
+                  fmt::format("{} answers with more than {} MiB", url.authority(), kMaximumBody >> 20),
+                  "let it answer with less, or check the address and the port");
+    }
     throw Error(ErrorCode::protocol, fmt::format("{} does not speak HTTP as we know it", url.authority()),
                 "check the address and the port", error.message());
   }

@@ -358,6 +358,39 @@ PYTHON
   kill "$upstream"
 }
 
+@test "why a service is not reached is in the log and counted; the device learns nothing of the inside" {
+  make_world
+  cat >upstream.py <<'PYTHON'
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        size = int(self.path[1:])
+        self.send_response(200)
+        self.send_header('Content-Length', str(size))
+        self.end_headers()
+        self.wfile.write(bytes(size))
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+PYTHON
+  python3 upstream.py >port 2>/dev/null 3>&- &
+  upstream=$!
+  wait_for grep -q . port
+  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
+  start_gateway
+  sorry='502 {"code":"upstream_unreachable","description":"the upstream service does not answer, or not as it should"}'
+
+  [[ $(as dev production "/$((16 << 20))" | wc --bytes) == $((16 << 20)) ]]
+  [[ $(as dev production "/$(((16 << 20) + 1))" --output answer -w '%{http_code} ')$(<answer) == "$sorry" ]]
+  has_logged '.event == "request.refused" and .reason == "upstream_unreachable" and .who == "1FLEET-1" and
+    (.detail | test("more than 16 MiB"))'
+  kill "$upstream"
+  wait "$upstream" || true
+  [[ $(as dev production /1 --output answer -w '%{http_code} ')$(<answer) == "$sorry" ]]
+  has_logged ".event == \"request.refused\" and (.detail | test(\"127.0.0.1:$(<port) cannot be reached\"))"
+  curl --silent "$metrics" | grep -Fx 'fleetroot_gateway_refused_total{environment="production",reason="upstream_unreachable"} 2'
+}
+
 @test "a server's certificate is renewed while it serves" {
   make_world
   echo '+0' >clock
