@@ -133,7 +133,10 @@ void Upstream::run(http::Client& client) {
 http::Response Upstream::ask(http::Client& client, const Errand& errand) const {
   try {
     http::Response response = client.exchange(errand.request, std::chrono::steady_clock::now() + kPatience);
+    std::string length(response.header("content-length"));
     response.headers = going_on(response.headers);
+    response.is_head_alone = errand.request.method == "HEAD";
+    if (response.is_head_alone && !length.empty()) response.headers.push_back({"Content-Length", length});
     return response;
   } catch (const std::exception& error) {
     on_refusal_(Refusal::upstream_unreachable, errand.address, errand.device, error.what());

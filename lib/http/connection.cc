@@ -66,7 +66,7 @@ Bytes encode_head(const Response& response, bool keep_alive, bool has_body) {
   std::string head = fmt::format("HTTP/1.1 {} {}\r\n", response.status, text(reason));
   if (!response.content_type.empty()) head += fmt::format("Content-Type: {}\r\n", response.content_type);
   for (const Header& header : response.headers) head += fmt::format("{}: {}\r\n", header.name, header.value);
-  head += fmt::format("Content-Length: {}\r\n", response.body.size());
+  if (!response.is_head_alone) head += fmt::format("Content-Length: {}\r\n", response.body.size());
   if (!keep_alive) head += "Connection: close\r\n";
   head += "\r\n";
   Bytes bytes(head.begin(), head.end());

@@ -51,6 +51,8 @@ struct Response {
   std::string content_type{};  // no header if empty
   Bytes body{};
   std::vector<Header> headers{};
+  // Somebody else's answer to a HEAD: its headers say how long the body would be, or nothing does.
+  bool is_head_alone = false;
   bool is_secret = false;  // overwritten in our memory once it has been sent, or cannot be
 
   static Response text(unsigned status, std::string_view words);

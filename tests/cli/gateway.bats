@@ -391,6 +391,32 @@ PYTHON
   curl --silent "$metrics" | grep -Fx 'fleetroot_gateway_refused_total{environment="production",reason="upstream_unreachable"} 2'
 }
 
+@test "the answer to a HEAD says how long the service's body would be, where the service does" {
+  make_world
+  cat >upstream.py <<'PYTHON'
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(200)
+        if self.path == '/72':
+            self.send_header('Content-Length', '72')
+        self.end_headers()
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+PYTHON
+  python3 upstream.py >port 2>/dev/null 3>&- &
+  upstream=$!
+  wait_for grep -q . port
+  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
+  start_gateway
+
+  [[ $(as dev production /72 --head | grep -ci content-length) == 1 ]]
+  as dev production /72 --head | grep -i '^content-length: 72.$'
+  run ! grep -i content-length <(as dev production /none --head)
+  kill "$upstream"
+}
+
 @test "a server's certificate is renewed while it serves" {
   make_world
   echo '+0' >clock
