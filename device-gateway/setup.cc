@@ -45,6 +45,14 @@ void refuse_bad_names(const std::vector<std::string>& names) {
   }
 }
 
+// Its certificates are for whatever TLS clients devices have.
+void refuse_unless_clients_take(KeyAlgorithm algorithm) {
+  if (algorithm != KeyAlgorithm::ed25519) return;
+  throw Error(ErrorCode::usage,
+              "a gateway cannot have an Ed25519 key: many TLS clients take no certificate with one",
+              "choose p256, p384, rsa2048 or rsa3072 here; devices may have ed25519");
+}
+
 std::string url_of(const std::string& name) {
   bool is_ipv6 = name.find(':') != std::string::npos;
   return is_ipv6 ? fmt::format("https://[{}]", name) : fmt::format("https://{}", name);
@@ -159,6 +167,7 @@ class Maker {
 void create_gateway(const NewGateway& wanted, const Clock& clock) {
   refuse_bad_names(wanted.names);
   refuse_bad_environments(wanted);
+  refuse_unless_clients_take(wanted.algorithm);
   pkcs11::refuse_unless_possible(wanted.token, wanted.home / "softhsm");
   NewHome home(wanted.home);
   make_private_directory(wanted.home / "environments");

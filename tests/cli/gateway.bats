@@ -553,6 +553,8 @@ PYTHON
   refused 64 'no environment staging' fleetroot-gateway device list --home gw --environment staging
   refused 64 'cannot have shared' fleetroot-gateway init --home x --name gw --environment production --shared-credentials production
   [[ ! -e x ]]
+  refused 64 'a gateway cannot have an Ed25519 key' fleetroot-gateway init --home x --name gw --environment production --algorithm ed25519
+  [[ ! -e x ]]
   sed -i 's/^strict/strickt/' gw/gateway.toml
   refused 78 'strickt is not a known key' fleetroot-gateway config check --home gw
   sed -i 's/^strickt/strict/; /^\[environment.production\]/a device_root_key_id = "01"' gw/gateway.toml
