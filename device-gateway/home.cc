@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "device-gateway/authority.h"
 #include "lib/base/config.h"
 #include "lib/base/files.h"
@@ -110,7 +112,10 @@ Settings Home::settings() const {
   Settings settings{.names = config.strings("names").value_or(std::vector<std::string>()),
                     .token = read_token(config, path_),
                     .environments = {}};
+  std::set<std::string> seen;
   for (const std::string& name : config.strings("environments").value_or(std::vector<std::string>())) {
+    if (!seen.insert(name).second)
+      config.refuse("environments", fmt::format("has \"{}\" twice", name), "name each once");
     settings.environments.push_back(read_environment(config, name));
   }
   config.refuse_unknown_keys();

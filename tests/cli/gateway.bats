@@ -561,6 +561,15 @@ PYTHON
   refused 78 'allows shared credentials' fleetroot-gateway config check --home gw
 }
 
+@test "environments: each once" {
+  make_gateway
+  sed -i 's/^environments = .*/environments = ["production", "test", "production"]/' gw/gateway.toml
+  for command in 'config check' 'serve --listen test=127.0.0.1:0'; do
+    # shellcheck disable=SC2086 # several words
+    refused 78 'gw/gateway.toml: environments has "production" twice' fleetroot-gateway $command --home gw
+  done
+}
+
 @test "addresses that serve or a device could not speak to: 78, file and key; 64 on the command line" {
   make_gateway
   cp gw/gateway.toml good.toml
