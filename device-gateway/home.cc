@@ -128,7 +128,7 @@ Settings Home::settings() const {
   if (settings.names.empty()) config.refuse("names", "is missing", "name the gateway's host");
   for (const std::string& name : settings.names) {
     if (is_server_name(name)) continue;
-    config.refuse("names", fmt::format("has \"{}\", which is no host name or address", name),
+    config.refuse("names", fmt::format("has \"{}\", which is no host name or address to connect to", name),
                   kServerNameHint);
   }
   if (settings.environments.empty()) config.refuse("environments", "is missing", "name one at least");

@@ -41,7 +41,8 @@ class NewHome {
 void refuse_bad_names(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (is_server_name(name)) continue;
-    throw Error(ErrorCode::usage, fmt::format("\"{}\" is no host name or address", name), kServerNameHint);
+    throw Error(ErrorCode::usage, fmt::format("\"{}\" is no host name or address to connect to", name),
+                kServerNameHint);
   }
 }
 

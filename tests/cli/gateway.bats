@@ -637,7 +637,7 @@ PYTHON
 }
 
 @test "names are host names and addresses; a server whose names were corrected gets another certificate" {
-  for name in gw.example.test:8443 a..b a- 192.0.2 'a b'; do
+  for name in gw.example.test:8443 a..b a- 192.0.2 'a b' 0.0.0.0 :: 0::0; do
     refused 64 'no host name or address' fleetroot-gateway init --home x --name "$name" --environment production
     [[ ! -e x ]]
   done
@@ -657,6 +657,8 @@ PYTHON
   as dev production /whoami
   sed -i 's/^names = .*/names = ["gw.example.test:8443"]/' gw/gateway.toml
   refused 78 'names has "gw.example.test:8443", which is no host name' fleetroot-gateway config check --home gw
+  sed -i 's/^names = .*/names = ["gw.example.test", "::"]/' gw/gateway.toml
+  refused 78 'names has "::", which is no host name' fleetroot-gateway config check --home gw
 }
 
 @test "connections that wait cost little, and new ones are still admitted" {
