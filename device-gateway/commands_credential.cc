@@ -38,7 +38,7 @@ void add_create(CLI::App& group, Action& action) {
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   command->add_option("--expires", options->days, "after how many days")
-      ->check(CLI::Range(0, 3650))
+      ->check(CLI::Range(1, 3650))
       ->capture_default_str();
   command->add_option("--url", options->url, "where devices find the gateway (default: gateway.toml)");
   command->callback([options, &action] { action = [options] { return create(*options); }; });

@@ -590,6 +590,8 @@ PYTHON
     refused 64 "\"$url\" is " fleetroot-gateway credentials create --home gw --environment test --out c.zip --url "$url"
     [[ ! -e c.zip && -z $(fleetroot-gateway credentials list --home gw --json) ]]
   done
+  refused 64 'expires' fleetroot-gateway credentials create --home gw --environment test --out c.zip --expires 0
+  [[ ! -e c.zip ]]
 }
 
 @test "whoever reads the log may stop: devices are served, lost lines are counted, and SIGTERM ends it" {

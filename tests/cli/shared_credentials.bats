@@ -110,7 +110,8 @@ PYTHON
 
   rm -r shared credentials.zip
   generation=$(logged '.event == "trust.reloaded"')
-  make_credentials --expires 0
+  faketime '-2 days' fleetroot-gateway credentials create --home gw --environment test --out credentials.zip --expires 1
+  python3 -m zipfile -e credentials.zip shared
   reloaded() { (($(logged '.event == "trust.reloaded"') > generation)); }
   wait_for reloaded
   run ! register dev-2
