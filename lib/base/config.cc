@@ -32,6 +32,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+// A table with nothing in it, by its name and a dot.
 void collect_keys(const toml::table& table, const std::string& prefix, std::vector<std::string>& keys) {
   for (const auto& [key, value] : table) {
     // A dot or bracket inside of a key would look like the step into a table that it is not, so such a key is
@@ -39,6 +40,7 @@ void collect_keys(const toml::table& table, const std::string& prefix, std::vect
     bool is_plain = key.str().find_first_of(".[") == std::string_view::npos;
     std::string path = prefix + (is_plain ? std::string(key.str()) : fmt::format("\"{}\"", key.str()));
     if (const toml::table* inner = value.as_table()) {
+      if (inner->empty()) keys.push_back(path + ".");
       collect_keys(*inner, path + ".", keys);
       continue;
     }
@@ -170,6 +172,11 @@ void ConfigFile::refuse_unknown_keys() const {
   collect_keys(document_->table, "", keys);
   for (const std::string& key : keys) {
     if (document_->known.contains(key)) continue;
+    if (key.ends_with('.')) {
+      auto inside = document_->known.lower_bound(key);
+      if (inside != document_->known.end() && inside->starts_with(key)) continue;
+      refuse(key.substr(0, key.size() - 1), "is not a known table", "correct its name, or remove it");
+    }
     auto nearest = std::min_element(document_->known.begin(), document_->known.end(),
                                     [&](const std::string& a, const std::string& b) {
                                       return edit_distance(a, key) < edit_distance(b, key);

@@ -168,6 +168,23 @@ TEST(Config, TablesThatNobodyAskedForAreUnknown) {
   }
 }
 
+TEST(Config, AnEmptyTableIsKnownOnlyWhereItMayHaveKeys) {
+  for (const char* text : {"[token]\n", "token = {}\n"}) {
+    ConfigFile file = config(text);
+    file.string("token.uri");
+    EXPECT_NO_THROW(file.refuse_unknown_keys()) << text;
+  }
+  for (const char* text : {"[tok]\n", "[token.uri]\n", "[token.uri.x]\n", "[\"token.\"]\n", "[token.u]\n"}) {
+    ConfigFile file = config(text);
+    EXPECT_EQ(code_of([&] {
+                file.string("token.uri");
+                file.refuse_unknown_keys();
+              }),
+              ErrorCode::configuration)
+        << text;
+  }
+}
+
 TEST(Config, AWrongTypeIsRefusedByName) {
   ConfigFile file = config("a = \"1\"\nb = 1\nc = [1]\n");
   EXPECT_EQ(error_of([&] { file.integer("a"); }).message(), "ca.toml: a must be a whole number");
