@@ -112,11 +112,16 @@ Settings Home::settings() const {
   Settings settings{.names = config.strings("names").value_or(std::vector<std::string>()),
                     .token = read_token(config, path_),
                     .environments = {}};
-  std::set<std::string> seen;
+  std::set<std::string> listed;
   for (const std::string& name : config.strings("environments").value_or(std::vector<std::string>())) {
-    if (!seen.insert(name).second)
+    if (!listed.insert(name).second)
       config.refuse("environments", fmt::format("has \"{}\" twice", name), "name each once");
     settings.environments.push_back(read_environment(config, name));
+  }
+  for (const std::string& name : config.tables_in("environment")) {
+    if (listed.contains(name)) continue;
+    config.refuse("environment." + name, "is the table of an environment that is not listed",
+                  fmt::format("add \"{}\" to environments, or comment the table out", name));
   }
   config.refuse_unknown_keys();
   for (const EnvironmentSettings& environment : settings.environments) {

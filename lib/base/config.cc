@@ -32,6 +32,22 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+// "token" for "token.uri"
+std::string_view table_of(std::string_view key) {
+  std::size_t dot = key.rfind('.');
+  return key.substr(0, dot == std::string_view::npos ? 0 : dot);
+}
+
+// A key of another table means something else, however much it looks like this one.
+std::optional<std::string> nearest_in_table(const std::set<std::string>& known, const std::string& key) {
+  std::optional<std::string> nearest;
+  for (const std::string& other : known) {
+    if (table_of(other) != table_of(key)) continue;
+    if (!nearest || edit_distance(other, key) < edit_distance(*nearest, key)) nearest = other;
+  }
+  return nearest;
+}
+
 // A table with nothing in it, by its name and a dot.
 void collect_keys(const toml::table& table, const std::string& prefix, std::vector<std::string>& keys) {
   for (const auto& [key, value] : table) {
@@ -161,6 +177,16 @@ std::size_t ConfigFile::tables(std::string_view key) {
   return node.as_array()->size();
 }
 
+std::vector<std::string> ConfigFile::tables_in(std::string_view key) const {
+  std::vector<std::string> names;
+  const toml::table* table = document_->table.at_path(key).as_table();
+  if (table == nullptr) return names;
+  for (const auto& [name, value] : *table) {
+    if (value.is_table()) names.emplace_back(name.str());
+  }
+  return names;
+}
+
 std::string ConfigFile::required_string(std::string_view key) {
   std::optional<std::string> value = string(key);
   if (!value) refuse(key, "is missing", "add it to the file");
@@ -177,13 +203,9 @@ void ConfigFile::refuse_unknown_keys() const {
       if (inside != document_->known.end() && inside->starts_with(key)) continue;
       refuse(key.substr(0, key.size() - 1), "is not a known table", "correct its name, or remove it");
     }
-    auto nearest = std::min_element(document_->known.begin(), document_->known.end(),
-                                    [&](const std::string& a, const std::string& b) {
-                                      return edit_distance(a, key) < edit_distance(b, key);
-                                    });
-    std::string hint =
-        nearest == document_->known.end() ? "remove it" : fmt::format("did you mean {}?", *nearest);
-    refuse(key, "is not a known key", hint);
+    std::optional<std::string> nearest = nearest_in_table(document_->known, key);
+    refuse(key, "is not a known key",
+           nearest ? fmt::format("did you mean {}?", *nearest) : "correct its name, or remove it");
   }
 }
 

@@ -1,6 +1,6 @@
-// A TOML file read strictly: a key that nobody asked for is an error that names the nearest known one.
-// Usage: read every key through the typed getters, then call refuse_unknown_keys().
-// All failures are Error(configuration) and name the file and the key.
+// A TOML file read strictly: a key that nobody asked for is an error that names the nearest known one of its
+// table. Usage: read every key through the typed getters, then call refuse_unknown_keys(). All failures are
+// Error(configuration) and name the file and the key.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,8 @@ class ConfigFile {
   std::optional<bool> boolean(std::string_view key);
   std::optional<std::vector<std::string>> strings(std::string_view key);
   std::string required_string(std::string_view key);
+  // The names of the tables directly in [key]; none if it is not there.
+  std::vector<std::string> tables_in(std::string_view key) const;
   // How many tables [[key]] there are; the keys of the first are "key[0].name" and so on.
   std::size_t tables(std::string_view key);
 

@@ -561,13 +561,16 @@ PYTHON
   refused 78 'allows shared credentials' fleetroot-gateway config check --home gw
 }
 
-@test "environments: each once" {
+@test "environments: each once, and none that is not listed" {
   make_gateway
   sed -i 's/^environments = .*/environments = ["production", "test", "production"]/' gw/gateway.toml
   for command in 'config check' 'serve --listen test=127.0.0.1:0'; do
     # shellcheck disable=SC2086 # several words
     refused 78 'gw/gateway.toml: environments has "production" twice' fleetroot-gateway $command --home gw
   done
+  sed -i 's/^environments = .*/environments = ["production"]/' gw/gateway.toml
+  refused 78 'gateway.toml: environment.test is the table of an environment that is not listed' fleetroot-gateway config check --home gw
+  [[ $stderr == *'hint: add "test" to environments, or comment the table out'* ]]
 }
 
 @test "addresses that serve or a device could not speak to: 78, file and key; 64 on the command line" {

@@ -21,6 +21,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 std::vector<ErrorCode> every_code() {
   std::vector<ErrorCode> codes;
@@ -137,6 +138,17 @@ TEST(Config, AnUnknownKeyNamesTheNearestKnownOne) {
   EXPECT_EQ(error.code(), ErrorCode::configuration);
   EXPECT_THAT(error.message(), AllOf(HasSubstr("ca.toml"), HasSubstr("token.urii")));
   EXPECT_THAT(error.hint(), HasSubstr("token.uri?"));
+}
+
+TEST(Config, NoKeyOfAnotherTableIsSuggested) {
+  ConfigFile file = config("[a.one]\nkey = \"1\"\n[a.two]\nkey = \"2\"\n");
+  file.string("a.one.key");
+  Error error = error_of([&] { file.refuse_unknown_keys(); });
+  EXPECT_THAT(error.message(), HasSubstr("a.two.key is not a known key"));
+  EXPECT_THAT(error.hint(), Not(HasSubstr("a.one")));
+  EXPECT_EQ(file.tables_in("a"), (std::vector<std::string>{"one", "two"}));
+  EXPECT_TRUE(file.tables_in("a.one").empty());
+  EXPECT_TRUE(file.tables_in("b").empty());
 }
 
 TEST(Config, AKeyThatOnlyLooksKnownIsUnknown) {
