@@ -58,8 +58,10 @@ class SigningTrouble {
 // One environment that is served, with its keys.
 struct Running {
   const EnvironmentSettings* environment;
+  http::Listener listener;
   CertifiedKey root;
   CertifiedKey server;
+  std::unique_ptr<DeviceMaker> devices{};
   std::unique_ptr<Front> front{};
 
   // Devices pin the root: it need not be sent.
@@ -98,11 +100,49 @@ std::optional<Error> failure_to_sign(const CertifiedKey& key) {
   }
 }
 
-Running open_keys(const Home& home, const EnvironmentSettings& environment,
+Running open_keys(const Home& home, const EnvironmentSettings& environment, http::Listener listener,
                   const pkcs11::SigningToken& token) {
   return {.environment = &environment,
+          .listener = std::move(listener),
           .root = open_key(home, environment.name, "gateway-root.pem", token, environment.root_key),
           .server = open_key(home, environment.name, "server.pem", token, environment.server_key)};
+}
+
+std::unique_ptr<DeviceMaker> device_maker(const Home& home, const Running& running,
+                                          const pkcs11::SigningToken& token) {
+  const EnvironmentSettings& environment = *running.environment;
+  return std::make_unique<DeviceMaker>(
+      environment.name,
+      open_key(home, environment.name, "fleet-root.pem", token, *environment.device_root_key),
+      running.root.certificate);
+}
+
+// Those of the environments by their names.
+std::map<std::string, http::Listener> listen(const Serving& serving) {
+  std::map<std::string, http::Listener> listeners;
+  for (const auto& [name, address] : serving.listen) listeners.emplace(name, http::Listener::bind(address));
+  return listeners;
+}
+
+// On stdout, before the log.
+void announce(const std::list<Running>& all, const std::optional<http::Listener>& metrics) {
+  for (const Running& running : all) {
+    fmt::print("listening on https://{} ({})\n", running.listener.address(),
+               running.environment->name.text());
+  }
+  if (metrics) fmt::print("listening on http://{}/metrics (metrics)\n", metrics->address());
+  std::fflush(stdout);
+}
+
+void start(Running& running, const Serving& serving, const Common& common) {
+  FrontSettings front{.environment = running.environment->name,
+                      .rules = running.environment->rules(),
+                      .identity = running.identity(),
+                      .upstream = running.environment->upstream,
+                      .fronts = serving.listen.size(),
+                      .devices = std::move(running.devices)};
+  front.rules.is_rehearsal = serving.is_rehearsal;
+  running.front = std::make_unique<Front>(std::move(front), std::move(running.listener), common);
 }
 
 class Watch {
@@ -188,10 +228,10 @@ class Watch {
   bool has_changed_ = false;  // and not everybody has been looked at since
 };
 
-std::optional<http::Server> serve_metrics(const std::string& address, Metrics& metrics) {
-  if (address.empty()) return std::nullopt;
+std::optional<http::Server> serve_metrics(std::optional<http::Listener> listener, Metrics& metrics) {
+  if (!listener) return std::nullopt;
   std::vector<http::Listener> listeners;
-  listeners.push_back(http::Listener::bind(address));
+  listeners.push_back(*std::move(listener));
   return std::optional<http::Server>(std::in_place,
                                      http::ServerSettings{.listeners = std::move(listeners), .threads = 1},
                                      [&metrics](const http::Request& request, http::Reply reply) {
@@ -207,6 +247,9 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   EndSignals signals;
   Settings settings = home.settings();
   for (const auto& [name, address] : serving.listen) settings.environment(EnvironmentName::parse(name));
+  std::map<std::string, http::Listener> listeners = listen(serving);
+  std::optional<http::Listener> metrics_listener;
+  if (!serving.metrics.empty()) metrics_listener = http::Listener::bind(serving.metrics);
   SigningTrouble trouble;
   settings.token.when_signing_fails = [&trouble](const Error& error) { trouble.note(error); };
   pkcs11::SigningToken token(settings.token);
@@ -216,31 +259,17 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   Common common{.clock = clock, .belief = belief, .log = log, .metrics = metrics};
   std::list<Running> all;
   for (const EnvironmentSettings& environment : settings.environments) {
-    auto address = serving.listen.find(environment.name.text());
-    if (address == serving.listen.end()) continue;
-    Running& running = all.emplace_back(open_keys(home, environment, token));
+    auto listener = listeners.find(environment.name.text());
+    if (listener == listeners.end()) continue;
+    Running& running = all.emplace_back(open_keys(home, environment, std::move(listener->second), token));
     renew_at_start(running, home, settings, clock.now());
-    FrontSettings front{.environment = environment.name,
-                        .rules = environment.rules(),
-                        .identity = running.identity(),
-                        .upstream = environment.upstream,
-                        .fronts = serving.listen.size(),
-                        .devices = nullptr};
-    front.rules.is_rehearsal = serving.is_rehearsal;
-    if (environment.device_root_key && !serving.is_rehearsal) {
-      front.devices = std::make_unique<DeviceMaker>(
-          environment.name,
-          open_key(home, environment.name, "fleet-root.pem", token, *environment.device_root_key),
-          running.root.certificate);
-    }
-    running.front = std::make_unique<Front>(std::move(front), http::Listener::bind(address->second), common);
-    fmt::print("listening on https://{} ({})\n", running.front->address(), environment.name.text());
-    std::fflush(stdout);
+    if (environment.device_root_key && !serving.is_rehearsal)
+      running.devices = device_maker(home, running, token);
   }
-  std::optional<http::Server> metrics_server = serve_metrics(serving.metrics, metrics);
-  if (metrics_server)
-    fmt::print("listening on http://{}/metrics (metrics)\n", metrics_server->addresses().front());
-  std::fflush(stdout);
+  // Whatever can be refused has been. Who is admitted from here on is in the log, behind these lines.
+  announce(all, metrics_listener);
+  std::optional<http::Server> metrics_server = serve_metrics(std::move(metrics_listener), metrics);
+  for (Running& running : all) start(running, serving, common);
   std::optional<Error> loss = Watch(all, home, settings, common, trouble).run(signals);
   for (Running& running : all) running.front->stop(kGrace);
   if (loss) throw Error(*loss);

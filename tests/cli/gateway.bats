@@ -597,6 +597,19 @@ PYTHON
   [[ ! -e c.zip ]]
 }
 
+@test "an address that cannot be had is told before any is announced" {
+  make_gateway
+  run --separate-stderr -64 fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --metrics nonsense
+  [[ -z $output ]]
+  start_gateway
+  taken=${metrics#http://}
+  taken=${taken%/metrics}
+  run --separate-stderr -78 fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --metrics "$taken"
+  [[ -z $output ]]
+  run --separate-stderr -78 fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --listen "test=$taken"
+  [[ -z $output ]]
+}
+
 @test "whoever reads the log may stop: devices are served, lost lines are counted, and SIGTERM ends it" {
   make_world
   mkfifo log
