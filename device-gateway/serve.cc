@@ -1,8 +1,8 @@
 #include "device-gateway/serve.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 
-#include <csignal>
 #include <list>
 #include <mutex>
 #include <utility>
@@ -10,32 +10,23 @@
 #include "device-gateway/front.h"
 #include "device-gateway/setup.h"
 #include "lib/base/files.h"
+#include "lib/base/process.h"
 #include "lib/base/program.h"
 #include "lib/x509/certificate_request.h"
 
 namespace fleetroot::gateway {
 namespace {
 
-constexpr timespec kWatchInterval{1, 0};
+constexpr int kWatchInterval = 1000;  // milliseconds
 // How often everybody is looked at again although nothing was imported: certificates expire.
 constexpr int kIntervalsBetweenRounds = 30;
 constexpr std::chrono::seconds kGrace{5};
 
-// Signals that end us come to the one who waits for them, and to no other thread.
-class EndSignals {
- public:
-  EndSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-  }
-  // False when the time is over.
-  bool wait(const timespec& time) const { return sigtimedwait(&set_, nullptr, &time) > 0; }
-
- private:
-  sigset_t set_{};
-};
+// False when the time is over.
+bool wait_for(const FileDescriptor& end_signals, int milliseconds) {
+  pollfd one{end_signals.get(), POLLIN, 0};
+  return poll(&one, 1, milliseconds) > 0;
+}
 
 // Why the token did not sign, from whichever thread asked it to.
 class SigningTrouble {
@@ -153,8 +144,8 @@ class Watch {
 
   // Until told to end; or until the token or the registry is lost, with the reason. What else fails is
   // logged, and tried again: the old belief holds until then.
-  std::optional<Error> run(const EndSignals& signals) {
-    for (int interval = 1; !signals.wait(kWatchInterval); ++interval) {
+  std::optional<Error> run(const FileDescriptor& end_signals) {
+    for (int interval = 1; !wait_for(end_signals, kWatchInterval); ++interval) {
       if (std::optional<Error> reason = loss_of_token()) return reason;
       if (std::optional<Error> reason = loss_of_registry()) return reason;
       attempt("registry.unreadable", [&] { look_at_trust(interval % kIntervalsBetweenRounds == 0); });
@@ -244,7 +235,7 @@ std::optional<http::Server> serve_metrics(std::optional<http::Listener> listener
 }  // namespace
 
 int serve(const Home& home, const Serving& serving, const Clock& clock) {
-  EndSignals signals;
+  FileDescriptor end_signals = watch_stop_signals();  // in every thread
   Settings settings = home.settings();
   for (const auto& [name, address] : serving.listen) settings.environment(EnvironmentName::parse(name));
   std::map<std::string, http::Listener> listeners = listen(serving);
@@ -270,7 +261,7 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   announce(all, metrics_listener);
   std::optional<http::Server> metrics_server = serve_metrics(std::move(metrics_listener), metrics);
   for (Running& running : all) start(running, serving, common);
-  std::optional<Error> loss = Watch(all, home, settings, common, trouble).run(signals);
+  std::optional<Error> loss = Watch(all, home, settings, common, trouble).run(end_signals);
   for (Running& running : all) running.front->stop(kGrace);
   if (loss) throw Error(*loss);
   return 0;

@@ -14,8 +14,8 @@ struct Serving {
   bool is_rehearsal = false;
 };
 
-// Prints "listening on https://ADDRESS (ENVIRONMENT)" for each, then serves until SIGTERM or SIGINT; 0.
-// What other processes change in the registry holds within seconds, for open connections too.
+// Prints "listening on https://ADDRESS (ENVIRONMENT)" for each, then serves until SIGTERM, SIGINT or SIGHUP;
+// 0. What other processes change in the registry holds within seconds, for open connections too.
 // Error(token_unplugged), as a rule, once the token does not sign any more: whoever starts this again opens
 // it anew. Error(io) once the registry was moved away or replaced: that, too, is opened anew then.
 int serve(const Home& home, const Serving& serving, const Clock& clock);

@@ -4,17 +4,12 @@
 #include <array>
 
 #include "lib/base/error.h"
+#include "lib/base/process.h"
 
 namespace fleetroot {
 namespace {
 
 constexpr std::array kHeld{SIGINT, SIGTERM, SIGHUP};
-
-// One that is, and blocked, waits all the same.
-bool is_ignored(int signal) {
-  struct sigaction now {};
-  return sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
-}
 
 }  // namespace
 

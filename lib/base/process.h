@@ -25,8 +25,11 @@ void harden_process();
 // system after every message and fetch it again, page by page, for the next.
 void keep_freed_memory();
 
-// SIGTERM, SIGINT and SIGHUP as something to poll and read (signalfd). They are blocked from here on, in
-// children too unless their start says otherwise.
+// Whether it would be passed over. One that is blocked comes all the same.
+bool is_ignored(int signal);
+
+// SIGTERM, SIGINT and SIGHUP as something to poll and read (signalfd); SIGHUP not where it is ignored
+// (nohup). They are blocked from here on, in children too unless their start says otherwise.
 FileDescriptor watch_stop_signals();
 
 // The end to read and the end to write, both closed by exec. Error(busy) if there is no room for more files.

@@ -610,6 +610,23 @@ PYTHON
   [[ -z $output ]]
 }
 
+@test "SIGTERM, Ctrl-C and a terminal that goes away end it in order; nohup is heeded" {
+  make_world
+  for signal in TERM INT HUP; do
+    start_gateway
+    kill -s "$signal" "$gateway"
+    wait "$gateway"
+  done
+
+  trap '' HUP
+  start_gateway
+  as dev production /whoami
+  kill -s HUP "$gateway"
+  fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-1
+  wait_for has_logged '.event == "trust.reloaded"'
+  stop_gateway
+}
+
 @test "whoever reads the log may stop: devices are served, lost lines are counted, and SIGTERM ends it" {
   make_world
   mkfifo log
