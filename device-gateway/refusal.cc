@@ -48,7 +48,7 @@ constexpr std::array kTable{
     Row{Refusal::several_common_names, "several_common_names", "the certificate has several common names"},
     Row{Refusal::nul_in_common_name, "nul_in_common_name", "the common name has a NUL in it"},
     Row{Refusal::common_name_too_long, "common_name_too_long", "the common name has more than 64 characters"},
-    Row{Refusal::invalid_device_id, "invalid_device_id", "the common name is no device ID"},
+    Row{Refusal::invalid_device_id, "invalid_device_id", "the name is no device ID"},
     Row{Refusal::revoked, "revoked", "the certificate is revoked"},
     Row{Refusal::superseded, "superseded", "the device has a newer key"},
     Row{Refusal::ca_revoked, "ca_revoked", "a CA in the chain is revoked"},

@@ -36,6 +36,16 @@ code_in() {
   [[ $(devices_in test | jq -r '.device_id + " " + .origin') == "dev-1 provisioned" ]]
 }
 
+@test "what is no device ID is called that: there is no common name in a request" {
+  make_gateway
+  make_credentials
+  start_gateway
+
+  [[ $(register 'SX 3') == 400 ]]
+
+  [[ $(jq -r '.code + ": " + .description' 'SX 3.p12') == 'invalid_device_id: the name is no device ID' ]]
+}
+
 @test "the ID is taken: 409 device_already_registered, for a replay too" {
   make_gateway
   make_credentials
