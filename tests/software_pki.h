@@ -61,8 +61,8 @@ struct Identity {
 struct CertificateText {
   std::string common_name;
   ExtensionTexts extensions;
-  std::chrono::hours begins_before = std::chrono::hours(24);
-  std::chrono::hours ends_after = std::chrono::hours(24 * 365);
+  std::chrono::seconds begins_before = std::chrono::hours(24);
+  std::chrono::seconds ends_after = std::chrono::hours(24 * 365);
   const EVP_MD* digest = EVP_sha256();
   std::vector<std::string> more_common_names{};
 };

@@ -29,6 +29,11 @@ bool is_passing(unsigned status) {
   return status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
 }
 
+// Whether no other try at the same server can help.
+bool is_hopeless(const Error& obstacle) {
+  return obstacle.code() == ErrorCode::protocol || obstacle.code() == ErrorCode::clock;
+}
+
 // How long it wants to be left alone (RFC 9110 section 10.2.3), where it says so in seconds; of a date, whose
 // clock may be another, nothing is made.
 std::chrono::milliseconds wish_of(const http::Response& response) {
@@ -72,13 +77,11 @@ http::Response HttpPoster::send(const Post& post, const http::ClientTls& tls) {
         current_ = (current_ + 1) % urls_.size();
       }
       // Refused is refused, by whichever of them. Another may have the right certificate, and speak HTTP.
-      if (obstacle->code() != ErrorCode::ca_unreachable && obstacle->code() != ErrorCode::protocol)
-        throw Error(*obstacle);
+      if (obstacle->code() != ErrorCode::ca_unreachable && !is_hopeless(*obstacle)) throw Error(*obstacle);
       has_lost_an_answer_ = has_lost_an_answer_ || was_sent;
     }
-    bool is_hopeless = obstacle->code() == ErrorCode::protocol;
     auto wait = std::max(pause, wish_);
-    if (is_hopeless || steady_clock::now() + wait >= deadline) throw Error(*obstacle);
+    if (is_hopeless(*obstacle) || steady_clock::now() + wait >= deadline) throw Error(*obstacle);
     std::this_thread::sleep_for(wait);
     pause = std::min(2 * pause, kLongestPause);
   }

@@ -1,18 +1,25 @@
 #include "lib/http/stream.h"
 
+#include <fmt/format.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
+
+#include "lib/base/clock.h"
 
 namespace fleetroot::http {
 namespace {
 
 using asio::use_awaitable;
 using Socket = asio::ip::tcp::socket;
+
+// Of two machines that ask the same time server.
+constexpr std::chrono::seconds kSmallSkew{60};
 
 Trouble trouble_of(unsigned long code) {
   if (ERR_GET_LIB(code) != ERR_LIB_SSL) return Trouble::handshake;
@@ -27,15 +34,42 @@ Trouble trouble_of(unsigned long code) {
   }
 }
 
-Error tls_error(SSL* ssl) {
+// From when on all of the chain is valid that the server has shown.
+Time beginning_of_chain(SSL* ssl) {
+  Time latest{};
+  STACK_OF(X509)* chain = SSL_get0_verified_chain(ssl);
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    X509* certificate = sk_X509_value(chain, i);
+    X509_up_ref(certificate);
+    latest = std::max(latest, Certificate(X509Ptr(certificate)).not_before());
+  }
+  return latest;
+}
+
+// A clock that is a little behind needs only to be waited for.
+Error not_valid_yet(Time begins) {
+  Time now = SystemClock().now();
+  return {begins - now <= kSmallSkew ? ErrorCode::ca_unreachable : ErrorCode::clock,
+          fmt::format("the server's certificate is valid from {} on, and this machine's clock says {}",
+                      format_time(begins), format_time(now)),
+          "set this machine's clock right, or the server's; then run the same command again"};
+}
+
+Error not_to_believe(SSL* ssl) {
   long verdict = SSL_get_verify_result(ssl);
+  take_openssl_errors();
+  if (verdict == X509_V_ERR_CERT_NOT_YET_VALID) return not_valid_yet(beginning_of_chain(ssl));
+  const char* hint = verdict == X509_V_ERR_CERT_HAS_EXPIRED
+                         ? "have the server's certificate renewed, or set this machine's clock right"
+                         : "check the address, and which root is pinned";
+  return {ErrorCode::protocol, "the server's certificate is not one to believe", hint,
+          X509_verify_cert_error_string(verdict)};
+}
+
+Error tls_error(SSL* ssl) {
   unsigned long code = ERR_peek_error();
   int reason = ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0;
-  if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && SSL_is_server(ssl) == 0) {
-    take_openssl_errors();
-    return {ErrorCode::protocol, "the server's certificate is not one to believe",
-            "check the address, and which root is pinned", X509_verify_cert_error_string(verdict)};
-  }
+  if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && SSL_is_server(ssl) == 0) return not_to_believe(ssl);
   switch (reason) {
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:

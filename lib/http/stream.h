@@ -20,7 +20,8 @@ class Stream {
  public:
   explicit Stream(asio::ip::tcp::socket socket);
 
-  // From here on all goes through `ssl`. Error(not_authorised, protocol).
+  // From here on all goes through `ssl`. Error(not_authorised, protocol); Error(clock) where the server's
+  // certificate is not valid yet, or Error(ca_unreachable) if it is within a minute.
   asio::awaitable<void> shake_hands(SslPtr ssl);
   // What it was, if that failed with an Error.
   Trouble handshake_trouble() const { return handshake_trouble_; }

@@ -322,6 +322,20 @@ EOF
   end_serving
 }
 
+@test "a station whose clock is behind the server's waits, and says so where that is more than a moment" {
+  make_factory DEV-1 DEV-2
+  make_token DEV-1 DEV-2
+  under=(env FAKETIME=+8s LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1)
+  begin_serving
+  provision DEV-1 DEV-1 --ca "$url"
+  end_serving
+  rm -r ca/front
+  under[1]=FAKETIME=+600s
+  begin_serving
+  refused 78 "the server's certificate is valid from" provision DEV-2 DEV-2 --ca "$url"
+  [[ $stderr == *"set this machine's clock right, or the server's"* ]]
+}
+
 @test "plain http is no way to a CA, unless one says so" {
   make_factory DEV-1
   make_token DEV-1

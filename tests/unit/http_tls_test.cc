@@ -122,6 +122,31 @@ TEST_F(TlsServer, TheClientBelievesItsPinnedRootAndTheNameOnly) {
   EXPECT_EQ(code_of([&] { client().exchange({.path = "/"}, soon()); }), ErrorCode::protocol);
 }
 
+// A server's certificate begins when it is made, by the server's clock.
+TEST_F(TlsServer, WhatIsNotValidYetIsWaitedForOrAMatterOfClocksAndWhatHasExpiredSaysSo) {
+  start({}, echo, server_tls(ClientCertificate::none));
+  auto refusal_of = [&](std::chrono::seconds begins_in, std::chrono::seconds ends_in) {
+    CertificateText made = text("server", with_address("127.0.0.1"));
+    Time now = SystemClock().now();
+    made.begins_before = kTestTime - (now + begins_in);
+    made.ends_after = now + ends_in - kTestTime;
+    Identity other_time = issue(made, &root);
+    server_->use({.identity = {.chain = {other_time.certificate}, .key = other_time.key.get()}});
+    return error_of([&] { client().exchange({.path = "/"}, soon()); });
+  };
+  constexpr std::chrono::hours kHour{1};
+  Error soon_valid = refusal_of(std::chrono::seconds(50), kHour);
+  EXPECT_EQ(soon_valid.code(), ErrorCode::ca_unreachable);
+  EXPECT_THAT(soon_valid.message(), testing::HasSubstr("is valid from"));
+  Error ahead = refusal_of(kHour, 2 * kHour);
+  EXPECT_EQ(ahead.code(), ErrorCode::clock);
+  EXPECT_THAT(ahead.hint(), testing::HasSubstr("set this machine's clock right"));
+  Error expired = refusal_of(-2 * kHour, -kHour);
+  EXPECT_EQ(expired.code(), ErrorCode::protocol);
+  EXPECT_THAT(expired.cause(), testing::HasSubstr("expired"));
+  EXPECT_THAT(expired.hint(), testing::HasSubstr("certificate renewed"));
+}
+
 TEST_F(TlsServer, PlainWordsOnItsPortHurtNobody) {
   start({}, echo, server_tls());
   EXPECT_THAT(ask("GET / HTTP/1.1\r\n\r\n"), testing::Not(testing::HasSubstr("200")));
