@@ -12,14 +12,20 @@ namespace {
 
 constexpr std::string_view kEst = "est+";
 
-// The CA's own words, where it has any (RFC 7030 section 4.2.3).
+// RFC 7030 section 4.2.3: without a type, words for people. HTML comes from whatever stands in between.
+bool is_in_words(const http::Response& response) {
+  std::string type = http::media_type_of(response.content_type);
+  return type.empty() || type == "text/plain";
+}
+
+// The CA's own words, where it has any.
 Error refusal_by_est(const http::Url& server, const http::Response& response) {
   if (response.status == 202) {
     return {ErrorCode::busy, "the CA has not decided yet and asks to wait",
             "run the same command again later: it resumes"};
   }
   Error refusal = refusal_of(server, response, "there is no EST at this one");
-  bool is_said = response.status == 400 && !refusal.cause().empty();
+  bool is_said = response.status == 400 && is_in_words(response) && !refusal.cause().empty();
   if (!is_said) return refusal;
   return {ErrorCode::refused_by_ca, fmt::format("the CA refuses: {}", refusal.cause()),
           "hold this device, and ask whoever runs the CA"};

@@ -28,17 +28,20 @@ Response with_body(unsigned status, const char* content_type, std::string_view t
 
 }  // namespace
 
+std::string media_type_of(std::string_view content_type) {
+  std::string_view value = content_type.substr(0, content_type.find(';'));
+  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
+  std::string type(value);
+  std::transform(type.begin(), type.end(), type.begin(), lower);
+  return type;
+}
+
 std::string_view Request::header(std::string_view name) const {
   return find_header(headers, name);
 }
 
 std::string Request::content_type() const {
-  std::string_view value = header("content-type");
-  value = value.substr(0, value.find(';'));
-  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
-  std::string type(value);
-  std::transform(type.begin(), type.end(), type.begin(), lower);
-  return type;
+  return media_type_of(header("content-type"));
 }
 
 Response Response::text(unsigned status, std::string_view words) {

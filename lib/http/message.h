@@ -18,6 +18,9 @@ struct Header {
   std::string value;
 };
 
+// "text/plain" of "Text/Plain; charset=utf-8".
+std::string media_type_of(std::string_view content_type);
+
 // The other end of one connection.
 struct Peer {
   std::string address;           // "127.0.0.1", without the port

@@ -181,14 +181,19 @@ class Est(http.server.BaseHTTPRequestHandler):
             der = openssl('crl2pkcs7', '-nocrl', '-certfile', '/dev/stdin', '-outform', 'DER', 
                           input=b''.join([open('above.pem', 'rb').read(), pem, open('their.pem', 'rb').read()]))
             status, answer = 200, base64.encodebytes(der)  # with line ends
-        if self.path == '/strict/simpleenroll':
+        if self.path in ('/strict/simpleenroll', '/wordy/simpleenroll'):
             status, answer = 400, b'we do not know this device\n'
+        if self.path == '/proxy/simpleenroll':
+            status, answer = 400, b'<html>Bad Request</html>\n'
         if self.path == '/slow/simpleenroll':
             status, answer = 202, b''
         if self.path == '/odd/simpleenroll':
             status, answer = 200, b'PGh0bWw+'
         self.send_response(status)
-        self.send_header('Content-Type', 'application/pkcs7-mime; smime-type=certs-only')
+        types = {'/strict': 'text/plain; charset=us-ascii', '/wordy': None, '/proxy': 'text/html'}
+        kind = types.get(self.path.removesuffix('/simpleenroll'), 'application/pkcs7-mime; smime-type=certs-only')
+        if kind:
+            self.send_header('Content-Type', kind)
         self.send_header('Content-Length', str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -221,6 +226,8 @@ EOF2
 
   refused 65 'we do not know this device' provision DEV-2 DEV-2 --ca "$theirs/strict"
   [[ -z $(stranger DEV-2 --list-objects) ]]
+  refused 65 'we do not know this device' provision DEV-2 DEV-2 --ca "$theirs/wordy"
+  refused 76 'HTTP status 400' provision DEV-2 DEV-2 --ca "$theirs/proxy"
   refused 75 'asks to wait' provision DEV-2 DEV-2 --ca "$theirs/slow"
   refused 76 'no list of certificates' provision DEV-2 DEV-2 --ca "$theirs/odd"
   refused 76 'HTTP status 404' provision DEV-2 DEV-2 --ca "$theirs"
