@@ -104,7 +104,7 @@ bool is_est_ca(std::string_view url) {
 }
 
 std::vector<http::Url> parse_est_ca(const std::string& url) {
-  std::vector<http::Url> urls = parse_addresses(url, kEst);
+  std::vector<http::Url> urls = parse_addresses(url, kEst, "est+https://host:port");
   for (http::Url& each : urls) {
     if (!each.is_tls) {
       throw Error(ErrorCode::usage, fmt::format("\"{}\" is EST without TLS, which is none", url),

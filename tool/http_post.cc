@@ -46,12 +46,13 @@ std::chrono::milliseconds wish_of(const http::Response& response) {
 
 }  // namespace
 
-std::vector<http::Url> parse_addresses(const std::string& text, std::string_view prefix) {
+std::vector<http::Url> parse_addresses(const std::string& text, std::string_view prefix,
+                                       std::string_view form) {
   std::vector<http::Url> urls;
   for (const std::string& part : split(text)) {
     if (!part.starts_with(prefix)) {
       throw Error(ErrorCode::usage, fmt::format("\"{}\" does not go with the address before it", part),
-                  fmt::format("write {}https://host:port for each", prefix));
+                  fmt::format("write {} for each", form));
     }
     urls.push_back(http::Url::parse(std::string_view(part).substr(prefix.size())));
   }

@@ -20,8 +20,10 @@ struct Post {
   std::vector<http::Header> headers{};
 };
 
-// "https://a,https://b" with `prefix` before each: the URLs without it. Error(usage) for anything else.
-std::vector<http::Url> parse_addresses(const std::string& text, std::string_view prefix = {});
+// "https://a,https://b" with `prefix` before each: the URLs without it. Error(usage) for anything else, with
+// `form` as what to write.
+std::vector<http::Url> parse_addresses(const std::string& text, std::string_view prefix,
+                                       std::string_view form);
 
 // One thread. Connections are kept between posts.
 class HttpPoster {

@@ -45,7 +45,8 @@ bool is_http_ca(std::string_view url) {
 
 std::vector<http::Url> parse_http_ca(const std::string& url) {
   bool is_plain = url.starts_with(kCmpPlain);
-  std::vector<http::Url> urls = parse_addresses(url, is_plain ? kCmpPlain : std::string_view());
+  std::vector<http::Url> urls = is_plain ? parse_addresses(url, kCmpPlain, "cmp+http://host:port/path")
+                                         : parse_addresses(url, {}, "https://host:port");
   for (const http::Url& each : urls) {
     if (each.is_tls != is_plain) continue;
     throw Error(ErrorCode::usage, fmt::format("\"{}\" is no way to a CA", url),

@@ -341,6 +341,8 @@ EOF
   make_token DEV-1
   refused 64 'is no way to a CA' provision DEV-1 DEV-1 --ca http://127.0.0.1:1
   refused 64 'no URL' provision DEV-1 DEV-1 --ca https://
+  refused 64 'does not go with' provision DEV-1 DEV-1 --ca cmp+http://127.0.0.1:1/,https://127.0.0.1:1
+  [[ $stderr == *'write cmp+http://host:port/path for each'* ]]
 }
 
 @test "the front's certificate stays, and is another one for another name" {
