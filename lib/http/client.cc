@@ -207,11 +207,12 @@ struct Client::State {
 };
 
 Client::Client(const Url& url, std::optional<ClientTls> tls) : state_(std::make_unique<State>()) {
-  if (url.is_tls != tls.has_value()) {
-    throw Error(
-        ErrorCode::usage,
-        url.is_tls ? "an https address needs a root to check it with" : "an http address has no certificate",
-        "write https:// where the server has a certificate, and http:// where it has none");
+  if (url.is_tls && !tls) {
+    throw Error(ErrorCode::usage, "an https address needs a root to check it with", "write http://host:port");
+  }
+  if (tls && !url.is_tls) {
+    throw Error(ErrorCode::usage, "an http address has no certificate to believe",
+                "write https://host:port, where the server has its certificate");
   }
   state_->url = url;
   if (tls) state_->tls = make_context(*tls);

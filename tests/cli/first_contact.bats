@@ -45,6 +45,8 @@ make_line() {
   grep -q "certificate is not one to believe" two
   [[ -z $(devices_in production) ]]
   production=nonsense refused 64 'no URL' meet
+  production=http://127.0.0.1:1 refused 64 'an http address has no certificate' meet
+  [[ $stderr == *'write https://host:port, where'* ]]
   pinned=nosuch.pem refused 74 'cannot (read|open) nosuch.pem' meet
   stop_gateway
   refused 69 'cannot be reached' meet
