@@ -26,7 +26,7 @@ std::vector<std::string> split(const std::string& text) {
 
 // Whether the server may do better when it is asked again.
 bool is_passing(unsigned status) {
-  return status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
+  return status == 408 || status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
 }
 
 // Whether no other try at the same server can help.

@@ -32,8 +32,8 @@ class HttpPoster {
   HttpPoster(std::vector<http::Url> urls, int timeout_seconds)
       : urls_(std::move(urls)), timeout_(std::chrono::seconds(timeout_seconds)) {}
 
-  // The first answer that a server means, whatever it says: 429, 500, 502, 503 and 504 are tried again, at
-  // the next address, with pauses that grow, or as long as a Retry-After wishes, up to five seconds. Where
+  // The first answer that a server means, whatever it says: 408, 429, 500, 502, 503 and 504 are tried again,
+  // at the next address, with pauses that grow, or as long as a Retry-After wishes, up to five seconds. Where
   // none comes in time, or the server is not who it should be, Error as http::Client says.
   http::Response send(const Post& post, const http::ClientTls& tls);
   // Who gave it.

@@ -193,7 +193,7 @@ class Troubled(http.server.BaseHTTPRequestHandler):
         if len(requests) == 3:
             self.close_connection = True
             return
-        status = {1: 503, 2: 429, 4: 503}.get(len(requests), 200)
+        status = {1: 503, 2: 429, 4: 408}.get(len(requests), 200)
         wish = {2: 1, 4: 86400}.get(len(requests))
         answer = b'not now\n'
         if status == 200:
