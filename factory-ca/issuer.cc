@@ -104,6 +104,10 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
   submission.request.refuse_unless_sound();
   std::string json = submission.request.statement_json().value_or("");
   std::optional<OrderId> order = submission.order ? submission.order : only_order_;
+  if (only_order_ && *order != *only_order_) {
+    throw Error(ErrorCode::bad_request, fmt::format("this CA issues for order {} only", only_order_->text()),
+                "submit it for that order, or ask whoever runs the CA where others are answered");
+  }
   if (!json.empty()) {
     ProvisioningStatement statement = ProvisioningStatement::parse(json);
     if (order && *order != statement.order) {
@@ -121,8 +125,10 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
     order = statement.order;
   }
   if (!order) {
-    throw Error(ErrorCode::bad_request, "the request names no order",
-                "name it on the CA's side: respond --order ORDER");
+    throw Error(
+        ErrorCode::bad_request, "the request names no order",
+        "name it in the address's path (.../p/ORDER by CMP, .../est/ORDER by EST), or start the CA for "
+        "one order: --order ORDER");
   }
   return {.device = DeviceId::parse(submission.request.common_name()),
           .key = submission.request.public_key(),

@@ -96,14 +96,6 @@ Task<Bytes> answer(Issuer& issuer, const Inquiry& inquiry, const std::function<B
   throw Error(ErrorCode::internal, "the front asked what the signer does not know", "report this");
 }
 
-// A front that was taken over gets no more than the server was started for.
-void refuse_unless_wanted(const ServeOptions& options, const Inquiry& inquiry) {
-  const std::optional<OrderId>& order = options.order;
-  if (!order || !inquiry.order || *order == *inquiry.order) return;
-  throw Error(ErrorCode::bad_request, fmt::format("this server answers for order {} only", order->text()),
-              "ask whoever runs it for the right address");
-}
-
 // In a process that keeps no ledger open.
 void refuse_if_issuing_is_over(const Home& home) {
   Ledger ledger(home.ledger());
@@ -133,7 +125,6 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   };
   say_ready();
   auto answer_one = [&](const Inquiry& inquiry) -> Task<Bytes> {
-    refuse_unless_wanted(options, inquiry);
     co_return co_await answer(issuer, inquiry, certify);
   };
   answer_front(listener, STDIN_FILENO, ledger, answer_one);

@@ -146,6 +146,17 @@ make_request() {
   provision DEV-1 DEV-1 --ca "$url/.well-known/cmp"
 }
 
+@test "a server that is for one order refuses others as a CA does" {
+  make_factory DEV-1
+  make_order PO-3 DEV-3
+  make_token DEV-1
+  begin_serving --order PO-3
+  refused 65 'issues for order PO-3 only' provision DEV-1 DEV-1 --ca "$url"
+  # where the path does not name it, the request does
+  refused 65 'is for order PO-1, and came in for PO-3' provision DEV-1 DEV-1 --ca "$url/.well-known/cmp"
+  [[ $(certificates_in_ledger) == 0 ]]
+}
+
 @test "what is no CMP is refused in HTTP's words" {
   make_factory DEV-1
   begin_serving --no-client-certificate
