@@ -17,6 +17,10 @@ struct Options {
 // They go into the front's certificate, as they are.
 void refuse_bad_names(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
+    if (is_every_address(name)) {
+      throw Error(ErrorCode::usage, fmt::format("{} stands for every address, and is no server's", name),
+                  "give the name or address that stations call this server by: --name ca.factory.example");
+    }
     if (address_octets(name) || is_dns_name(name)) continue;
     throw Error(
         ErrorCode::usage, fmt::format("\"{}\" is no host name or address", name),
@@ -56,7 +60,7 @@ void add_serve_commands(CLI::App& program, Action& action) {
   command->add_option(
       "--name", options->serve.names,
       "a name or address that stations call this server by, besides those that it listens on");
-  command->add_option("--order", options->order, "answer for this order only");
+  command->add_option("--order", options->order, "answer for this order only; it must be there already");
   command->add_flag("--no-client-certificate", options->without_client_certificate,
                     "let anybody connect; the messages are signed all the same");
   command->add_flag(

@@ -14,6 +14,7 @@
 #include "factory-ca/issuer.h"
 #include "lib/base/process.h"
 #include "lib/base/program.h"
+#include "lib/x509/host_name.h"
 #include "pkcs11/pin.h"
 
 namespace fleetroot::ca {
@@ -35,10 +36,6 @@ constexpr std::chrono::hours kNextTry{1};
 std::string host_of(const std::string& address) {
   std::string host = address.substr(0, address.rfind(':'));
   return host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
-}
-
-bool is_every_address(const std::string& host) {
-  return host == "0.0.0.0" || host == "::";
 }
 
 std::vector<std::string> server_names(const ServeOptions& options,
@@ -97,9 +94,10 @@ Task<Bytes> answer(Issuer& issuer, const Inquiry& inquiry, const std::function<B
 }
 
 // In a process that keeps no ledger open.
-void refuse_if_issuing_is_over(const Home& home) {
+void refuse_if_nothing_can_be_issued(const Home& home, const std::optional<OrderId>& order) {
   Ledger ledger(home.ledger());
   refuse_if_revoked(ledger, home.issuing_certificate());
+  if (order) ledger.orders.get(*order);
 }
 
 void run_signer(const Home& home, const ServeOptions& options, const std::vector<std::string>& names,
@@ -247,13 +245,18 @@ int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate
 
 }  // namespace
 
+bool is_every_address(const std::string& host) {
+  std::optional<Bytes> octets = address_octets(host);
+  return octets && std::all_of(octets->begin(), octets->end(), [](std::uint8_t octet) { return octet == 0; });
+}
+
 int serve(const Home& home, ServeOptions options,
           const std::function<void(const std::string& address)>& announce) {
   // For front and signer, while this server runs.
   if (options.front.speaks_est) options.front.registration_secret = as_text(random_bytes(kSecretSize));
   Settings settings = home.settings();
   issuing_key_of(settings);
-  refuse_if_issuing_is_over(home);
+  refuse_if_nothing_can_be_issued(home, options.order);
   std::optional<FileDescriptor> lock = try_lock_file(home.file("serve.lock"));
   if (!lock) {
     throw Error(ErrorCode::busy, fmt::format("{} is being served already", home.path().string()),

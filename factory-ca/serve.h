@@ -25,9 +25,13 @@ struct ServeOptions {
   FrontSettings front{};
 };
 
+// One to listen on, like 0.0.0.0: no name of a server.
+bool is_every_address(const std::string& host);
+
 // Serves until SIGTERM or SIGINT; then finishes what was accepted. `announce` is called once it serves, with
 // each address. The exit code: 0, or the one that signer or front could not start with, after it has said
-// why; once it serves, only a wrong PIN ends it so. Error(busy) if this home is being served already.
+// why; once it serves, only a wrong PIN ends it so. Error(busy) if this home is being served already,
+// Error(order_unknown) if the only order is none.
 int serve(const Home& home, ServeOptions options,
           const std::function<void(const std::string& address)>& announce);
 

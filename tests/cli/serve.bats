@@ -311,6 +311,10 @@ EOF
     refused 64 'is no host name or address' serve_with "--name=$name"
   done
   refused 64 'is no host name or address' serve_with --name ca.factory.example --name 'a b'
+  for name in 0.0.0.0 :: 0:0::0; do
+    refused 64 'stands for every address' serve_with --name "$name"
+  done
+  refused 65 'no order PO-7' serve_with --order PO-7
   for bound in connections connections-per-address requests-per-second; do
     refused 64 "max-$bound" serve_with "--max-$bound" 0
     refused 64 "max-$bound" serve_with "--max-$bound" -1
