@@ -33,6 +33,8 @@ class Ledger {
   ReadTransaction read() { return ReadTransaction(database_); }
   // Error(io) if the file is not whole.
   void refuse_if_damaged() { database_.refuse_if_damaged(); }
+  // Error(io) if a back-up was put in its place, or nothing. Any thread.
+  void refuse_if_replaced() const { database_.refuse_if_replaced(); }
 
   // Many at the same time (GroupCommit). For a task to await: what `change` did, alone, in a transaction that
   // others share, is durable.

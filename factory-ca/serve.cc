@@ -67,8 +67,9 @@ int run_child(const std::function<void()>& body) {
   });
 }
 
-// A process whose token does not sign any more ends, and is started again: it opens the token anew once it is
-// back, and what it was asked for meanwhile it is asked for again.
+// A process whose token does not sign any more, or whose ledger is another one now, ends, and is started
+// again: it opens what is there then, once it is back, and what it was asked for meanwhile it is asked for
+// again.
 void end_with(const Error& error) {
   print_error("fleetroot-ca", error);
   _exit(exit_code(error.code()));
@@ -91,6 +92,16 @@ Task<Bytes> answer(Issuer& issuer, const Inquiry& inquiry, const std::function<B
       co_return certify(inquiry.message);
   }
   throw Error(ErrorCode::internal, "the front asked what the signer does not know", "report this");
+}
+
+// Before anything is looked up, or a revocation that the other one knows would not be heard; and before an
+// answer goes out, or it could be one that no ledger knows.
+void end_if_replaced(const Ledger& ledger) {
+  try {
+    ledger.refuse_if_replaced();
+  } catch (const Error& error) {
+    end_with(error);
+  }
 }
 
 // In a process that keeps no ledger open.
@@ -123,7 +134,10 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   };
   say_ready();
   auto answer_one = [&](const Inquiry& inquiry) -> Task<Bytes> {
-    co_return co_await answer(issuer, inquiry, certify);
+    end_if_replaced(ledger);
+    Bytes result = co_await answer(issuer, inquiry, certify);
+    end_if_replaced(ledger);
+    co_return result;
   };
   answer_front(listener, STDIN_FILENO, ledger, answer_one);
 }

@@ -440,6 +440,49 @@ EOF
   end_serving
 }
 
+# put_in_place FILE: as the ledger, and nothing of the one before
+put_in_place() {
+  rm -f ca/ledger.db*
+  mv "$1" ca/ledger.db
+}
+
+@test "another ledger in the place of the one that is served: what is issued it has, and what it revokes is heard" {
+  make_factory DEV-1 DEV-2 DEV-3
+  make_token DEV-1 DEV-2 DEV-3
+  sqlite3 ca/ledger.db ".backup back-up"
+  begin_serving
+  provision DEV-1 DEV-1 --ca "$url"
+  put_in_place back-up
+  provision DEV-2 DEV-2 --ca "$url"
+  grep 'ledger.db was moved away or replaced' serve.err
+  grep 'the signer ended (exit code 74) and is started again' serve.err
+  [[ $(fleetroot-ca cert list --home ca --json | jq -r .device_id) == DEV-2 ]]
+
+  cp -a ca elsewhere
+  fleetroot-ca station revoke --home elsewhere --name st-01
+  sqlite3 elsewhere/ledger.db ".backup revoked"
+  put_in_place revoked
+  refused 77 'st-01 is revoked' provision DEV-3 DEV-3 --ca "$url"
+  end_serving
+}
+
+@test "a ledger that is gone while it is served: nothing is issued, and once it is back it goes on" {
+  make_factory DEV-1
+  make_token DEV-1
+  begin_serving
+  mkdir away
+  mv ca/ledger.db* away
+  provision DEV-1 DEV-1 --ca "$url" >station.out 2>&1 3>&- &
+  local station=$!
+  wait_for_line serve.err 'the signer does not start (exit code 74)'
+  grep 'error: the ledger ca/ledger.db is gone' serve.err
+  [[ ! -e ca/ledger.db ]]
+  mv away/ledger.db* ca
+  wait "$station"
+  [[ $(certificates_in_ledger) == 1 ]]
+  end_serving
+}
+
 @test "the CA's certificate is away for a while: the server waits for it" {
   make_factory DEV-1
   make_token DEV-1
