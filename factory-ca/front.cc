@@ -93,13 +93,13 @@ std::optional<http::Response> reason_against(const http::Peer& peer) {
 
 class Front {
  public:
-  Front(const Home& home, const FrontSettings& settings, pkcs11::SigningFailure when_signing_fails)
+  Front(const Home& home, const FrontSettings& settings, const FrontReports& reports)
       : settings_(settings),
-        identity_(home, std::move(when_signing_fails)),
+        identity_(home, reports.signing_fails),
         fleet_root_(home.fleet_root()),
         issuing_(home.issuing_certificate()),
         registration_(issuing_, settings.registration_secret),
-        link_(home.file("signer.sock")) {}
+        link_(home.file("signer.sock"), reports.signer_is_silent) {}
 
   http::ServerTls tls() {
     http::ServerTls tls{.identity = {.chain = identity_.chain(), .key = identity_.key()}};
@@ -223,14 +223,13 @@ void wait_for_end(int lifeline) {
 }  // namespace
 
 void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
-               int lifeline, const pkcs11::SigningFailure& when_signing_fails,
-               const std::function<void()>& ready) {
-  Front front(home, settings, when_signing_fails);
+               int lifeline, const FrontReports& reports) {
+  Front front(home, settings, reports);
   http::Server server({.listeners = std::move(listeners), .tls = front.tls(), .limits = settings.limits},
                       [&front](http::Request request, http::Reply reply) {
                         front.take(std::move(request), std::move(reply));
                       });
-  ready();
+  reports.ready();
   wait_for_end(lifeline);
   server.stop(kGrace);
 }

@@ -24,10 +24,15 @@ struct FrontSettings {
   http::Limits limits{};
 };
 
-// Serves on the listeners until `lifeline` ends; then finishes what was accepted. Calls `ready` when it
-// serves, and `when_signing_fails` where its own key does not.
+// What it tells whoever started it.
+struct FrontReports {
+  std::function<void()> ready;             // it serves
+  std::function<void()> signer_is_silent;  // as SignerLink says; on any thread
+  pkcs11::SigningFailure signing_fails;    // its own key's
+};
+
+// Serves on the listeners until `lifeline` ends; then finishes what was accepted.
 void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
-               int lifeline, const pkcs11::SigningFailure& when_signing_fails,
-               const std::function<void()>& ready);
+               int lifeline, const FrontReports& reports);
 
 }  // namespace fleetroot::ca

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -88,6 +89,12 @@ Inquiry decode(const Frame& frame) {
 
 void refuse(int fd, const Error& error) {
   write_frame(fd, kRefusal, as_bytes(cmp::encode_refusal(error)));
+}
+
+// For poll(2): rounded up, so that it is over then.
+int milliseconds_until(steady_clock::time_point time) {
+  auto left = std::chrono::ceil<std::chrono::milliseconds>(time - steady_clock::now());
+  return static_cast<int>(std::max(left, left.zero()).count());
 }
 
 bool is_same_user(int fd) {
@@ -253,7 +260,28 @@ FileDescriptor SignerLink::take() {
 
 void SignerLink::give_back(FileDescriptor connection) {
   std::lock_guard lock(mutex_);
+  last_sign_ = steady_clock::now();
   idle_.push_back(std::move(connection));
+}
+
+// Until the answer begins, the connection breaks, or the deadline.
+void SignerLink::wait_for_answer(int fd, steady_clock::time_point deadline) {
+  auto asked = steady_clock::now();
+  pollfd answer{fd, POLLIN, 0};
+  while (poll(&answer, 1, milliseconds_until(std::min(deadline, end_of_patience(asked)))) <= 0 &&
+         steady_clock::now() < deadline) {
+  }
+}
+
+// Until when it may be silent to one who asked then. Tells of it where that is over.
+steady_clock::time_point SignerLink::end_of_patience(steady_clock::time_point asked) {
+  std::lock_guard lock(mutex_);
+  auto now = steady_clock::now();
+  if (now >= std::max(asked, last_sign_) + silence_) {
+    last_sign_ = now;
+    if (when_silent_) when_silent_();
+  }
+  return std::max(asked, last_sign_) + silence_;
 }
 
 Bytes SignerLink::ask(const Inquiry& inquiry, steady_clock::time_point deadline) {
@@ -262,6 +290,7 @@ Bytes SignerLink::ask(const Inquiry& inquiry, steady_clock::time_point deadline)
     FileDescriptor connection = take();
     std::optional<Frame> answer;
     if (write_frame(connection.get(), static_cast<std::uint8_t>(inquiry.question), body)) {
+      wait_for_answer(connection.get(), deadline);
       answer = read_frame(connection.get(), deadline);
     }
     if (!answer) {

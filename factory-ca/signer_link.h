@@ -49,7 +49,14 @@ void answer_front(int listener, int lifeline, Ledger& ledger, const Answer& answ
 // The front's side. Any thread.
 class SignerLink {
  public:
-  explicit SignerLink(std::filesystem::path socket) : socket_(std::move(socket)) {}
+  // One that works on much answers somebody now and then. No single answer takes so long.
+  static constexpr std::chrono::seconds kSilence{30};
+
+  // `when_silent` is called where somebody has waited for `silence` and nobody was answered meanwhile; again
+  // after as long. It must not ask.
+  explicit SignerLink(std::filesystem::path socket, std::function<void()> when_silent = {},
+                      std::chrono::seconds silence = kSilence)
+      : socket_(std::move(socket)), when_silent_(std::move(when_silent)), silence_(silence) {}
 
   // The signer's answer; throws the Error that it refused with. Asks again where the signer was replaced in
   // the middle. Error(busy) if no answer comes before the deadline.
@@ -58,10 +65,16 @@ class SignerLink {
  private:
   FileDescriptor take();
   void give_back(FileDescriptor connection);
+  void wait_for_answer(int fd, std::chrono::steady_clock::time_point deadline);
+  std::chrono::steady_clock::time_point end_of_patience(std::chrono::steady_clock::time_point asked);
 
   const std::filesystem::path socket_;
+  const std::function<void()> when_silent_;
+  const std::chrono::seconds silence_;
   std::mutex mutex_;
   std::vector<FileDescriptor> idle_;
+  // When it answered, or its silence was told of.
+  std::chrono::steady_clock::time_point last_sign_{};
 };
 
 }  // namespace fleetroot::ca

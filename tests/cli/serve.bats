@@ -117,6 +117,35 @@ make_request() {
   end_serving
 }
 
+@test "a signer that hangs is killed and started again, and a stop does not wait for one" {
+  make_ca
+  make_request st-01
+  fleetroot-ca station enroll --home ca --name st-01 --request st-01.csr --out st-01.pem
+  begin_serving # its certificate, by the right clock
+  end_serving
+  # Five of its seconds are one.
+  under=(env FAKETIME='+0 x5' LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1)
+  begin_serving
+  ask_nonsense() {
+    post /.well-known/cmp --cert st-01.pem --key st-01.key --header 'Content-Type: application/pkixcmp' --data-binary nonsense
+  }
+  before_it=$(child signer)
+  kill -STOP "$before_it"
+  [[ $(ask_nonsense) == 400 ]]
+  grep 'the signer has answered nobody for 30 s' serve.err
+  [[ $(child signer) != "$before_it" ]]
+
+  kill -STOP "$(child signer)"
+  ask_nonsense >/dev/null 2>&1 3>&- &
+  local client=$!
+  one_connection() { (($(connections_to_server) == 1)); }
+  wait_until one_connection
+  SECONDS=0
+  end_serving
+  ((SECONDS <= 12)) # eighty of its seconds are sixteen
+  wait "$client" || true
+}
+
 @test "a server whose errors nobody can write down goes on" {
   make_factory DEV-1
   make_token DEV-1

@@ -117,6 +117,31 @@ TEST_F(SignerLinkTest, NonsenseHurtsNobodyElse) {
   EXPECT_EQ(ask(link, "a"), bytes_of("a"));
 }
 
+// As one whose token is slow, and then one whose module hangs.
+TEST_F(SignerLinkTest, TellsOfASignerThatAnswersNobodyAndOfNoneThatAnswersOthers) {
+  constexpr std::chrono::seconds kSilence{2};
+  std::latch begun{1}, told{1}, goes_on{1};
+  std::atomic<int> times_told = 0;
+  auto tell = [&] {
+    if (++times_told == 1) told.count_down();
+  };
+  SignerLink link(socket_, tell, kSilence);
+  answering = [&](const Inquiry& inquiry) {
+    if (inquiry.message != bytes_of("slow")) return;
+    begun.count_down();
+    goes_on.wait();
+  };
+  std::thread patient([&] { EXPECT_EQ(ask(link, "slow"), bytes_of("slow")); });
+  begun.wait();
+  for (auto end = steady_clock::now() + 2 * kSilence; steady_clock::now() < end;) ask(link, "quick");
+  EXPECT_EQ(times_told, 0);
+
+  told.wait();
+
+  goes_on.count_down();
+  patient.join();
+}
+
 TEST_F(SignerLinkTest, WhatWasAcceptedIsFinishedBeforeItEnds) {
   std::latch begun(1);
   std::latch may_end(1);
