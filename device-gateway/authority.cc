@@ -4,8 +4,6 @@
 #include <openssl/ec.h>
 #include <openssl/pkcs12.h>
 
-#include <algorithm>
-
 #include "lib/x509/host_name.h"
 
 namespace fleetroot::gateway {
@@ -92,11 +90,6 @@ bool has_names(const Certificate& certificate, const std::vector<std::string>& n
                                              X509_EXTENSION_get_data(wanted.get())) == 0;
 }
 
-// 0.0.0.0 and ::, which are listened on, and not connected to.
-bool is_every_address(BytesView octets) {
-  return std::all_of(octets.begin(), octets.end(), [](std::uint8_t octet) { return octet == 0; });
-}
-
 }  // namespace
 
 Certificate make_root(const std::string& name, const PublicKey& public_key, EVP_PKEY* key, Time now) {
@@ -122,9 +115,7 @@ Certificate make_server_certificate(const std::vector<std::string>& names, const
 
 bool is_server_name(const std::string& name) {
   constexpr std::size_t kMaximum = 64;  // ub-common-name, RFC 5280 appendix A.1
-  if (name.size() > kMaximum) return false;
-  std::optional<Bytes> address = address_octets(name);
-  return address ? !is_every_address(*address) : is_dns_name(name);
+  return name.size() <= kMaximum && !is_every_address(name) && (address_octets(name) || is_dns_name(name));
 }
 
 bool is_due(const Certificate& certificate, const std::vector<std::string>& names, Time now) {

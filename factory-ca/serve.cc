@@ -293,11 +293,6 @@ int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate
 
 }  // namespace
 
-bool is_every_address(const std::string& host) {
-  std::optional<Bytes> octets = address_octets(host);
-  return octets && std::all_of(octets->begin(), octets->end(), [](std::uint8_t octet) { return octet == 0; });
-}
-
 int serve(const Home& home, ServeOptions options,
           const std::function<void(const std::string& address)>& announce) {
   // For front and signer, while this server runs.

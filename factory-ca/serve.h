@@ -25,9 +25,6 @@ struct ServeOptions {
   FrontSettings front{};
 };
 
-// One to listen on, like 0.0.0.0: no name of a server.
-bool is_every_address(const std::string& host);
-
 // Serves until SIGTERM or SIGINT; then finishes what was accepted. `announce` is called once it serves, with
 // each address. The exit code: 0, or the one that signer or front could not start with, after it has said
 // why; once it serves, only a wrong PIN ends it so. Error(busy) if this home is being served already,

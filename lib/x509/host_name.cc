@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
+
 namespace fleetroot {
 namespace {
 
@@ -20,6 +22,11 @@ std::optional<Bytes> address_octets(const std::string& name) {
   Bytes v6(sizeof(in6_addr));
   if (inet_pton(AF_INET6, name.c_str(), v6.data()) == 1) return v6;
   return std::nullopt;
+}
+
+bool is_every_address(const std::string& name) {
+  std::optional<Bytes> octets = address_octets(name);
+  return octets && std::ranges::all_of(*octets, [](std::uint8_t octet) { return octet == 0; });
 }
 
 bool is_dns_name(std::string_view name) {

@@ -70,3 +70,24 @@ has_logged() {
 devices_in() {
   fleetroot-gateway device list --home gw --environment "$1" --json
 }
+
+# start_upstream: runs the Python program on stdin, which says its port first, as the service behind production
+start_upstream() {
+  cat >upstream.py
+  python3 upstream.py >port 2>seen 3>&- &
+  upstream=$!
+  wait_for grep -q . port
+  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
+}
+# start_http_upstream: the same, of an HTTP server whose Handler is on stdin
+start_http_upstream() {
+  start_upstream < <(
+    echo 'import http.server'
+    cat
+    cat <<'PYTHON'
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+PYTHON
+  )
+}

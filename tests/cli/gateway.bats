@@ -278,8 +278,7 @@ PYTHON
 
 @test "a service behind the gateway learns who asks, and from nobody else" {
   make_world
-  cat >upstream.py <<'PYTHON'
-import http.server
+  start_http_upstream <<'PYTHON'
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers['Content-Length'])).decode()
@@ -295,14 +294,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(text)))
         self.end_headers()
         self.wfile.write(text)
-server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
-print(server.server_port, flush=True)
-server.serve_forever()
 PYTHON
-  python3 upstream.py >port 2>/dev/null 3>&- &
-  upstream=$!
-  wait_for grep -q . port
-  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
   start_gateway
 
   run -0 as dev production '/jobs?x=1' --data hello -H 'x-fleetroot-device-id: 1FLEET-999' -H 'X_Fleetroot_Device_Id: 1FLEET-999' \
@@ -319,7 +311,7 @@ PYTHON
 
 @test "a service that breaks off, or never answers, costs its request and nothing else" {
   make_world
-  cat >upstream.py <<'PYTHON'
+  start_upstream <<'PYTHON'
 import socket, struct, sys, threading
 def serve(connection):
     head = connection.recv(100)
@@ -333,10 +325,6 @@ print(listener.getsockname()[1], flush=True)
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 PYTHON
-  python3 upstream.py >port 2>seen 3>&- &
-  upstream=$!
-  wait_for grep -q . port
-  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
   start_gateway
   head --bytes 1000000 /dev/zero >large
 
@@ -360,8 +348,7 @@ PYTHON
 
 @test "why a service is not reached is in the log and counted; the device learns nothing of the inside" {
   make_world
-  cat >upstream.py <<'PYTHON'
-import http.server
+  start_http_upstream <<'PYTHON'
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         size = int(self.path[1:])
@@ -369,14 +356,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(size))
         self.end_headers()
         self.wfile.write(bytes(size))
-server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
-print(server.server_port, flush=True)
-server.serve_forever()
 PYTHON
-  python3 upstream.py >port 2>/dev/null 3>&- &
-  upstream=$!
-  wait_for grep -q . port
-  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
   start_gateway
   sorry='502 {"code":"upstream_unreachable","description":"the upstream service does not answer, or not as it should"}'
 
@@ -393,22 +373,14 @@ PYTHON
 
 @test "the answer to a HEAD says how long the service's body would be, where the service does" {
   make_world
-  cat >upstream.py <<'PYTHON'
-import http.server
+  start_http_upstream <<'PYTHON'
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.send_response(200)
         if self.path == '/72':
             self.send_header('Content-Length', '72')
         self.end_headers()
-server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
-print(server.server_port, flush=True)
-server.serve_forever()
 PYTHON
-  python3 upstream.py >port 2>/dev/null 3>&- &
-  upstream=$!
-  wait_for grep -q . port
-  sed -i "/^\[environment.production\]/a upstream = \"http://127.0.0.1:$(<port)\"" gw/gateway.toml
   start_gateway
 
   [[ $(as dev production /72 --head | grep -ci content-length) == 1 ]]
