@@ -126,8 +126,9 @@ Time Certificate::not_after() const {
   return to_time(X509_get0_notAfter(x509()));
 }
 
+// What basicConstraints says. X509_check_ca() takes one whose keyUsage lacks keyCertSign for none.
 bool Certificate::is_ca() const {
-  return X509_check_ca(x509()) == 1;
+  return (X509_get_extension_flags(x509()) & EXFLAG_CA) != 0;
 }
 
 std::string Certificate::subject_key_identifier() const {

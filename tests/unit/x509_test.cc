@@ -221,6 +221,11 @@ TEST(Certificates, TellWhatIsInThem) {
   EXPECT_EQ(leaf.certificate.public_key(), PublicKey::from_evp(leaf.key.get()));
   EXPECT_TRUE(ca.certificate.is_ca());
   EXPECT_FALSE(leaf.certificate.is_ca());
+  EXPECT_TRUE(issue({.common_name = "dev-1",
+                     .extensions = {{"basicConstraints", "critical,CA:TRUE"},
+                                    {"keyUsage", "critical,digitalSignature"}}})
+                  .certificate.is_ca())
+      << "whatever it may sign";
   EXPECT_TRUE(leaf.certificate.has_extended_key_usage(NID_client_auth));
   EXPECT_FALSE(leaf.certificate.has_extended_key_usage(NID_server_auth));
   EXPECT_EQ(ca.certificate.subject_key_identifier().size(), 40U);

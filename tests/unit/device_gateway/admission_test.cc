@@ -206,6 +206,12 @@ class EveryRefusal : public Wrong {
            Identity ca = issue({.common_name = "1FLEET-NEW", .extensions = extensions}, &root_);
            return connect({ca.certificate});
          }},
+        {Refusal::ca_certificate,  // which may not even sign certificates
+         [&] {
+           return connect(with_extensions({{"basicConstraints", "critical,CA:TRUE"},
+                                           {"keyUsage", "critical,digitalSignature"},
+                                           {"extendedKeyUsage", "clientAuth"}}));
+         }},
         {Refusal::not_for_clients, [&] { return connect(with_extensions(kServerExtensions)); }},
         {Refusal::not_for_clients,
          [&] {
@@ -294,7 +300,7 @@ TEST_P(ARefusal, HasItsReasonAndLeavesNoTrace) {
   EXPECT_THAT(devices(kTest), IsEmpty());
 }
 
-constexpr std::size_t kCases = 48;
+constexpr std::size_t kCases = 49;
 INSTANTIATE_TEST_SUITE_P(Admission, ARefusal, testing::Range(std::size_t{0}, kCases));
 
 class Refusals : public EveryRefusal {
