@@ -222,13 +222,17 @@ TEST(Requests, OfACaSayThatItIsOne) {
 
 TEST(Requests, ThatHideTheirWishForTheRightsOfACaAreRefused) {
   // Twice, so that a reader who takes the first, or neither, is fooled.
-  refusal_of({.extensions = {{"basicConstraints", "CA:FALSE"}, {"basicConstraints", "CA:TRUE"}}});
-  refusal_of({.extensions = {{"keyUsage", "digitalSignature"}, {"keyUsage", "keyCertSign"}}});
-  refusal_of({.extensions = {{"basicConstraints", "DER:0500"}}});
+  EXPECT_THAT(refusal_of({.extensions = {{"basicConstraints", "CA:FALSE"}, {"basicConstraints", "CA:TRUE"}}}),
+              HasSubstr("asks for basicConstraints twice"));
+  EXPECT_THAT(refusal_of({.extensions = {{"keyUsage", "digitalSignature"}, {"keyUsage", "keyCertSign"}}}),
+              HasSubstr("asks for keyUsage twice"));
+  EXPECT_THAT(refusal_of({.extensions = {{"basicConstraints", "DER:0500"}}}),
+              HasSubstr("basicConstraints twice, or in a form that cannot be read"));
   auto in_both_places = [](X509_REQ* request) {
     add_extensions(request, {{"basicConstraints", "CA:TRUE"}}, NID_ms_ext_req);
   };
-  refusal_of({.change = in_both_places, .extensions = {{"basicConstraints", "CA:FALSE"}}});
+  EXPECT_THAT(refusal_of({.change = in_both_places, .extensions = {{"basicConstraints", "CA:FALSE"}}}),
+              HasSubstr("asks for extensions twice"));
 }
 
 TEST(Requests, WithAnUnknownCriticalExtensionAreRefusedByItsNumber) {
