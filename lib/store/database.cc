@@ -14,6 +14,10 @@ namespace fleetroot {
 namespace {
 
 constexpr int kBusyMilliseconds = 10'000;
+// Of 4 KiB each.
+constexpr int kShortLogPages = 100;
+constexpr int kLongLogPages = 8'000;
+constexpr int kManyKeptPages = 16'000;
 
 // SQLite would make the file with the umask's mode; its -wal and -shm files take the mode of this one.
 void make_private_file(const std::filesystem::path& path) {
@@ -45,9 +49,10 @@ void roll_back(Database& database) {
 }
 
 // Leaving the write-ahead log in place at the end of a process saves every short-lived process the work of
-// folding it in; SQLite does so every thousand pages anyway.
-void keep_log_on_close(soci::session& session) {
+// folding it in. The next one reads all of it, so it is folded in before it is long.
+void keep_short_log_on_close(soci::session& session) {
   sqlite_api::sqlite3_db_config(connection(session), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  sqlite_api::sqlite3_wal_autocheckpoint(connection(session), kShortLogPages);
 }
 
 // The one change for which SQLite does not wait while others have the file open: whoever makes a database at
@@ -67,7 +72,7 @@ void switch_to_log(soci::session& session, const std::filesystem::path& path) {
 
 void configure(soci::session& session, const std::filesystem::path& path) {
   sqlite_api::sqlite3_busy_timeout(connection(session), kBusyMilliseconds);
-  keep_log_on_close(session);
+  keep_short_log_on_close(session);
   switch_to_log(session, path);
   session << "PRAGMA synchronous = FULL";
   session << "PRAGMA foreign_keys = ON";
@@ -142,6 +147,11 @@ Database::Database(const std::filesystem::path& path, std::span<const std::strin
       path_);
   opened_ = file_at(path_);
   migrate(migrations);
+}
+
+void Database::expect_many_changes() {
+  sqlite_api::sqlite3_wal_autocheckpoint(connection(session_), kLongLogPages);
+  with_store_errors([&] { session_ << fmt::format("PRAGMA cache_size = {}", kManyKeptPages); }, path_);
 }
 
 void Database::refuse_if_replaced() const {

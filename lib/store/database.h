@@ -81,6 +81,8 @@ class Database {
         path_);
   }
 
+  // For whoever goes on and on: the log is folded in seldom, and up to 64 MiB of the file are remembered.
+  void expect_many_changes();
   // Walks the whole file. Error(io) if it is not what the database wrote.
   void refuse_if_damaged();
   // Error(io) once its path leads to another file, or to none: a back-up was put back, and what is written

@@ -95,6 +95,7 @@ class GroupCommit {
   // all of them.
   template <typename Value>
   void run_on(unsigned threads, const std::function<std::vector<Job<Value>>(bool is_idle)>& more) {
+    database_.expect_many_changes();
     std::vector<std::jthread> pool;
     for (unsigned i = 0; i < threads; ++i) pool.emplace_back([&] { run(more); });
   }
