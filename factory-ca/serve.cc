@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include "factory-ca/ca_key.h"
 #include "factory-ca/front_identity.h"
 #include "factory-ca/issuer.h"
+#include "factory-ca/worker.h"
 #include "lib/base/process.h"
 #include "lib/base/program.h"
 #include "lib/x509/host_name.h"
@@ -23,21 +23,10 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::uint8_t kReady = 'r';
-constexpr std::uint8_t kSignerIsSilent = 's';
 constexpr std::size_t kSecretSize = 32;
-// What was accepted may take so long to be finished, and of that the front may need so long.
+// What was accepted may take so long to be finished; the front's part of it is Worker::kGrace.
 constexpr std::chrono::seconds kStopGrace{35};
-constexpr std::chrono::seconds kFrontGrace{32};
-// One that is not ready has accepted nothing.
-constexpr std::chrono::seconds kUnreadyGrace{5};
-// A token that answered before answers again within this, or hangs; somebody who types a PIN may take longer.
-constexpr std::chrono::seconds kStartPatience{60};
-// One that dies as soon as it has started is started again after this long.
-constexpr std::chrono::milliseconds kPause{500};
-// How often somebody looks whether the front's certificate is due, and tries to start what did not start; and
-// how long after a failure a renewal is tried again.
-constexpr std::chrono::seconds kLook{5};
+// How long after a failure a renewal of the front's certificate is tried again.
 constexpr std::chrono::hours kNextTry{1};
 
 std::string host_of(const std::string& address) {
@@ -80,11 +69,6 @@ int run_child(const std::function<void()>& body) {
 void end_with(const Error& error) {
   print_error("fleetroot-ca", error);
   _exit(exit_code(error.code()));
-}
-
-// To the process that started this one.
-void say(std::uint8_t word) {
-  write_fully(STDOUT_FILENO, BytesView(&word, 1));
 }
 
 // `certify` answers for the front's own request.
@@ -140,7 +124,7 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
         [&] { certificate = certify_front(home, key.signer(), ledger, request, names, clock).der(); });
     return certificate;
   };
-  say(kReady);
+  say(Word::ready);
   auto answer_one = [&](const Inquiry& inquiry) -> Task<Bytes> {
     end_if_replaced(ledger);
     Bytes result = co_await answer(issuer, inquiry, certify);
@@ -149,92 +133,6 @@ void run_signer(const Home& home, const ServeOptions& options, const std::vector
   };
   answer_front(listener, STDIN_FILENO, ledger, answer_one);
 }
-
-// For poll(2).
-int milliseconds(std::chrono::seconds time) {
-  return static_cast<int>(std::chrono::milliseconds(time).count());
-}
-
-// A child that is started again when it dies.
-class Worker {
- public:
-  // `signals` end the wait for one that asks for its PIN, or whose token does not answer.
-  // Where nobody `types_pin`, one that is started again has a while for it.
-  Worker(std::string name, std::function<int()> body, std::vector<int> kept, int signals, bool types_pin)
-      : name_(std::move(name)),
-        body_(std::move(body)),
-        kept_(std::move(kept)),
-        signals_(signals),
-        milliseconds_to_start_(types_pin ? -1 : milliseconds(kStartPatience)) {}
-
-  // False if it ended before it was ready, or shall; wait() has its exit code then.
-  bool start() { return start_within(-1); }
-  // Of a pipe that breaks when it ends; -1 while there is none.
-  int fd() const { return child_ ? child_->stdout_fd() : -1; }
-  // The next word that it says; 0 where there is none.
-  std::uint8_t word() const {
-    std::uint8_t said = 0;
-    read_fully(fd(), {&said, 1}, steady_clock::time_point::max());
-    return said;
-  }
-  int wait(std::chrono::seconds grace) {
-    return child_ ? std::exchange(child_, std::nullopt)->wait(grace) : 0;
-  }
-  // It finishes what it has begun, and another takes its place.
-  int replace() {
-    wait(kFrontGrace);
-    return start_again();
-  }
-  // Somebody has asked it in vain for so long. One that was ready only later may not have heard of it.
-  void end_if_silent_for(std::chrono::seconds silence) {
-    if (!child_ || steady_clock::now() - ready_ < silence) return;
-    print_remark("fleetroot-ca", fmt::format("the {} has answered nobody for {} s, as where its token hangs: "
-                                             "it is killed, and started again",
-                                             name_, silence.count()));
-    wait(std::chrono::seconds(0));
-  }
-  // Where it has died by itself, or did not start the last time: its token may have been away. The exit code
-  // with which the server has to end, or 0.
-  int keep_alive(bool has_died) {
-    if (has_died && child_) {
-      int status = wait(kUnreadyGrace);
-      print_remark("fleetroot-ca",
-                   fmt::format("the {} ended (exit code {}) and is started again", name_, status));
-    }
-    return child_ ? 0 : start_again();
-  }
-
- private:
-  bool start_within(int patience) {
-    started_ = steady_clock::now();
-    child_.emplace(body_, kept_);
-    pollfd events[2] = {{child_->stdout_fd(), POLLIN, 0}, {signals_, POLLIN, 0}};
-    while (poll(events, 2, patience) < 0 && errno == EINTR) {
-    }
-    if (events[1].revents != 0) child_->ask_to_end();
-    if (events[1].revents != 0 || events[0].revents == 0) return false;
-    ready_ = steady_clock::now();
-    return word() == kReady;
-  }
-  int start_again() {
-    while (steady_clock::now() - started_ < kPause) poll(nullptr, 0, static_cast<int>(kPause.count()));
-    if (start_within(milliseconds_to_start_)) return 0;
-    int status = wait(kUnreadyGrace);
-    // Every try costs one of the PIN's.
-    if (status == exit_code(ErrorCode::pin_wrong)) return status;
-    print_remark("fleetroot-ca", fmt::format("the {} does not start (exit code {}); next try in {} s", name_,
-                                             status, kLook.count()));
-    return 0;
-  }
-
-  std::string name_;
-  std::function<int()> body_;
-  std::vector<int> kept_;
-  int signals_;
-  int milliseconds_to_start_;  // again; -1 for ever
-  std::optional<ChildProcess> child_;
-  steady_clock::time_point started_, ready_;
-};
 
 // The front's certificate: made before there is a front, and again when it is due, while one serves.
 class FrontCertificate {
@@ -273,13 +171,15 @@ class FrontCertificate {
 
 // Until a signal says so, or one of them may not be started again: the exit code.
 int supervise(Worker& front, Worker& signer, int signals, const FrontCertificate& certificate) {
+  constexpr int kLookMilliseconds = 1000 * Worker::kLook.count();
   steady_clock::time_point next_try{};
   for (;;) {
     pollfd events[3] = {{signals, POLLIN, 0}, {front.fd(), POLLIN, 0}, {signer.fd(), 0, 0}};
-    if (poll(events, 3, milliseconds(kLook)) < 0 && errno != EINTR) return 0;
+    if (poll(events, 3, kLookMilliseconds) < 0 && errno != EINTR) return 0;
     if (events[0].revents != 0) return 0;
     bool front_speaks = (events[1].revents & POLLIN) != 0;
-    if (front_speaks && front.word() == kSignerIsSilent) signer.end_if_silent_for(SignerLink::kSilence);
+    if (front_speaks && front.word() == Word::signer_is_silent)
+      signer.end_if_silent_for(SignerLink::kSilence);
     bool front_has_died = !front_speaks && events[1].revents != 0;
     if (int status = front.keep_alive(front_has_died); status != 0) return status;
     if (int status = signer.keep_alive(events[2].revents != 0); status != 0) return status;
@@ -326,25 +226,25 @@ int serve(const Home& home, ServeOptions options,
         if (settings.issuing) pkcs11::forget_pin_variable(settings.issuing->token.uri);
         return run_child([&] {
           run_front(home, options.front, std::move(listeners), STDIN_FILENO,
-                    {.ready = [] { say(kReady); },
-                     .signer_is_silent = [] { say(kSignerIsSilent); },
+                    {.ready = [] { say(Word::ready); },
+                     .signer_is_silent = [] { say(Word::signer_is_silent); },
                      .signing_fails = end_with});
         });
       },
       kept, signals.get(), false);
-  if (!signer.start()) return signer.wait(kUnreadyGrace);
+  if (!signer.start()) return signer.wait(Worker::kUnreadyGrace);
   FrontCertificate certificate(home, names);
   if (int status = certificate.is_good() ? 0 : certificate.renew(); status != 0 && !certificate.is_valid()) {
-    signer.wait(kUnreadyGrace);
+    signer.wait(Worker::kUnreadyGrace);
     return status;
   }
-  if (!front.start()) return front.wait(kUnreadyGrace);
+  if (!front.start()) return front.wait(Worker::kUnreadyGrace);
   for (const http::Listener& listener : listeners) announce(listener.address());
   int status = supervise(front, signer, signals.get(), certificate);
   listeners.clear();  // ours too, or clients would be let in to wait for nobody
   // The front first: what it has accepted the signer still answers.
   auto deadline = steady_clock::now() + kStopGrace;
-  front.wait(kFrontGrace);
+  front.wait(Worker::kGrace);
   signer.wait(std::chrono::ceil<std::chrono::seconds>(deadline - steady_clock::now()));
   unlink(home.file("signer.sock").c_str());
   return status;
