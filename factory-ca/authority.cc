@@ -257,8 +257,7 @@ void refuse_unless_usable(const Certificate& root, const Certificate& issuing, T
     reject(issuing, "has an Ed25519 key, with which OpenSSL's CMP does not sign",
            "have it made again for a P-256, P-384 or RSA key");
   }
-  if (X509_self_signed(root.x509(), 1) != 1) {
-    take_openssl_errors();
+  if (!root.is_self_signed()) {
     reject(root, "is not signed by its own key, as a Fleet Root is",
            "name the self-signed certificate directly above the issuing CA as the Fleet Root");
   }

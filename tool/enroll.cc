@@ -58,7 +58,7 @@ bool has_root_before_ca(const Enrollment& enrollment) {
 
 void refuse_wrong_pins(const Enrollment& enrollment) {
   for (const Certificate& root : enrollment.fleet_roots) {
-    if (X509_self_signed(root.x509(), 1) == 1) continue;
+    if (root.is_self_signed()) continue;
     throw Error(
         ErrorCode::certificate_rejected,
         fmt::format("{} is pinned as a Fleet Root, and is none: it is not signed with its own key",

@@ -131,6 +131,12 @@ bool Certificate::is_ca() const {
   return (X509_get_extension_flags(x509()) & EXFLAG_CA) != 0;
 }
 
+bool Certificate::is_self_signed() const {
+  if (X509_self_signed(x509(), 1) == 1) return true;
+  take_openssl_errors();
+  return false;
+}
+
 std::string Certificate::subject_key_identifier() const {
   const ASN1_OCTET_STRING* identifier = X509_get0_subject_key_id(x509());
   if (identifier == nullptr) return {};

@@ -49,6 +49,8 @@ class Certificate {
   Time not_before() const;
   Time not_after() const;
   bool is_ca() const;
+  // With its own key, as a root is; the signature is verified.
+  bool is_self_signed() const;
   // The extension's octets in hexadecimal; empty where there is none.
   std::string subject_key_identifier() const;
   bool has_extended_key_usage(int nid) const;

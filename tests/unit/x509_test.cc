@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/dsa.h>
+#include <openssl/err.h>
 
 #include <nlohmann/json.hpp>
 #include <set>
@@ -229,6 +230,16 @@ TEST(Certificates, TellWhatIsInThem) {
   EXPECT_TRUE(leaf.certificate.has_extended_key_usage(NID_client_auth));
   EXPECT_FALSE(leaf.certificate.has_extended_key_usage(NID_server_auth));
   EXPECT_EQ(ca.certificate.subject_key_identifier().size(), 40U);
+}
+
+TEST(Certificates, AreSelfSignedWhereTheirOwnKeySigned) {
+  Identity root = issue({.common_name = "Root", .extensions = kCaExtensions});
+  EXPECT_TRUE(root.certificate.is_self_signed());
+  EXPECT_FALSE(
+      issue({.common_name = "dev-1", .extensions = kClientExtensions}, &root).certificate.is_self_signed());
+  EXPECT_FALSE(issue({.common_name = "Root", .extensions = {}}, &root).certificate.is_self_signed())
+      << "its own issuer by name alone";
+  EXPECT_EQ(ERR_peek_error(), 0U);
 }
 
 TEST(Certificates, GoThroughDerAndPem) {
