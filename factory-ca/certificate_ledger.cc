@@ -340,9 +340,31 @@ void CertificateLedger::revoke(const std::string& serial, RevocationReason reaso
 
 std::optional<Time> CertificateLedger::latest_time() {
   long long seconds = 0;
-  bool found = database_.row("SELECT not_before FROM certificates ORDER BY not_before DESC LIMIT 1",
-                             soci::into(seconds));
+  bool found =
+      database_.row("SELECT not_before FROM certificates WHERE disowned = 0 ORDER BY not_before DESC LIMIT 1",
+                    soci::into(seconds));
   return found ? std::optional(Time(std::chrono::seconds(seconds))) : std::nullopt;
+}
+
+std::vector<CertificateRecord> CertificateLedger::later_than(Time now) {
+  static const std::string kText = select_where("not_before > :now AND disowned = 0 ORDER BY not_before");
+  std::vector<CertificateRecord> later;
+  long long seconds = now.time_since_epoch().count();
+  select_each(
+      database_, kText, [&](CertificateRecord record) { later.push_back(std::move(record)); }, seconds);
+  return later;
+}
+
+long long CertificateLedger::disown_later(Time now) {
+  long long seconds = now.time_since_epoch().count();
+  return database_.change("UPDATE certificates SET disowned = 1 WHERE not_before > :now AND disowned = 0",
+                          soci::use(seconds));
+}
+
+long long CertificateLedger::count_disowned() {
+  long long count = 0;
+  database_.row("SELECT count(*) FROM certificates WHERE disowned <> 0", soci::into(count));
+  return count;
 }
 
 }  // namespace fleetroot::ca

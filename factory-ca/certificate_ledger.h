@@ -141,8 +141,13 @@ class CertificateLedger {
   // Takes effect with the transaction; the next revocation list of its issuer names it.
   void revoke(const std::string& serial, RevocationReason reason, Time now);
 
-  // The latest notBefore that was ever reserved: time must not run back behind it.
+  // The latest notBefore that was ever reserved, and not disowned: time must not run back behind it.
   std::optional<Time> latest_time();
+  // What begins later than this, and is not disowned; the oldest first.
+  std::vector<CertificateRecord> later_than(Time now);
+  // Nothing of it holds time up any more. How many there were.
+  long long disown_later(Time now);
+  long long count_disowned();
 
  private:
   Database& database_;

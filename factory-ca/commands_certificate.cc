@@ -219,7 +219,7 @@ void add_certificate_commands(CLI::App& program, Action& action) {
   show_command->add_flag("--pem", show_options->pem, "the certificate, and nothing else");
   show_command->callback([show_options, &action] { action = reporting(show_options, show); });
 
-  add_revoke_command(*certificates, action);
+  add_revoke_commands(*certificates, action);
 }
 
 }  // namespace fleetroot::ca

@@ -49,8 +49,8 @@ void add_serve_commands(CLI::App& program, Action& action);
 void add_crl_commands(CLI::App& program, Action& action);
 void add_ledger_commands(CLI::App& program, Action& action);
 void add_later_life_commands(CLI::App& program, Action& action);
-// One of `cert`.
-void add_revoke_command(CLI::App& certificates, Action& action);
+// Two of `cert`.
+void add_revoke_commands(CLI::App& certificates, Action& action);
 void add_media_commands(CLI::App& program, Action& action);
 
 }  // namespace fleetroot::ca

@@ -1,5 +1,7 @@
-// rework authorize, rework withdraw, rework list, scrap, cert revoke
+// rework authorize, rework withdraw, rework list, scrap, cert revoke, cert disown
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "factory-ca/commands_cli.h"
 #include "factory-ca/home.h"
@@ -10,7 +12,7 @@ namespace fleetroot::ca {
 namespace {
 
 struct LifeOptions {
-  std::string home, device_id, reason, cause, serial;
+  std::string home, device_id, reason, cause, serial, today;
   bool dry_run = false, json = false;
 };
 
@@ -117,6 +119,32 @@ int run_revoke(const LifeOptions& options) {
   return 0;
 }
 
+// A clock that is behind makes everything look as if it were from later: somebody says what day it is.
+void refuse_unless_today(const std::string& today, Time now) {
+  constexpr std::size_t kDateSize = 10;
+  if (format_time(now).substr(0, kDateSize) == today) return;
+  throw Error(ErrorCode::clock,
+              fmt::format("this machine's clock says {}, and --today {}", format_time(now), printable(today)),
+              "set the clock right, and give the day as YYYY-MM-DD, in UTC");
+}
+
+int run_disown(const LifeOptions& options) {
+  SystemClock clock;
+  refuse_unless_today(options.today, clock.now());
+  Home home(options.home);
+  Certificate own = home.settings().issuing ? home.issuing_certificate() : home.fleet_root();
+  Ledger ledger(home.ledger());
+  Disowned disowned = disown_later(ledger, own, clock, commitment(options.dry_run));
+  auto of = [&](SubjectKind kind) {
+    return std::count_if(disowned.revoked.begin(), disowned.revoked.end(),
+                         [&](const CertificateRecord& record) { return record.kind == kind; });
+  };
+  fmt::print("{}from later than now: {} revoked (devices {}, stations {}), reservations given up: {}\n",
+             would(options.dry_run), disowned.revoked.size(), of(SubjectKind::device),
+             of(SubjectKind::station), disowned.given_up);
+  return 0;
+}
+
 std::shared_ptr<LifeOptions> add_home(CLI::App* command) {
   auto options = std::make_shared<LifeOptions>();
   add_home_option(*command, options->home);
@@ -178,7 +206,7 @@ void add_later_life_commands(CLI::App& program, Action& action) {
   add_scrap(program, action);
 }
 
-void add_revoke_command(CLI::App& certificates, Action& action) {
+void add_revoke_commands(CLI::App& certificates, Action& action) {
   CLI::App* command =
       add_command(certificates, "revoke", "revoke a certificate, for ever",
                   "  fleetroot-ca cert revoke --home ca --device-id 1FLEET0000000001 --reason keyCompromise\n"
@@ -193,6 +221,14 @@ void add_revoke_command(CLI::App& certificates, Action& action) {
       ->required();
   add_dry_run(*command, options->dry_run);
   command->callback([options, &action] { action = [options] { return run_revoke(*options); }; });
+
+  command = add_command(certificates, "disown", "revoke what a clock that was ahead has dated later than now",
+                        "  fleetroot-ca cert disown --home ca --today 2026-11-27 --dry-run\n"
+                        "  fleetroot-ca cert disown --home ca --today 2026-11-27\n");
+  options = add_home(command);
+  command->add_option("--today", options->today, "what a calendar says, in UTC: YYYY-MM-DD")->required();
+  add_dry_run(*command, options->dry_run);
+  command->callback([options, &action] { action = [options] { return run_disown(*options); }; });
 }
 
 }  // namespace fleetroot::ca

@@ -30,6 +30,23 @@ Error nothing_issued(const std::string& whom, SubjectKind kind = SubjectKind::de
                                        : "fleetroot-ca cert list shows what was issued"};
 }
 
+void revoke_and_log_whenever(Ledger& ledger, const CertificateRecord& certificate, RevocationReason reason,
+                             Time now) {
+  ledger.certificates.revoke(certificate.serial, reason, now);
+  ledger.log.append(fmt::format("{}.revoked", name_of(certificate.kind)), now,
+                    {{"subject", certificate.subject},
+                     {"serial", certificate.serial},
+                     {"reason", std::string(name_of(reason))}});
+}
+
+// A place is a certificate's or its reservation's: where a device had one before, it stays that one's.
+void give_up(Ledger& ledger, const CertificateRecord& reservation) {
+  ledger.certificates.abandon(reservation.serial);
+  if (reservation.kind != SubjectKind::device) return;
+  if (ledger.certificates.standing(reservation.kind, reservation.subject).predecessor()) return;
+  ledger.orders.give_place_back(OrderId::parse(reservation.order));
+}
+
 Revoked revoke_record(Ledger& ledger, CertificateRecord record, RevocationReason reason, Time now,
                       WriteTransaction& transaction, Commitment commitment) {
   if (record.state != CertificateState::issued) return {.certificate = std::move(record)};
@@ -67,13 +84,9 @@ void revoke_and_log(Ledger& ledger, const CertificateRecord& certificate, Revoca
     throw Error(ErrorCode::clock,
                 fmt::format("this machine's clock says {}, but the certificate {} is from {}",
                             format_time(now), certificate.serial, format_time(certificate.not_before)),
-                "set the clock right; no revocation is ever back-dated");
+                kSetRightOrDisown);
   }
-  ledger.certificates.revoke(certificate.serial, reason, now);
-  ledger.log.append(fmt::format("{}.revoked", name_of(certificate.kind)), now,
-                    {{"subject", certificate.subject},
-                     {"serial", certificate.serial},
-                     {"reason", std::string(name_of(reason))}});
+  revoke_and_log_whenever(ledger, certificate, reason, now);
 }
 
 Rework authorise_rework(Ledger& ledger, const DeviceId& device, const std::string& reason, const Clock& clock,
@@ -127,11 +140,7 @@ Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, 
                     .revoked_before = standing.issued ? std::nullopt : standing.revoked,
                     .is_new = true};
   if (standing.issued) revoke_and_log(ledger, *standing.issued, cause.reason(), now);
-  if (standing.reserved) {
-    ledger.certificates.abandon(standing.reserved->serial);
-    // A place is a certificate's or its reservation's: it had none before, and will have none.
-    if (!standing.predecessor()) ledger.orders.give_place_back(OrderId::parse(standing.reserved->order));
-  }
+  if (standing.reserved) give_up(ledger, *standing.reserved);
   if (std::optional<Rework> open = ledger.reworks.open(device.text())) {
     ledger.reworks.withdraw(device.text(), now);
     ledger.log.append("rework.withdrawn", now, {{"device_id", device.text()}, {"rework", open->id}});
@@ -140,6 +149,31 @@ Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, 
   ledger.log.append("device.scrapped", now, {{"device_id", device.text()}, {"cause", cause.code()}});
   if (commitment == Commitment::for_real) transaction.commit();
   return scrapped;
+}
+
+Disowned disown_later(Ledger& ledger, const Certificate& own, const Clock& clock, Commitment commitment) {
+  Time now = clock.now();
+  if (own.not_before() > now) {
+    throw Error(ErrorCode::clock,
+                fmt::format("this machine's clock says {}, but this CA's own certificate is from {}",
+                            format_time(now), format_time(own.not_before())),
+                "set the clock right; where it is, and was ahead then, make a new CA");
+  }
+  WriteTransaction transaction = ledger.write();
+  Disowned disowned;
+  for (CertificateRecord& record : ledger.certificates.later_than(now)) {
+    if (record.state == CertificateState::issued) {
+      revoke_and_log_whenever(ledger, record, RevocationReason::unspecified, now);
+      disowned.revoked.push_back(std::move(record));
+    } else if (record.state == CertificateState::reserved) {
+      give_up(ledger, record);
+      ++disowned.given_up;
+    }
+  }
+  if (long long all = ledger.certificates.disown_later(now); all > 0)
+    ledger.log.append("certificates.disowned", now, {{"certificates", all}});
+  if (commitment == Commitment::for_real) transaction.commit();
+  return disowned;
 }
 
 Revoked revoke_certificate(Ledger& ledger, const DeviceId& device, RevocationReason reason,

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "factory-ca/ledger.h"
 #include "lib/x509/device_id.h"
@@ -46,6 +47,15 @@ Revoked revoke_certificate(Ledger& ledger, const SerialNumber& serial, Revocatio
 // From the next message on, nothing that this station signs is answered with a certificate.
 Revoked revoke_station(Ledger& ledger, const StationName& station, RevocationReason reason,
                        const Clock& clock, Commitment commitment);
+
+struct Disowned {
+  std::vector<CertificateRecord> revoked;  // as they were
+  std::size_t given_up = 0;                // reservations
+};
+// What is from later than now, because the clock was ahead: certificates are revoked, reservations given up
+// with their places, and none of it holds up what is issued now. Error(clock) if `own`, the certificate that
+// issued them, is itself from later.
+Disowned disown_later(Ledger& ledger, const Certificate& own, const Clock& clock, Commitment commitment);
 
 // Error(device_scrapped)
 void refuse_if_scrapped(Ledger& ledger, const DeviceId& device);

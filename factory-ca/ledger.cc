@@ -138,6 +138,12 @@ UPDATE certificates SET sender = said.sender FROM
     FROM (SELECT CASE WHEN json_valid(entry) THEN entry ELSE '{}' END AS entry FROM log)
     WHERE json_extract(entry, '$.event') = 'device.certified') AS said
   WHERE certificates.serial = said.serial AND said.sender <> certificates.sender;
+)sql",
+    // What a clock that was ahead dated does not hold up what is issued when it is right again.
+    R"sql(
+ALTER TABLE certificates ADD COLUMN disowned INTEGER NOT NULL DEFAULT 0;
+DROP INDEX certificates_by_time;
+CREATE INDEX certificates_by_time ON certificates (not_before) WHERE disowned = 0;
 )sql"};
 
 }  // namespace
@@ -161,7 +167,7 @@ Time Ledger::time_of_issue(const Clock& clock) {
     throw Error(ErrorCode::clock,
                 fmt::format("this machine's clock says {}, but a certificate was issued at {}",
                             format_time(now), format_time(*latest)),
-                "set the clock right; nothing is issued before that, and nothing is ever back-dated");
+                kSetRightOrDisown);
   }
   return now;
 }

@@ -18,9 +18,13 @@
 
 namespace fleetroot::ca {
 
+// What to do where the ledger has something from later than the clock says.
+inline constexpr const char* kSetRightOrDisown =
+    "set the clock right; where it is, and was ahead then, take back what is later: fleetroot-ca cert disown";
+
 class Ledger {
  public:
-  static constexpr std::size_t kSchemaVersion = 7;
+  static constexpr std::size_t kSchemaVersion = 8;
 
   // Opens the file, or makes it. Error(io, busy, configuration) as Database says.
   explicit Ledger(const std::filesystem::path& file);

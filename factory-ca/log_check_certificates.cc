@@ -25,12 +25,15 @@ class CertificateCheck final : public LogCheck {
     } else if (event.event.ends_with(".revoked") || event.event == "front.replaced") {
       ++revoked_;
       compare_revoked(event);
+    } else if (event.event == "certificates.disowned") {
+      disowned_ += event.details.at("certificates").get<long long>();
     }
   }
   void finish() override {
     long long revoked = certificates_.count(CertificateState::revoked);
     refuse_unless_equal(certificates_.count(CertificateState::issued) + revoked, certified_, "certificates");
     refuse_unless_equal(revoked, revoked_, "revoked certificates");
+    refuse_unless_equal(certificates_.count_disowned(), disowned_, "disowned certificates");
   }
 
  private:
@@ -87,6 +90,7 @@ class CertificateCheck final : public LogCheck {
   CertificateLedger& certificates_;
   long long certified_ = 0;
   long long revoked_ = 0;
+  long long disowned_ = 0;
 };
 
 }  // namespace

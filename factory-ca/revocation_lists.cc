@@ -36,7 +36,6 @@ Bytes encode_entries(const std::vector<RevocationEntry>& entries) {
   return der::tagged(0x30, content);
 }
 
-constexpr const char* kSetRight = "set the clock right; no list is ever back-dated";
 constexpr const char* kSetRightOrWasAhead =
     "set the clock right; if it is, and it was ahead then, add --clock-was-ahead";
 
@@ -87,7 +86,7 @@ std::vector<RevocationEntry> forgotten_in(const CertificateRevocationList& list,
 }
 
 void refuse_if_behind_the_ledger(Time now, Ledger& ledger, const std::string& issuer_key_id) {
-  refuse_if_behind(now, ledger.certificates.latest_time(), "a certificate was issued", kSetRight);
+  refuse_if_behind(now, ledger.certificates.latest_time(), "a certificate was issued", kSetRightOrDisown);
   if (std::optional<PublishedList> last = ledger.crls.last(issuer_key_id)) {
     refuse_if_behind(now, last->this_update, "a revocation list was published", kSetRightOrWasAhead);
   }

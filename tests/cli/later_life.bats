@@ -396,6 +396,41 @@ openssl_verifies() {
   publish_list --clock-was-ahead | jq -e '.number == 2'
 }
 
+# issue_later DAYS DEVICE-ID: by hand, by a clock that is so far ahead
+issue_later() {
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$2.key" -subj "/CN=$2" -out "$2.csr"
+  days_later "$1" fleetroot-ca cert issue --home ca --order PO-1 --device-id "$2" --request "$2.csr" --out "$2.pem"
+}
+
+@test "certificates that a clock which was ahead has dated: taken back, and everything goes on" {
+  issue_later 3000 DEV-2
+  refused 78 'a certificate was issued at' provision dev-1 DEV-1
+  [[ $stderr == *'fleetroot-ca cert disown'* ]]
+  refused 78 'is from' ca cert revoke --device-id DEV-2 --reason superseded
+  [[ $stderr == *'fleetroot-ca cert disown'* ]]
+  refused 78 'a certificate was issued at' ca crl publish
+  [[ $stderr == *'fleetroot-ca cert disown'* ]]
+  remember dev-1
+  refused 78 'and --today 2020-01-01' ca cert disown --today 2020-01-01
+  today=$(date --utc +%F)
+  [[ $(ca cert disown --today "$today" --dry-run) == 'dry run, nothing has changed: '*': 1 revoked'* ]]
+  nothing_changed
+  # whoever's clock is behind now
+  refused 78 "this CA's own certificate is from" faketime '2020-01-01 12:00' fleetroot-ca cert disown --home ca \
+    --today 2020-01-01
+
+  [[ $(ca cert disown --today "$today") == *': 1 revoked (devices 1, stations 0), reservations given up: 0' ]]
+  [[ $(ca cert disown --today "$today") == *': 0 revoked (devices 0, stations 0), reservations given up: 0' ]]
+  provision dev-1 DEV-1
+  refused 65 'revoked' provision dev-2 DEV-2
+  ca rework authorize --device-id DEV-2
+  provision dev-2 DEV-2
+  fleetroot-ca crl publish --home ca --json | jq -e '.entries == 1'
+  openssl crl -in ca/crl.pem -noout -text | grep -iq "$(openssl x509 -in DEV-2.pem -noout -serial | cut -d = -f 2)"
+  ca order show --id PO-1 --json | jq -e '.used == 2 and .issued == 2 and .missing == []'
+  ca ledger verify
+}
+
 # issue_by_hand DEVICE-ID
 issue_by_hand() {
   openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj "/CN=$1" -out "$1.csr"

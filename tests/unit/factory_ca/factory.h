@@ -71,6 +71,15 @@ class Factory : public testing::Test {
     ledger().certificates.revoke(certificate.serial().hex(), RevocationReason::unspecified, clock.time);
     transaction.commit();
   }
+  // Makes the ledger what an older program left: undoes the last migration, and says that it is this old.
+  void age_ledger(int version, const std::string& edit = "") {
+    Database tool(directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
+    tool.sql() << "DROP INDEX certificates_by_time";
+    tool.sql() << "ALTER TABLE certificates DROP COLUMN disowned";
+    tool.sql() << "CREATE INDEX certificates_by_time ON certificates (not_before)";
+    if (!edit.empty()) tool.sql() << edit;
+    tool.sql() << "PRAGMA user_version = " << version;
+  }
   long long used(const std::string& order = "PO-1") {
     return ledger().orders.get(OrderId::parse(order)).used;
   }

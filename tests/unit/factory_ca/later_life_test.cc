@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "factory-ca/ledger_check.h"
 #include "tests/unit/factory_ca/factory.h"
 
 namespace fleetroot::ca {
@@ -219,11 +220,7 @@ TEST_F(LaterLife, WhatAnOlderLedgerBeganUnderAReworkEndsWithIt) {
   authorise();
   crash_before_commit(second_);
   crash_before_commit(request_for("dev-2", software_key()));
-  {
-    Database tool(directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
-    tool.sql() << "ALTER TABLE certificates DROP COLUMN rework";
-    tool.sql() << "PRAGMA user_version = 5";
-  }
+  age_ledger(5, "ALTER TABLE certificates DROP COLUMN rework");
   auto rework_of = [&](const char* name) {
     return another_process()->ledger.certificates.standing(SubjectKind::device, name).reserved.value().rework;
   };
@@ -387,6 +384,65 @@ TEST(ScrapCauses, AreAShortList) {
   EXPECT_EQ(ScrapCause::parse("lost").reason(), RevocationReason::key_compromise);
   EXPECT_EQ(ScrapCause::parse("end-of-life").reason(), RevocationReason::cessation_of_operation);
   EXPECT_THAT(error_of([] { (void)ScrapCause::parse("bored"); }).hint(), HasSubstr("damaged"));
+}
+
+// Once, somebody's typing error in the clock.
+class ClockWasAhead : public LaterLife {
+ protected:
+  ClockWasAhead() {
+    before_ = process.issue(request_for("dev-0", software_key()));
+    clock.time += kAhead;
+    ahead_ = process.issue(first_);
+    crash_before_commit(reserved_);
+    clock.time -= kAhead;
+    EXPECT_EQ(used(), 3);
+  }
+  Disowned disown(Commitment commitment = Commitment::for_real) {
+    return disown_later(ledger(), issuing.certificate, clock, commitment);
+  }
+
+  static constexpr std::chrono::hours kAhead{24 * 3000};
+  CertificateRequest reserved_ = request_for("dev-2", software_key());
+  std::optional<Certificate> before_, ahead_;
+};
+
+TEST_F(ClockWasAhead, WhatItDatedIsRevokedOrGivenUpAndHoldsNothingUp) {
+  EXPECT_EQ(refusal_of(reserved_), ErrorCode::clock);
+  Disowned disowned = disown();
+  EXPECT_THAT(disowned.revoked, SizeIs(1));
+  EXPECT_EQ(disowned.given_up, 1U);
+  EXPECT_EQ(record_of(*before_).state, CertificateState::issued);
+  EXPECT_EQ(record_of(*ahead_).state, CertificateState::revoked);
+  EXPECT_EQ(record_of(*ahead_).revoked_at, format_time(clock.time));
+  EXPECT_EQ(used(), 2) << "a reservation gives its place back";
+
+  EXPECT_EQ(process.issue(reserved_).not_before(), clock.time) << "nobody has seen a certificate for its key";
+  EXPECT_EQ(refusal_of(first_), ErrorCode::device_revoked);
+  authorise();
+  clock.time -= std::chrono::seconds(1);
+  EXPECT_EQ(refusal_of(second_), ErrorCode::clock) << "what counts holds it up as before";
+  clock.time += std::chrono::seconds(1);
+  EXPECT_EQ(process.issue(second_).not_before(), clock.time);
+  EXPECT_EQ(used(), 3);
+  EXPECT_NO_THROW(check_ledger(ledger()));
+}
+
+TEST_F(ClockWasAhead, ADryRunAndASecondRunChangeNothing) {
+  EXPECT_THAT(disown(Commitment::dry_run).revoked, SizeIs(1));
+  EXPECT_EQ(record_of(*ahead_).state, CertificateState::issued);
+  EXPECT_EQ(refusal_of(reserved_), ErrorCode::clock);
+  (void)disown();
+  Disowned again = disown();
+  EXPECT_THAT(again.revoked, IsEmpty());
+  EXPECT_EQ(again.given_up, 0U);
+  ASSERT_THAT(events("certificates.disowned"), SizeIs(1));
+  EXPECT_EQ(events("certificates.disowned").front()["certificates"], 2);
+}
+
+TEST_F(ClockWasAhead, ACaThatIsItselfFromLaterTakesNothingBack) {
+  clock.time = issuing.certificate.not_before() - std::chrono::seconds(1);
+  EXPECT_EQ(code_of([&] { (void)disown(); }), ErrorCode::clock);
+  EXPECT_THAT(events("certificates.disowned"), IsEmpty());
 }
 
 }  // namespace

@@ -122,7 +122,8 @@ TEST_F(LedgerCheck, ShowsOneThatNoEntryIsAbout) {
   raw("INSERT INTO certificates SELECT * FROM (SELECT '00ff', kind, 'dev-3', order_id, sender, profile, "
       "profile_digest, issuer_key_id, 'key-3', key_algorithm, key_id, not_before, not_after, tbs, "
       "tbs_digest, certificate, statement, state, issued_at, confirmation, confirmed_at, revoked_at, "
-      "generation, supersedes, renewal, revocation_reason, revocation_number, rework FROM certificates "
+      "generation, supersedes, renewal, revocation_reason, revocation_number, rework, disowned FROM "
+      "certificates "
       "WHERE subject = 'dev-1')");
   expect_broken("holds 3 certificates, and its log 2");
 }
@@ -295,11 +296,23 @@ TEST_F(LedgerCheck, TakesEntriesWithoutTheListsDigestTheReworkAndTheIssuersKey) 
 TEST_F(LedgerCheck, TakesALedgerFromBeforeTheSenderWasWhoFinished) {
   raw("UPDATE certificates SET sender = 'st-01' WHERE subject = 'dev-1'");
   raw("INSERT INTO log VALUES (5, 'no JSON', '')");
-  raw("PRAGMA user_version = 6");
+  age_ledger(6);
   Ledger opened(directory / "ledger.db");
   EXPECT_EQ(opened.certificates.live(SubjectKind::device, "dev-1").value().sender, "operator");
   raw("DELETE FROM log WHERE sequence = 5");
   EXPECT_NO_THROW(check_ledger(opened));
+}
+
+TEST_F(LedgerCheck, TakesWhatWasDisownedAndNothingElseThatIsSaidToBe) {
+  clock.time += std::chrono::hours(24);
+  EvpPkeyPtr key = software_key(KeyAlgorithm::p256);
+  (void)process.issue(CertificateRequest::create("dev-3", PublicKey::from_evp(key.get()), key.get()));
+  clock.time -= std::chrono::hours(24);
+  (void)disown_later(ledger(), issuing.certificate, clock, Commitment::for_real);
+  expect_each_broken(
+      {{"UPDATE certificates SET disowned = 1 WHERE subject = 'dev-1'",
+        "the ledger holds 2 disowned certificates, and its log 1"},
+       {"UPDATE certificates SET disowned = 0", "the ledger holds 0 disowned certificates, and its log 1"}});
 }
 
 // Whoever can write the ledger can chain what he likes.
