@@ -224,6 +224,35 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
   return certificate;
 }
 
+CertificateRecord record_own(Ledger& ledger, const Certificate& issuing, Time now) {
+  PublicKey key = issuing.public_key();
+  std::string serial = issuing.serial().hex();
+  // Another root may have certified it before.
+  std::optional<CertificateRecord> before = ledger.certificates.with_public_key(key.fingerprint());
+  ledger.certificates.reserve({.serial = serial,
+                               .kind = SubjectKind::authority,
+                               .subject = issuing.subject(),
+                               .order = {},
+                               .sender = "operator",
+                               .profile = std::string(name_of(SubjectKind::authority)),
+                               .profile_digest = {},
+                               .issuer_key_id = issuer_key_id_of(issuing),
+                               .public_key = key.fingerprint(),
+                               .key_algorithm = std::string(name_of(key.algorithm())),
+                               .key_id = issuing.subject_key_identifier(),
+                               .not_before = issuing.not_before(),
+                               .not_after = issuing.not_after(),
+                               .tbs = {},
+                               .certificate = {},
+                               .statement = {},
+                               .renewal = before ? before->renewal + 1 : 0});
+  (void)ledger.certificates.commit(serial, issuing.der(), now);
+  ledger.log.append(
+      "authority.recorded", now,
+      {{"subject", issuing.subject()}, {"serial", serial}, {"certificate", issuing.fingerprint()}});
+  return ledger.certificates.with_serial(serial).value();
+}
+
 void refuse_if_revoked(Ledger& ledger, const Certificate& issuing) {
   std::optional<CertificateRecord> record = ledger.certificates.with_serial(issuing.serial().hex());
   bool is_revoked =

@@ -50,6 +50,10 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
 Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
                           const PublicKey& key, const Validity& validity, Time now);
 
+// Inside a WriteTransaction: puts an issuing CA's own certificate on record as issued, with the log entry
+// that says so, in the ledger of a home whose root is elsewhere: so that it can be revoked there, too.
+CertificateRecord record_own(Ledger& ledger, const Certificate& issuing, Time now);
+
 // Whether these can be a factory's: both CAs, the root self-signed, sound keys and signatures, in time, with
 // the usages that the work needs and none that OpenSSL refuses device certificates for.
 // Error(certificate_rejected) says which of it fails, Error(clock) that one is from later than now. The same

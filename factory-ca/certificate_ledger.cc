@@ -140,6 +140,13 @@ std::string_view name_of(Confirmation confirmation) {
   return "";
 }
 
+std::string issuer_key_id_of(const Certificate& certificate) {
+  if (const ASN1_OCTET_STRING* id = X509_get0_authority_key_id(certificate.x509()))
+    return to_hex({ASN1_STRING_get0_data(id), static_cast<std::size_t>(ASN1_STRING_length(id))});
+  bool is_root = certificate.subject() == certificate.issuer();
+  return is_root ? certificate.subject_key_identifier() : "";
+}
+
 Standing CertificateLedger::standing(SubjectKind kind, const std::string& subject) {
   Standing standing;
   select_each(

@@ -102,6 +102,10 @@ struct Standing {
   const std::optional<CertificateRecord>& predecessor() const { return issued ? issued : revoked; }
 };
 
+// How a record names who signed this: by its key, which is its own where a root names none, and empty where
+// another's certificate does not say.
+std::string issuer_key_id_of(const Certificate& certificate);
+
 // Calls that change something belong into a WriteTransaction.
 class CertificateLedger {
  public:

@@ -103,10 +103,12 @@ int run_revoke(const LifeOptions& options) {
   } else {
     serial = SerialNumber::from_hex(options.serial);
   }
-  Ledger ledger(Home(options.home).ledger());
+  Home home(options.home);
+  Ledger ledger(home.ledger());
   Revoked revoked =
       device ? revoke_certificate(ledger, *device, reason, SystemClock(), commitment(options.dry_run))
-             : revoke_certificate(ledger, *serial, reason, SystemClock(), commitment(options.dry_run));
+             : revoke_certificate(ledger, *serial, reason, SystemClock(), commitment(options.dry_run),
+                                  home.issuing_certificate_if_present());
   const CertificateRecord& certificate = revoked.certificate;
   if (revoked.is_new) {
     fmt::print("{}the certificate {} of {} {} is revoked ({})\n", would(options.dry_run), certificate.serial,
@@ -213,7 +215,8 @@ void add_revoke_commands(CLI::App& certificates, Action& action) {
                   "  fleetroot-ca cert revoke --home ca --serial 5e01 --reason superseded --dry-run\n");
   auto options = add_home(command);
   command->add_option("--device-id", options->device_id, "the device whose certificate it is");
-  command->add_option("--serial", options->serial, "or the certificate's serial number, hexadecimal");
+  command->add_option("--serial", options->serial,
+                      "or the certificate's serial number, hexadecimal; the CA's own too");
   command
       ->add_option("--reason", options->reason,
                    "keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, "

@@ -57,10 +57,16 @@ std::string key_text(const char* section, const KeyLocation& key) {
   return text;
 }
 
-Certificate read_certificate(const fs::path& path, const char* hint) {
+std::optional<Certificate> read_certificate_if_present(const fs::path& path) {
   std::optional<std::string> pem = read_file_if_present(path);
-  if (!pem) throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()), hint);
+  if (!pem) return std::nullopt;
   return read_as_configuration(path, [&] { return Certificate::from_pem(*pem); });
+}
+
+Certificate read_certificate(const fs::path& path, const char* hint) {
+  std::optional<Certificate> certificate = read_certificate_if_present(path);
+  if (!certificate) throw Error(ErrorCode::configuration, fmt::format("there is no {}", path.string()), hint);
+  return *certificate;
 }
 
 const KeyLocation& present(const std::optional<KeyLocation>& key, const char* message, const char* hint) {
@@ -107,6 +113,10 @@ Certificate Home::issuing_certificate() const {
   return read_certificate(
       file("issuing-ca.pem"),
       "have issuing-ca.csr signed by the Fleet Root, then run fleetroot-ca root accept with what comes back");
+}
+
+std::optional<Certificate> Home::issuing_certificate_if_present() const {
+  return read_certificate_if_present(file("issuing-ca.pem"));
 }
 
 const KeyLocation& issuing_key_of(const Settings& settings) {

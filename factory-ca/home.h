@@ -55,6 +55,8 @@ class Home {
   // Error(configuration) while it is not there.
   Certificate fleet_root() const;
   Certificate issuing_certificate() const;
+  // None in an offline root's home, nor before root accept.
+  std::optional<Certificate> issuing_certificate_if_present() const;
 
  private:
   std::filesystem::path path_;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "factory-ca/authority.h"
+
 namespace fleetroot::ca {
 namespace {
 
@@ -187,11 +189,12 @@ Revoked revoke_station(Ledger& ledger, const StationName& station, RevocationRea
 }
 
 Revoked revoke_certificate(Ledger& ledger, const SerialNumber& serial, RevocationReason reason,
-                           const Clock& clock, Commitment commitment) {
+                           const Clock& clock, Commitment commitment, const std::optional<Certificate>& own) {
   refuse_unless_permanent(reason);
   Time now = clock.now();
   WriteTransaction transaction = ledger.write();
   std::optional<CertificateRecord> record = ledger.certificates.with_serial(serial.hex());
+  if (!record && own && own->serial() == serial) record = record_own(ledger, *own, now);
   bool was_issued =
       record && (record->state == CertificateState::issued || record->state == CertificateState::revoked);
   if (!was_issued) throw nothing_issued("the serial number " + serial.hex());

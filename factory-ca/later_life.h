@@ -42,8 +42,10 @@ struct Revoked {
 // Error(usage) for a reason that is not for ever.
 Revoked revoke_certificate(Ledger& ledger, const DeviceId& device, RevocationReason reason,
                            const Clock& clock, Commitment commitment);
+// `own`: the CA's own certificate, which the root's ledger alone may have until it is revoked here, too.
 Revoked revoke_certificate(Ledger& ledger, const SerialNumber& serial, RevocationReason reason,
-                           const Clock& clock, Commitment commitment);
+                           const Clock& clock, Commitment commitment,
+                           const std::optional<Certificate>& own = {});
 // From the next message on, nothing that this station signs is answered with a certificate.
 Revoked revoke_station(Ledger& ledger, const StationName& station, RevocationReason reason,
                        const Clock& clock, Commitment commitment);

@@ -7,19 +7,13 @@
 namespace fleetroot::ca {
 namespace {
 
-// As the ledger names an issuer; a certificate without an authority key identifier is its own.
-std::string issuer_key_id_of(const Certificate& certificate) {
-  const ASN1_OCTET_STRING* id = X509_get0_authority_key_id(certificate.x509());
-  if (id == nullptr) return certificate.subject_key_identifier();
-  return to_hex({ASN1_STRING_get0_data(id), static_cast<std::size_t>(ASN1_STRING_length(id))});
-}
-
 class CertificateCheck final : public LogCheck {
  public:
   explicit CertificateCheck(Ledger& ledger) : certificates_(ledger.certificates) {}
 
   void take(const LoggedEvent& event) override {
-    if (event.event.ends_with(".certified") || event.event.ends_with(".renewed")) {
+    if (event.event.ends_with(".certified") || event.event.ends_with(".renewed") ||
+        event.event == "authority.recorded") {
       ++certified_;
       compare_issued(event);
     } else if (event.event.ends_with(".revoked") || event.event == "front.replaced") {

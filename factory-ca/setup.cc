@@ -188,10 +188,12 @@ void accept_certificate(const Home& home, const Certificate& fleet_root, const C
                         const Clock& clock) {
   Settings settings = home.settings();
   refuse_unless_usable(fleet_root, issuing, clock.now());
+  std::optional<Certificate> before = home.issuing_certificate_if_present();
   { CaKey key(issuing_key_of(settings), issuing); }
   {
     Ledger ledger(home.ledger());
     WriteTransaction transaction = ledger.write();
+    if (before) refuse_if_revoked(ledger, *before);
     ledger.log.append("ca.accepted", clock.now(),
                       {{"fleet_root", fleet_root.fingerprint()}, {"issuing", issuing.fingerprint()}});
     transaction.commit();

@@ -48,7 +48,8 @@ struct ExistingCa {
 // Takes them over after refuse_unless_usable() and a comparison with the token's key.
 void adopt_ca(const ExistingCa& existing, const Clock& clock);
 
-// The second half of Tiers::external_root: what the root made of issuing-ca.csr.
+// The second half of Tiers::external_root: what the root made of issuing-ca.csr. Error(configuration) once
+// the one before it is revoked: the key stays so.
 void accept_certificate(const Home& home, const Certificate& fleet_root, const Certificate& issuing,
                         const Clock& clock);
 

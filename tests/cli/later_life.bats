@@ -315,6 +315,57 @@ openssl_verifies() {
   fleetroot-ca crl publish --home single --json | jq -e '.entries == 1'
 }
 
+# external_ca HOME NAME: under the offline root in root/; its ledger does not hold its own certificate
+external_ca() {
+  fleetroot-ca init --home "$1" --name "$2" --external-root
+  fleetroot-ca root issue --home root --request "$1/issuing-ca.csr" --out "$1.issuing.pem"
+  fleetroot-ca root accept --home "$1" --fleet-root root/fleet-root.pem --issuing-certificate "$1.issuing.pem"
+}
+
+@test "an issuing CA whose root is elsewhere is told that its certificate is revoked, and issues nothing more" {
+  fleetroot-ca root init --home root --name Test
+  rm -r ca st
+  external_ca ca "Test Factory"
+  make_order PO-1 DEV-1 DEV-2
+  make_station
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout new.key -subj /CN=DEV-2 -out new.csr
+  fleetroot-station init --home st2 --name st-02
+  provision dev-1 DEV-1
+  serial=$(openssl x509 -in ca/issuing-ca.pem -noout -serial)
+  serial=${serial#serial=}
+  fleetroot-ca cert revoke --home root --serial "$serial" --reason cACompromise
+  fleetroot-ca crl publish --home root --root --json | jq -e '.entries == 1'
+
+  run -0 ca cert revoke --serial "$serial" --reason cACompromise --dry-run
+  [[ $output == *"dry run, nothing has changed: the certificate ${serial,,} of authority CN=Test Factory Issuing CA is revoked"* ]]
+  fleetroot-ca config check --home ca
+  ca cert revoke --serial "$serial" --reason cACompromise
+  run -0 ca cert revoke --serial "$serial" --reason superseded
+  [[ $output == *"was revoked at "*"(cACompromise)"* ]]
+
+  remember dev-1
+  refused 78 'Issuing CA, was revoked' ca cert issue --order PO-1 --device-id DEV-2 --request new.csr --out new.pem
+  refused 78 'Issuing CA, was revoked' ca station enroll --name st-02 --request st2/station.csr --out st-02.pem
+  refused 78 'Issuing CA, was revoked' ca station renew --name st-01 --out st-01.pem
+  refused 78 'Issuing CA, was revoked' fleetroot-ca serve --home ca --listen 127.0.0.1:0
+  refused 78 'Issuing CA, was revoked' fleetroot-ca config check --home ca
+  refused 78 'the CA cannot issue.*was revoked' provision dev-2 DEV-2
+  nothing_changed
+  fleetroot-ca ledger verify --home ca
+
+  # its own lists do not name it: that is for the root's
+  ca cert revoke --device-id DEV-1 --reason keyCompromise
+  publish_list | jq -e '.number == 1 and .entries == 1'
+  # nor does another certificate for its key bring it back
+  fleetroot-ca root init --home root-2 --name "Test 2"
+  fleetroot-ca root issue --home root-2 --request ca/issuing-ca.csr --out again.pem
+  refused 78 'Issuing CA, was revoked' fleetroot-ca root accept --home ca --fleet-root root-2/fleet-root.pem \
+    --issuing-certificate again.pem
+  # and no other CA's certificate is its
+  refused 65 'no certificate has been issued' ca cert revoke --reason cACompromise \
+    --serial "$(openssl x509 -in root/fleet-root.pem -noout -serial | cut -d = -f 2)"
+}
+
 @test "a home with one of the keys says which list it has" {
   fleetroot-ca root init --home root --name Test
   refused 78 'no issuing key' fleetroot-ca crl publish --home root

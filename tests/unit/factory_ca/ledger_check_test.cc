@@ -158,6 +158,28 @@ TEST_F(LedgerCheck, ShowsARevocationThatIsAnother) {
   expect_broken("has reason \"superseded\", and entry 4 of the log says \"keyCompromise\"");
 }
 
+// What another CA issued is on no list of this one, whether or not it names its issuer's key. Two roots may
+// have certified the same one.
+TEST_F(LedgerCheck, TakesTheCAsOwnCertificateOnceItIsRevoked) {
+  SoftwareCa ours = make_issuing(make_root());
+  CertificatePlan same = issuing_plan("Factory CA", ours.signer.public_key, kTestTime);
+  X509Ptr unnamed(X509_dup(certificate_under(make_root(), same).x509()));
+  X509_EXTENSION_free(
+      X509_delete_ext(unnamed.get(), X509_get_ext_by_NID(unnamed.get(), NID_authority_key_identifier, -1)));
+  ASSERT_GT(X509_sign(unnamed.get(), ours.key.get(), EVP_sha256()), 0);
+
+  for (const Certificate& own : {ours.certificate, Certificate(std::move(unnamed))}) {
+    EXPECT_NO_THROW(refuse_if_revoked(ledger(), own));
+    Revoked revoked = revoke_certificate(ledger(), own.serial(), RevocationReason::ca_compromise, clock,
+                                         Commitment::for_real, own);
+    EXPECT_TRUE(revoked.is_new);
+    EXPECT_EQ(code_of([&] { refuse_if_revoked(ledger(), own); }), ErrorCode::configuration);
+    ledger().certificates.each_revoked(own.subject_key_identifier(),
+                                       [](const RevokedCertificate&) { ADD_FAILURE(); });
+  }
+  EXPECT_NO_THROW(check_ledger(ledger()));
+}
+
 TEST_F(LedgerCheck, ShowsARevocationListThatIsAnother) {
   publish();  // entry 5
   revoke_certificate(ledger(), DeviceId::parse("dev-1"), RevocationReason::superseded, clock,
