@@ -112,6 +112,12 @@ void refuse_unless_authority(const Certificate& certificate, Time now) {
            "has an extendedKeyUsage without clientAuth: OpenSSL refuses every device certificate below it",
            "have it made again without extendedKeyUsage, or with clientAuth in it");
   }
+  // OpenSSL applies a root's, too.
+  if (X509_get_ext_by_NID(certificate.x509(), NID_name_constraints, -1) >= 0) {
+    reject(certificate,
+           "limits the names below it (nameConstraints): verifiers refuse devices and stations with others",
+           "have it made again without nameConstraints");
+  }
 }
 
 }  // namespace

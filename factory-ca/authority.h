@@ -55,9 +55,9 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
 CertificateRecord record_own(Ledger& ledger, const Certificate& issuing, Time now);
 
 // Whether these can be a factory's: both CAs, the root self-signed, sound keys and signatures, in time, with
-// the usages that the work needs and none that OpenSSL refuses device certificates for.
-// Error(certificate_rejected) says which of it fails, Error(clock) that one is from later than now. The same
-// certificate twice is a single tier.
+// the usages that the work needs and none that OpenSSL refuses device certificates for, and no limits for
+// names below. Error(certificate_rejected) says which of it fails, Error(clock) that one is from later than
+// now. The same certificate twice is a single tier.
 void refuse_unless_usable(const Certificate& root, const Certificate& issuing, Time now);
 // Error(configuration) once this ledger has the CA's own certificate as revoked: nothing more is signed under
 // it but lists.

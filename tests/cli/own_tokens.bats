@@ -133,6 +133,8 @@ take_over() {
   not_taken_over 'CA' basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,digitalSignature
   not_taken_over 'may not sign revocation lists' basicConstraints=critical,CA:TRUE,pathlen:0 \
     keyUsage=critical,keyCertSign,digitalSignature
+  not_taken_over 'limits the names below it' basicConstraints=critical,CA:TRUE,pathlen:0 "$usage" \
+    'nameConstraints=permitted;DNS:example.com'
   their_certificate basicConstraints=critical,CA:TRUE,pathlen:0 "$usage"
   refused 65 'not signed by its own key' fleetroot-ca init --home ca --name "Their Factory" \
     --issuing-token "$(in_hsm ca-issuing)" --issuing-key-id 07 --fleet-root issuing.pem --issuing-certificate issuing.pem

@@ -210,6 +210,17 @@ TEST_F(Usable, IsNoRootForServersAlone) {
   EXPECT_NO_THROW(refuse_unless_usable(root.certificate, Brought().make("CA", &root).certificate, kTestTime));
 }
 
+// OpenSSL applies a root's, too.
+TEST_F(Usable, IsNoCaThatLimitsTheNamesBelow) {
+  Brought brought;
+  for (const char* names : {"critical,permitted;DNS:example.com", "excluded;email:example.com"}) {
+    brought.extensions.push_back({"nameConstraints", names});
+    EXPECT_THAT(refusal_of_root(brought), HasSubstr("limits the names below it"));
+    EXPECT_THAT(refusal_of_issuing(brought), HasSubstr("limits the names below it"));
+    brought.extensions.pop_back();
+  }
+}
+
 TEST_F(Usable, IsNoRootThatAllowsNoCaBelow) {
   Brought brought;
   brought.extensions[0].second = "critical,CA:TRUE,pathlen:0";
