@@ -123,6 +123,22 @@ std::vector<fs::path> profiles_in(const fs::path& directory) {
   return profiles;
 }
 
+// Whoever has a certificate of this CA's looks for its lists by the issuer's name and key identifier, and the
+// ledger for what is to be on them.
+void refuse_unless_same_ca(const Certificate& before, const Certificate& issuing) {
+  IssuerFacts was = IssuerFacts::of(before);
+  IssuerFacts is = IssuerFacts::of(issuing);
+  const char* other = nullptr;
+  if (is.name != was.name) other = "subject";
+  if (is.key_identifier != was.key_identifier) other = "subject key identifier";
+  if (issuing.public_key() != before.public_key()) other = "key";
+  if (other == nullptr) return;
+  throw Error(ErrorCode::certificate_rejected,
+              fmt::format("{} has another {} than the certificate that this CA has, {}", issuing.subject(),
+                          other, before.subject()),
+              "have it made again with the same, or make another CA: fleetroot-ca init --external-root");
+}
+
 void note_creation(Ledger& ledger, const std::string& name, Time now) {
   WriteTransaction transaction = ledger.write();
   ledger.log.append("ca.created", now, {{"name", name}});
@@ -189,6 +205,7 @@ void accept_certificate(const Home& home, const Certificate& fleet_root, const C
   Settings settings = home.settings();
   refuse_unless_usable(fleet_root, issuing, clock.now());
   std::optional<Certificate> before = home.issuing_certificate_if_present();
+  if (before) refuse_unless_same_ca(*before, issuing);
   { CaKey key(issuing_key_of(settings), issuing); }
   {
     Ledger ledger(home.ledger());

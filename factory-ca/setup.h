@@ -48,8 +48,9 @@ struct ExistingCa {
 // Takes them over after refuse_unless_usable() and a comparison with the token's key.
 void adopt_ca(const ExistingCa& existing, const Clock& clock);
 
-// The second half of Tiers::external_root: what the root made of issuing-ca.csr. Error(configuration) once
-// the one before it is revoked: the key stays so.
+// The second half of Tiers::external_root: what the root made of issuing-ca.csr. In place of the one that is
+// there it must be the same CA's, Error(certificate_rejected); Error(configuration) once that is revoked: the
+// key stays so.
 void accept_certificate(const Home& home, const Certificate& fleet_root, const Certificate& issuing,
                         const Clock& clock);
 

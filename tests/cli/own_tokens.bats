@@ -53,6 +53,41 @@ works() {
   works root/fleet-root.pem
 }
 
+# certify_again SUBJECT IDENTIFIER: by the root that openssl keeps, for the factory's key, and takes it over
+certify_again() {
+  printf '%s\n' "subjectKeyIdentifier=$2" basicConstraints=critical,CA:TRUE authorityKeyIdentifier=keyid \
+    keyUsage=critical,keyCertSign,cRLSign,digitalSignature >extensions
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj "$1" |
+    openssl x509 -req -CA root.pem -CAkey root.key -CAcreateserial -days 19000 -extfile extensions \
+      -force_pubkey issuing.pub -out again.pem
+  fleetroot-ca root accept --home ca --fleet-root root.pem --issuing-certificate again.pem
+}
+
+@test "a later certificate of an issuing CA is the same CA's: what it issued before finds its lists" {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -subj '/CN=Their Root' -days 20000 \
+    -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out root.pem
+  make_ca --external-root
+  openssl req -in ca/issuing-ca.csr -noout -pubkey -out issuing.pub
+  certify_again '/CN=Test Factory Issuing CA' hash
+  make_order PO-1 DEV-1
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout DEV-1.key -subj /CN=DEV-1 -out DEV-1.csr
+  fleetroot-ca cert issue --home ca --order PO-1 --device-id DEV-1 --request DEV-1.csr --out DEV-1.pem
+  cp ca/issuing-ca.pem first.pem
+
+  refused 65 'CN=Renamed has another subject than the certificate that this CA has' certify_again /CN=Renamed hash
+  # as bytes: not every verifier takes the one for the other
+  refused 65 'has another subject than' certify_again '/CN=TEST Factory Issuing CA' hash
+  refused 65 'has another subject key identifier' certify_again '/CN=Test Factory Issuing CA' 0102030405
+  cmp ca/issuing-ca.pem first.pem
+
+  certify_again '/CN=Test Factory Issuing CA' hash
+  run ! cmp ca/issuing-ca.pem first.pem
+  fleetroot-ca cert revoke --home ca --device-id DEV-1 --reason keyCompromise
+  fleetroot-ca crl publish --home ca
+  run ! openssl verify -crl_check -CRLfile ca/crl.pem -CAfile root.pem -untrusted first.pem DEV-1.pem
+  [[ $output == *"certificate revoked"* ]]
+}
+
 @test "an offline root certifies no issuing CA that the factory must refuse" {
   fleetroot-ca root init --home root --name "Test Fleet"
   openssl req -new -newkey ed25519 -nodes -keyout ed25519.key -subj '/CN=Issuing CA' -out ed25519.csr \
