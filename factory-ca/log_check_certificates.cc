@@ -57,9 +57,11 @@ class CertificateCheck final : public LogCheck {
   }
   static void compare_with_itself(const CertificateRecord& record, const std::string& kind) {
     Certificate certificate = Certificate::fields_from_der(record.certificate);
+    PublicKey key = certificate.public_key();
     const char* wrong = nullptr;
     if (name_of(record.kind) != kind) wrong = "kind";
-    if (record.public_key != sha256_hex(certificate.spki())) wrong = "public key";
+    if (record.public_key != key.fingerprint()) wrong = "public key";
+    if (record.key_algorithm != name_of(key.algorithm())) wrong = "key algorithm";
     if (record.key_id != certificate.subject_key_identifier()) wrong = "key identifier";
     if (record.issuer_key_id != issuer_key_id_of(certificate)) wrong = "issuer";
     if (record.not_before != certificate.not_before() || record.not_after != certificate.not_after())

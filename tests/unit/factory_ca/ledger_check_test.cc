@@ -146,6 +146,7 @@ TEST_F(LedgerCheck, ShowsACertificateThatIsOnRecordForSomethingElse) {
                     {"issued_at = ''", "has time \"\""},
                     {"sender = 'st-09'", "has sender \"st-09\", and entry 2 of the log says \"operator\""},
                     {"key_id = '00'", "another key identifier"},
+                    {"key_algorithm = 'rsa3072'", "another key algorithm"},
                     {"kind = 'station'", "another kind"},
                     {"issuer_key_id = '00'", "another issuer"},
                     {"not_after = 0", "another validity"}};
