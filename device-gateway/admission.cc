@@ -50,14 +50,8 @@ std::optional<Refusal> expiry_on(const Path& path, Time now) {
 }
 
 // Everything but the registry's word.
-struct Identified {
-  DeviceId id;
-  std::string key;
-  Path path;
-};
-
-std::variant<Identified, Refusal> identify(const EnvironmentName& environment, const World& world,
-                                           std::span<const Certificate> presented, Time now) {
+std::variant<AdmittedDevice, Refusal> identify(const EnvironmentName& environment, const World& world,
+                                               std::span<const Certificate> presented, Time now) {
   std::variant<Path, Refusal> path = path_within(environment, world, presented, now);  // 3, 4
   if (const Refusal* refusal = std::get_if<Refusal>(&path)) return *refusal;
   const Certificate& certificate = presented.front();
@@ -66,7 +60,12 @@ std::variant<Identified, Refusal> identify(const EnvironmentName& environment, c
   if (const Refusal* refusal = std::get_if<Refusal>(&id)) return *refusal;
   std::optional<Refusal> revocation = world.trust.at(environment).revocation_on(std::get<Path>(path));  // 7
   if (revocation) return *revocation;
-  return Identified{std::get<DeviceId>(id), key_digest(certificate), std::get<Path>(std::move(path))};
+  return AdmittedDevice{.id = std::get<DeviceId>(id),
+                        .key = key_digest(certificate),
+                        .certificate = certificate.fingerprint(),
+                        .tbs = tbs_digest(certificate),
+                        .path = std::get<Path>(std::move(path)),
+                        .presented = {presented.begin(), presented.end()}};
 }
 
 }  // namespace
@@ -139,18 +138,13 @@ Decision Admission::decide(std::span<const Certificate> presented, const World& 
     if (refusal) return *refusal;
     return AdmittedProvisioner{.name = credential->second.name, .certificate = certificate};
   }
-  std::variant<Identified, Refusal> identified = identify(environment_, world, presented, now);  // 3 to 7
+  std::variant<AdmittedDevice, Refusal> identified = identify(environment_, world, presented, now);  // 3 to 7
   if (const Refusal* refusal = std::get_if<Refusal>(&identified)) return *refusal;
-  Identified& device = std::get<Identified>(identified);
-  std::variant<Standing, Refusal> standing =
-      standing_of(device.id, device.key, certificate, registry);  // 8 to 10
+  AdmittedDevice& device = std::get<AdmittedDevice>(identified);
+  std::variant<Standing, Refusal> standing = standing_of(device, registry);  // 8 to 10
   if (const Refusal* refusal = std::get_if<Refusal>(&standing)) return *refusal;
-  return AdmittedDevice{.id = device.id,
-                        .key = device.key,
-                        .certificate = certificate,
-                        .standing = std::get<Standing>(standing),
-                        .path = std::move(device.path),
-                        .presented = {presented.begin(), presented.end()}};
+  device.standing = std::get<Standing>(standing);
+  return std::move(device);
 }
 
 std::optional<Refusal> Admission::refusal_of(const CredentialRecord& credential, Time now) const {
@@ -163,9 +157,10 @@ std::optional<Refusal> Admission::refusal_of(const CredentialRecord& credential,
   return std::nullopt;
 }
 
-std::variant<Standing, Refusal> Admission::standing_of(const DeviceId& id, const std::string& key,
-                                                       const std::string& certificate,
+std::variant<Standing, Refusal> Admission::standing_of(const AdmittedDevice& device,
                                                        Registry& registry) const {
+  const DeviceId& id = device.id;
+  const std::string& key = device.key;
   std::optional<DeviceRecord> known = registry.device(environment_, id);
   bool is_known_with_key = known && known->key == key;
   if (known && known->state == DeviceState::blocked) return Refusal::blocked;
@@ -173,8 +168,7 @@ std::variant<Standing, Refusal> Admission::standing_of(const DeviceId& id, const
   bool is_delivered = delivered && delivered->key == key;
   if (!is_known_with_key && registry.is_superseded(key)) return Refusal::superseded;
   // Delivered with another key: this one counts no more, whether or not the other has come yet.
-  if (delivered && !is_delivered && registry.is_revoked_by_manifest(environment_, certificate))
-    return Refusal::superseded;
+  if (delivered && !is_delivered && is_revoked_by_manifest(device, registry)) return Refusal::superseded;
   if (!is_known_with_key && registry.device_with_key(key)) return Refusal::key_taken;
   if (known && !is_known_with_key && !(is_delivered && delivered->is_rework)) return Refusal::device_id_taken;
   // A device that was made here, from shared credentials, never saw a factory.
@@ -182,17 +176,24 @@ std::variant<Standing, Refusal> Admission::standing_of(const DeviceId& id, const
   if (rules_.is_strict && !is_delivered && !was_made_here) return Refusal::not_on_manifest;
   if (!known) return Standing::joins;
   if (!is_known_with_key) return Standing::reworked;
-  return known->certificate == certificate ? Standing::admitted : Standing::renewed;
+  bool is_same = known->certificate == device.certificate || known->tbs == device.tbs;
+  return is_same ? Standing::admitted : Standing::renewed;
+}
+
+bool Admission::is_revoked_by_manifest(const AdmittedDevice& device, Registry& registry) const {
+  return registry.is_revoked_by_manifest(environment_, device.id, device.key) ||
+         registry.was_revoked_by_manifest(environment_, device.certificate);
 }
 
 std::optional<Refusal> Admission::enter(const AdmittedDevice& device, Registry& registry, Time now) const {
   if (rules_.is_rehearsal || device.standing == Standing::admitted) return std::nullopt;
   WriteTransaction transaction = registry.write();
-  std::variant<Standing, Refusal> standing = standing_of(device.id, device.key, device.certificate, registry);
+  std::variant<Standing, Refusal> standing = standing_of(device, registry);
   if (const Refusal* refusal = std::get_if<Refusal>(&standing)) return *refusal;
   DeviceRecord record{.id = device.id,
                       .key = device.key,
                       .certificate = device.certificate,
+                      .tbs = device.tbs,
                       .state = DeviceState::admitted,
                       .origin = DeviceOrigin::joined,
                       .joined_at = format_time(now)};
@@ -206,7 +207,7 @@ std::optional<Refusal> Admission::enter(const AdmittedDevice& device, Registry& 
     case Standing::admitted:
       break;
     case Standing::renewed:
-      registry.note_certificate(environment_, device.id, device.certificate);
+      registry.note_certificate(environment_, record);
       break;
   }
   transaction.commit();
@@ -221,7 +222,7 @@ std::optional<Refusal> Admission::still(const AdmittedDevice& device, const Worl
   if (std::optional<Refusal> expiry = expiry_on(device.path, now)) return expiry;
   if (leads_to_another(environment_, world, device.presented, now)) return Refusal::other_environment;
   if (std::optional<Refusal> revocation = trust.revocation_on(device.path)) return revocation;
-  std::variant<Standing, Refusal> standing = standing_of(device.id, device.key, device.certificate, registry);
+  std::variant<Standing, Refusal> standing = standing_of(device, registry);
   const Refusal* refusal = std::get_if<Refusal>(&standing);
   return refusal != nullptr ? std::optional(*refusal) : std::nullopt;
 }

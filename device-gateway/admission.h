@@ -51,8 +51,10 @@ std::string_view name_of(Standing standing);
 
 struct AdmittedDevice {
   DeviceId id;
+  // As in a DeviceRecord.
   std::string key;
   std::string certificate;
+  std::string tbs;
   Standing standing = Standing::admitted;
   Path path;
   // All of it: another environment's path may take another way.
@@ -88,8 +90,8 @@ class Admission {
   const Rules& rules() const { return rules_; }
 
  private:
-  std::variant<Standing, Refusal> standing_of(const DeviceId& id, const std::string& key,
-                                              const std::string& certificate, Registry& registry) const;
+  std::variant<Standing, Refusal> standing_of(const AdmittedDevice& device, Registry& registry) const;
+  bool is_revoked_by_manifest(const AdmittedDevice& device, Registry& registry) const;
   std::optional<Refusal> refusal_of(const CredentialRecord& credential, Time now) const;
 
   EnvironmentName environment_;

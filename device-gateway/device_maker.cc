@@ -54,6 +54,7 @@ std::variant<Bytes, Refusal> DeviceMaker::make(const DeviceWish& wish, const Cre
   registry.add_device(environment_, {.id = wish.id,
                                      .key = key_digest(certificate),
                                      .certificate = certificate.fingerprint(),
+                                     .tbs = tbs_digest(certificate),
                                      .state = DeviceState::admitted,
                                      .origin = DeviceOrigin::provisioned,
                                      .joined_at = format_time(now)});

@@ -4,10 +4,12 @@
 
 #include <array>
 
+#include "lib/x509/der.h"
+
 namespace fleetroot::gateway {
 namespace {
 
-constexpr std::array<std::string_view, 2> kMigrations{R"sql(
+constexpr std::array<std::string_view, 3> kMigrations{R"sql(
 CREATE TABLE changes (
   id         INTEGER PRIMARY KEY CHECK (id = 1),
   generation INTEGER NOT NULL);
@@ -68,15 +70,28 @@ CREATE TABLE revoked_certificates (
   environment TEXT NOT NULL,
   certificate TEXT NOT NULL,
   PRIMARY KEY (environment, certificate)) WITHOUT ROWID;
+)sql",
+                                                      // Whose key is not known here is known by the
+                                                      // certificate alone, until a manifest names it again.
+                                                      R"sql(
+ALTER TABLE devices ADD COLUMN tbs TEXT NOT NULL DEFAULT '';
+CREATE TABLE revoked_keys (
+  environment TEXT NOT NULL,
+  device_id   TEXT NOT NULL,
+  public_key  TEXT NOT NULL,
+  PRIMARY KEY (environment, device_id, public_key)) WITHOUT ROWID;
+INSERT INTO revoked_keys (environment, device_id, public_key)
+  SELECT environment, device_id, public_key FROM devices JOIN revoked_certificates USING (environment, certificate);
 )sql"};
 
 struct DeviceRow {
-  std::string id, key, certificate, state, origin, joined_at;
+  std::string id, key, certificate, tbs, state, origin, joined_at;
 
   DeviceRecord record() const {
     return {.id = DeviceId::parse(id),
             .key = key,
             .certificate = certificate,
+            .tbs = tbs,
             .state = state == "blocked" ? DeviceState::blocked : DeviceState::admitted,
             .origin = origin == "provisioned" ? DeviceOrigin::provisioned : DeviceOrigin::joined,
             .joined_at = joined_at};
@@ -96,6 +111,12 @@ RootRecord root_record(const std::string& environment, const std::string& added_
 std::string key_digest(const Certificate& certificate) {
   return sha256_hex(
       to_der(i2d_X509_PUBKEY, static_cast<const X509_PUBKEY*>(X509_get_X509_PUBKEY(certificate.x509()))));
+}
+
+std::string tbs_digest(const Certificate& certificate) {
+  static constexpr der::Blame kBlame{ErrorCode::bad_request, "this is not a certificate", "report this"};
+  Bytes whole = certificate.der();
+  return sha256_hex(der::Reader(whole, kBlame).enter(der::kSequence, "Certificate").take().whole);
 }
 
 std::string_view name_of(DeviceState state) {
@@ -119,11 +140,12 @@ void refuse_if_lost(const std::filesystem::path& registry) {
 class Registry::DeviceLookUp {
  public:
   explicit DeviceLookUp(soci::session& sql)
-      : statement_((sql.prepare << "SELECT public_key, certificate, state, origin, joined_at FROM devices "
-                                   "WHERE environment = :environment AND device_id = :id",
-                    soci::use(environment_), soci::use(row_.id), soci::into(row_.key),
-                    soci::into(row_.certificate), soci::into(row_.state), soci::into(row_.origin),
-                    soci::into(row_.joined_at))) {}
+      : statement_(
+            (sql.prepare << "SELECT public_key, certificate, tbs, state, origin, joined_at FROM devices "
+                            "WHERE environment = :environment AND device_id = :id",
+             soci::use(environment_), soci::use(row_.id), soci::into(row_.key), soci::into(row_.certificate),
+             soci::into(row_.tbs), soci::into(row_.state), soci::into(row_.origin),
+             soci::into(row_.joined_at))) {}
 
   std::optional<DeviceRecord> find(const EnvironmentName& environment, const DeviceId& id) {
     environment_ = environment.text();
@@ -240,10 +262,11 @@ void Registry::add_device(const EnvironmentName& environment, const DeviceRecord
     std::string state(name_of(device.state));
     std::string origin(name_of(device.origin));
     database_.sql()
-        << "INSERT INTO devices (environment, device_id, public_key, certificate, state, origin, "
-           "joined_at) VALUES (:environment, :id, :key, :certificate, :state, :origin, :joined_at)",
+        << "INSERT INTO devices (environment, device_id, public_key, certificate, tbs, state, origin, "
+           "joined_at) VALUES (:environment, :id, :key, :certificate, :tbs, :state, :origin, :joined_at)",
         soci::use(environment.text()), soci::use(device.id.text()), soci::use(device.key),
-        soci::use(device.certificate), soci::use(state), soci::use(origin), soci::use(device.joined_at);
+        soci::use(device.certificate), soci::use(device.tbs), soci::use(state), soci::use(origin),
+        soci::use(device.joined_at);
   });
 }
 
@@ -253,20 +276,20 @@ void Registry::replace_key(const EnvironmentName& environment, const DeviceRecor
     database_.sql() << "INSERT INTO superseded_keys (public_key, environment, device_id) "
                        "VALUES (:key, :environment, :id)",
         soci::use(old_key), soci::use(environment.text()), soci::use(device.id.text());
-    database_.sql() << "UPDATE devices SET public_key = :key, certificate = :certificate "
+    database_.sql() << "UPDATE devices SET public_key = :key, certificate = :certificate, tbs = :tbs "
                        "WHERE environment = :environment AND device_id = :id",
-        soci::use(device.key), soci::use(device.certificate), soci::use(environment.text()),
-        soci::use(device.id.text());
+        soci::use(device.key), soci::use(device.certificate), soci::use(device.tbs),
+        soci::use(environment.text()), soci::use(device.id.text());
     count_change();
   });
 }
 
-void Registry::note_certificate(const EnvironmentName& environment, const DeviceId& id,
-                                const std::string& certificate) {
+void Registry::note_certificate(const EnvironmentName& environment, const DeviceRecord& device) {
   with_store_errors([&] {
-    database_.sql() << "UPDATE devices SET certificate = :certificate "
+    database_.sql() << "UPDATE devices SET certificate = :certificate, tbs = :tbs "
                        "WHERE environment = :environment AND device_id = :id",
-        soci::use(certificate), soci::use(environment.text()), soci::use(id.text());
+        soci::use(device.certificate), soci::use(device.tbs), soci::use(environment.text()),
+        soci::use(device.id.text());
   });
 }
 
@@ -287,11 +310,12 @@ void Registry::each_device(const EnvironmentName& environment,
                            const std::function<void(const DeviceRecord&)>& visit) {
   with_store_errors([&] {
     DeviceRow row;
-    soci::statement rows =
-        (database_.sql().prepare << "SELECT device_id, public_key, certificate, state, origin, joined_at "
-                                    "FROM devices WHERE environment = :environment ORDER BY device_id",
-         soci::use(environment.text()), soci::into(row.id), soci::into(row.key), soci::into(row.certificate),
-         soci::into(row.state), soci::into(row.origin), soci::into(row.joined_at));
+    soci::statement rows = (database_.sql().prepare
+                                << "SELECT device_id, public_key, certificate, tbs, state, origin, joined_at "
+                                   "FROM devices WHERE environment = :environment ORDER BY device_id",
+                            soci::use(environment.text()), soci::into(row.id), soci::into(row.key),
+                            soci::into(row.certificate), soci::into(row.tbs), soci::into(row.state),
+                            soci::into(row.origin), soci::into(row.joined_at));
     rows.execute();
     while (rows.fetch()) visit(row.record());
   });

@@ -23,6 +23,9 @@ namespace fleetroot::gateway {
 
 // SHA-256 over the SubjectPublicKeyInfo, hexadecimal: a key's name here. Of any kind of key.
 std::string key_digest(const Certificate& certificate);
+// SHA-256 over the TBSCertificate, hexadecimal: which certificate it is. Its fingerprint does not say: with
+// the other valid ECDSA signature (n-s for s), which nobody needs a key to make, it has another.
+std::string tbs_digest(const Certificate& certificate);
 
 enum class DeviceState { admitted, blocked };
 // How it came: over mutual TLS, or made by POST /devices.
@@ -34,6 +37,7 @@ struct DeviceRecord {
   DeviceId id;
   std::string key;          // key_digest()
   std::string certificate;  // SHA-256, hexadecimal
+  std::string tbs;          // tbs_digest(); empty where a build before it was kept wrote the row
   DeviceState state = DeviceState::admitted;
   DeviceOrigin origin = DeviceOrigin::joined;
   std::string joined_at;
@@ -77,10 +81,10 @@ struct ManifestDevice {
 
 // The newest one of an order.
 struct ManifestRecord {
-  std::string ca;     // SHA-256 of the issuing CA's certificate
+  std::string ca;     // key_digest() of the issuing CA's certificate
   std::string order;  // as the CA calls it
   std::string created;
-  std::string digest;
+  std::string digest;  // of what is signed
 };
 
 // Error(io) if init's file is gone, or empty: SQLite would make another, which knows nobody.
@@ -116,8 +120,7 @@ class Registry {
   void replace_key(const EnvironmentName& environment, const DeviceRecord& device,
                    const std::string& old_key);
   // The same key with another certificate.
-  void note_certificate(const EnvironmentName& environment, const DeviceId& id,
-                        const std::string& certificate);
+  void note_certificate(const EnvironmentName& environment, const DeviceRecord& device);
   bool set_state(const EnvironmentName& environment, const DeviceId& id, DeviceState state);
   // In the order of their IDs.
   void each_device(const EnvironmentName& environment, const std::function<void(const DeviceRecord&)>& visit);
@@ -132,7 +135,10 @@ class Registry {
                     const std::vector<ManifestDevice>& devices);
   // The newest that is not revoked.
   std::optional<ManifestDevice> on_manifest(const EnvironmentName& environment, const DeviceId& id);
-  bool is_revoked_by_manifest(const EnvironmentName& environment, const std::string& certificate);
+  // Whether one has revoked a certificate of this device's key.
+  bool is_revoked_by_manifest(const EnvironmentName& environment, const DeviceId& id, const std::string& key);
+  // The same of one certificate, as a build before revoked_keys noted it.
+  bool was_revoked_by_manifest(const EnvironmentName& environment, const std::string& certificate);
 
   void add_credential(const CredentialRecord& credential);
   std::optional<CredentialRecord> credential(const CredentialName& name);

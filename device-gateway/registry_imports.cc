@@ -82,9 +82,10 @@ void Registry::put_manifest(const EnvironmentName& environment, const ManifestRe
     soci::statement remove = (sql.prepare << "DELETE FROM manifest_devices WHERE environment = :environment "
                                              "AND device_id = :id AND certificate = :certificate",
                               soci::use(environment.text()), soci::use(id), soci::use(certificate));
-    soci::statement note = (sql.prepare << "INSERT OR IGNORE INTO revoked_certificates "
-                                           "(environment, certificate) VALUES (:environment, :certificate)",
-                            soci::use(environment.text()), soci::use(certificate));
+    soci::statement note = (sql.prepare << "INSERT OR IGNORE INTO revoked_keys "
+                                           "(environment, device_id, public_key) "
+                                           "VALUES (:environment, :id, :key)",
+                            soci::use(environment.text()), soci::use(id), soci::use(key));
     auto run = [&](soci::statement& statement, const ManifestDevice& device) {
       id = device.id.text();
       key = device.key;
@@ -118,7 +119,15 @@ std::optional<ManifestDevice> Registry::on_manifest(const EnvironmentName& envir
   return is_there ? std::optional(device) : std::nullopt;
 }
 
-bool Registry::is_revoked_by_manifest(const EnvironmentName& environment, const std::string& certificate) {
+bool Registry::is_revoked_by_manifest(const EnvironmentName& environment, const DeviceId& id,
+                                      const std::string& key) {
+  int one = 0;
+  return database_.row(
+      "SELECT 1 FROM revoked_keys WHERE environment = :environment AND device_id = :id AND public_key = :key",
+      soci::use(environment.text()), soci::use(id.text()), soci::use(key), soci::into(one));
+}
+
+bool Registry::was_revoked_by_manifest(const EnvironmentName& environment, const std::string& certificate) {
   int one = 0;
   return database_.row(
       "SELECT 1 FROM revoked_certificates WHERE environment = :environment AND certificate = :certificate",

@@ -302,6 +302,11 @@ openssl_verifies() {
 
   publish_list | jq -e '.number == 1 and .entries == 0'
   publish_list --root | jq -e '.number == 1 and .entries == 1'
+  # with its other signature, for which nobody needs a key, it is the same certificate
+  openssl x509 -in ca/issuing-ca.pem -outform DER -out own.der
+  "$BATS_TEST_DIRNAME/mirror-signature" own.der twin.der
+  openssl x509 -in twin.der -out ca/issuing-ca.pem
+  refused 78 'Issuing CA, was revoked' ca cert issue --order PO-1 --device-id DEV-2 --request new.csr --out new.pem
 }
 
 @test "a Fleet Root that is revoked has nothing above it: another factory CA is made" {

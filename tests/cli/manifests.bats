@@ -138,6 +138,72 @@ sign() {
   [[ $(as new-2 production /whoami | jq -r .standing) == joined ]]
 }
 
+@test "what a manifest has superseded stays out with its other signature too, for which nobody needs a key" {
+  make_world
+  "$pki" device factory 1FLEET-1 new
+  start_gateway
+  as dev production /whoami
+  openssl x509 -in dev.pem -outform DER -out dev.der
+  "$BATS_TEST_DIRNAME/mirror-signature" dev.der twin.der
+  openssl x509 -in twin.der -out twin.pem
+  run ! cmp dev.der twin.der
+  openssl verify -CAfile factory/root.pem -untrusted factory/ca.pem twin.pem
+  cat factory/ca.pem >>twin.pem
+  cp dev.key twin.key
+  [[ $(as twin production /whoami | jq -r .standing) == admitted ]]
+  manifest rework 2026-11-25T01:00:00Z factory/ca "$(entry dev 1FLEET-1 '' revoked)" "$(entry new 1FLEET-1 5e01)"
+
+  import rework.manifest
+  wait_for has_logged '.event == "trust.reloaded"'
+
+  run ! as twin production /whoami
+  wait_for has_logged '.event == "connection.refused" and .reason == "superseded"'
+  "$BATS_TEST_DIRNAME/mirror-signature" rework.manifest again.manifest
+  run -0 import again.manifest
+  [[ $output == "already here"* ]]
+  manifest newest 2026-11-25T02:00:00Z factory/ca "$(entry new 1FLEET-1 5e01)"
+  import newest.manifest
+  openssl x509 -in factory/ca.pem -outform DER -out ca.der
+  "$BATS_TEST_DIRNAME/mirror-signature" ca.der ca-twin.der
+  openssl x509 -in ca-twin.der -out ca-twin.pem
+  cp factory/ca.key ca-twin.key # in its place anybody can put the twin into the manifest
+  sign rework ca-twin
+  refused 65 'one from 2026-11-25T02:00:00Z is here' fleetroot-gateway manifest import --home gw --environment production \
+    --ca-certificate ca-twin.pem rework.manifest
+}
+
+@test "a registry of a build that knew certificates alone: what it knew holds, and the same manifest tells it the keys" {
+  make_world
+  "$pki" device factory 1FLEET-1 new
+  "$pki" device factory 1FLEET-2 old-2
+  "$pki" device factory 1FLEET-2 new-2
+  start_gateway
+  as dev production /whoami
+  manifest rework 2026-11-25T01:00:00Z factory/ca "$(entry dev 1FLEET-1 '' revoked)" "$(entry new 1FLEET-1 5e01)" \
+    "$(entry old-2 1FLEET-2 '' revoked)" "$(entry new-2 1FLEET-2 5e02)"
+  import rework.manifest
+  stop_gateway
+  of() { openssl x509 -in "$1.pem" -outform DER | digest; }
+  sqlite3 gw/registry.db <<SQL
+DROP TABLE revoked_keys;
+ALTER TABLE devices DROP COLUMN tbs;
+INSERT INTO revoked_certificates VALUES ('production', '$(of dev)'), ('production', '$(of old-2)');
+UPDATE manifests SET ca = '$(of factory/ca)', digest = '$(digest <rework.manifest)';
+PRAGMA user_version = 2;
+SQL
+
+  start_gateway
+
+  run ! as dev production /whoami
+  run ! as old-2 production /whoami
+  both_superseded() { (($(logged '.reason == "superseded"') == 2)); }
+  wait_for both_superseded
+  [[ $(sqlite3 gw/registry.db 'SELECT device_id FROM revoked_keys') == 1FLEET-1 ]]
+  run -0 import rework.manifest
+  [[ $output == "imported: "* ]]
+  [[ $(sqlite3 gw/registry.db 'SELECT device_id FROM revoked_keys') == $'1FLEET-1\n1FLEET-2' ]]
+}
+
 @test "a device whose new certificate is dated before the old one is not lost" {
   make_world
   "$pki" device factory 1FLEET-1 new

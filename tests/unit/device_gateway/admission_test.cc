@@ -377,6 +377,25 @@ TEST_F(Admitted, ANewCertificateForTheSameKeyIsNoted) {
             renewed.certificate.fingerprint());
 }
 
+TEST_F(Admitted, ACertificateWithItsOtherSignatureIsTheSame) {
+  Identity one = device("1FLEET-1");
+  Chain twin{twin_of(one.certificate), ca_.certificate};
+  ASSERT_NE(twin.front().fingerprint(), one.certificate.fingerprint());
+  connect(chain_of(one));
+  EXPECT_EQ(standing_of(twin), Standing::admitted);
+}
+
+TEST_F(Admitted, WhatAManifestHasSupersededStaysOutWithItsOtherSignatureToo) {
+  Identity old = device("1FLEET-1");
+  Identity reworked = device("1FLEET-1");
+  Chain twin{twin_of(old.certificate), ca_.certificate};
+  connect(chain_of(old));
+  deliver("1FLEET-1", old.certificate, "2026-11-24T00:00:00Z", false, true);
+  deliver("1FLEET-1", reworked.certificate, "2026-11-24T00:00:00Z", true);
+  EXPECT_THAT(connect(chain_of(old)), Optional(Refusal::superseded));
+  EXPECT_THAT(connect(twin), Optional(Refusal::superseded));
+}
+
 TEST_F(Admitted, AReworkedDeviceComesWithItsNewKeyAndNeverAgainWithTheOld) {
   Identity old = device("1FLEET-1");
   Identity reworked = device("1FLEET-1");

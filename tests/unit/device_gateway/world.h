@@ -57,6 +57,25 @@ inline CertificateRevocationList revocation_list(
   return CertificateRevocationList::from_der(to_der(i2d_X509_CRL, static_cast<const X509_CRL*>(list.get())));
 }
 
+// With its other valid ECDSA signature, n-s for s, as anybody can make it who has the certificate.
+inline Certificate twin_of(const Certificate& certificate) {
+  using GroupPtr = std::unique_ptr<EC_GROUP, FreeWith<EC_GROUP_free>>;
+  using SignaturePtr = std::unique_ptr<ECDSA_SIG, FreeWith<ECDSA_SIG_free>>;
+  X509Ptr twin(X509_dup(certificate.x509()));
+  const ASN1_BIT_STRING* bits = nullptr;
+  X509_get0_signature(&bits, nullptr, twin.get());
+  const unsigned char* in = ASN1_STRING_get0_data(bits);
+  SignaturePtr signature(d2i_ECDSA_SIG(nullptr, &in, ASN1_STRING_length(bits)));
+  GroupPtr group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  BignumPtr r(BN_dup(ECDSA_SIG_get0_r(signature.get())));
+  BignumPtr s(BN_new());
+  BN_sub(s.get(), EC_GROUP_get0_order(group.get()), ECDSA_SIG_get0_s(signature.get()));
+  ECDSA_SIG_set0(signature.get(), r.release(), s.release());
+  Bytes other = to_der(i2d_ECDSA_SIG, static_cast<const ECDSA_SIG*>(signature.get()));
+  ASN1_STRING_set(const_cast<ASN1_BIT_STRING*>(bits), other.data(), static_cast<int>(other.size()));
+  return Certificate::from_der(to_der(i2d_X509, static_cast<const X509*>(twin.get())));
+}
+
 inline const ExtensionTexts kIssuingExtensions{{"basicConstraints", "critical,CA:TRUE,pathlen:0"},
                                                {"keyUsage", "critical,keyCertSign,cRLSign"}};
 
