@@ -40,6 +40,21 @@ std::optional<Refusal> refusal_of_usage(const Certificate& certificate) {
   return std::nullopt;
 }
 
+bool can_be_named(const Certificate& certificate) {
+  try {
+    (void)certificate.serial();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// 7
+std::optional<Refusal> revocation_on(const Path& path, const Trust& trust) {
+  if (!std::all_of(path.begin(), path.end() - 1, can_be_named)) return Refusal::bad_serial_number;
+  return trust.revocation_on(path);
+}
+
 // As in the handshake, where the root's end counts too.
 std::optional<Refusal> expiry_on(const Path& path, Time now) {
   for (const Certificate& certificate : path) {
@@ -58,7 +73,7 @@ std::variant<AdmittedDevice, Refusal> identify(const EnvironmentName& environmen
   if (std::optional<Refusal> refusal = refusal_of_usage(certificate)) return *refusal;  // 5
   std::variant<DeviceId, Refusal> id = device_id_of(certificate);                       // 6
   if (const Refusal* refusal = std::get_if<Refusal>(&id)) return *refusal;
-  std::optional<Refusal> revocation = world.trust.at(environment).revocation_on(std::get<Path>(path));  // 7
+  std::optional<Refusal> revocation = revocation_on(std::get<Path>(path), world.trust.at(environment));  // 7
   if (revocation) return *revocation;
   return AdmittedDevice{.id = std::get<DeviceId>(id),
                         .key = key_digest(certificate),
@@ -221,7 +236,7 @@ std::optional<Refusal> Admission::still(const AdmittedDevice& device, const Worl
   if (std::find(roots.begin(), roots.end(), device.path.back()) == roots.end()) return Refusal::unknown_root;
   if (std::optional<Refusal> expiry = expiry_on(device.path, now)) return expiry;
   if (leads_to_another(environment_, world, device.presented, now)) return Refusal::other_environment;
-  if (std::optional<Refusal> revocation = trust.revocation_on(device.path)) return revocation;
+  if (std::optional<Refusal> revocation = revocation_on(device.path, trust)) return revocation;
   std::variant<Standing, Refusal> standing = standing_of(device, registry);
   const Refusal* refusal = std::get_if<Refusal>(&standing);
   return refusal != nullptr ? std::optional(*refusal) : std::nullopt;

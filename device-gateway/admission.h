@@ -6,7 +6,7 @@
 //   4. and to no other environment's
 //   5. its first certificate is a device's: no CA, for TLS clients, may sign
 //   6. with one common name, which is a device ID
-//   7. no revocation list names anything on the path
+//   7. no revocation list names anything on the path, and one could
 //   8. the registry knows the device with this key, or has never heard of either
 //   9. no manifest has a newer key for it; in strict mode, one names device and key
 //  10. who is new, joins

@@ -198,15 +198,25 @@ void Front::close_who_may_not_stay(bool trust_has_changed) {
     if (!peer.certificate) return false;
     std::shared_ptr<const Guest> guest = Guest::of(peer);
     if (!guest) return trust_has_changed;  // it may come again
-    std::optional<Refusal> refusal;
-    if (const auto* device = std::get_if<AdmittedDevice>(&guest->identity)) {
-      refusal = admission_.still(*device, *world, *registry, now);
-    } else {
-      refusal = admission_.still(std::get<AdmittedProvisioner>(guest->identity), *world, now);
+    try {
+      std::optional<Refusal> refusal = still(*guest, *world, *registry, now);
+      if (refusal) tell_refusal("connection.closed", *refusal, peer.address, subject_of(peer), "");
+      return refusal.has_value();
+    } catch (const Error& error) {
+      // It is so for everybody, and soon no more.
+      if (error.code() == ErrorCode::busy) throw;
+      // Who cannot be judged may not stay, and keeps nobody else from being judged.
+      tell_refusal("connection.closed", Refusal::out_of_order, peer.address, subject_of(peer), error.what());
+      return true;
     }
-    if (refusal) tell_refusal("connection.closed", *refusal, peer.address, subject_of(peer), "");
-    return refusal.has_value();
   });
+}
+
+std::optional<Refusal> Front::still(const Guest& guest, const World& world, Registry& registry,
+                                    Time now) const {
+  if (const auto* device = std::get_if<AdmittedDevice>(&guest.identity))
+    return admission_.still(*device, world, registry, now);
+  return admission_.still(std::get<AdmittedProvisioner>(guest.identity), world, now);
 }
 
 http::Response Front::refused(const http::Request& request, unsigned status, Refusal refusal,

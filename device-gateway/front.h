@@ -55,6 +55,7 @@ class Front {
   http::ServerTls tls(http::TlsIdentity identity);
   void check(http::Peer& peer);
   void arrive(const http::Peer& peer);
+  std::optional<Refusal> still(const Guest& guest, const World& world, Registry& registry, Time now) const;
   void answer(const http::Request& request, http::Reply reply);
   void hear_of(const http::Peer& peer, http::Trouble trouble, const std::string& words);
 

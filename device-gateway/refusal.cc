@@ -40,6 +40,8 @@ constexpr std::array kTable{
     Row{Refusal::unknown_critical_extension, "unknown_critical_extension",
         "a certificate has a critical extension that is not known here"},
     Row{Refusal::ca_not_for_clients, "ca_not_for_clients", "a CA in the chain may not issue for TLS clients"},
+    Row{Refusal::bad_serial_number, "bad_serial_number",
+        "the serial number of a certificate in the chain is not positive: no revocation list could name it"},
     Row{Refusal::malformed_chain, "malformed_chain", "the chain breaks a rule of RFC 5280"},
     Row{Refusal::ca_certificate, "ca_certificate", "a CA's certificate is no device's"},
     Row{Refusal::not_for_clients, "not_for_clients", "the certificate is not for TLS clients (clientAuth)"},

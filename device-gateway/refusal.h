@@ -31,6 +31,7 @@ enum class Refusal {
   weak_digest,
   unknown_critical_extension,
   ca_not_for_clients,
+  bad_serial_number,  // no revocation list could name it
   malformed_chain,
   // what the certificate says
   ca_certificate,

@@ -185,20 +185,28 @@ class Watch {
     }
   }
 
+  // False if it failed.
   template <typename Step>
-  void attempt(const char* event, Step step) {
+  bool attempt(const char* event, Step step) {
     try {
       step();
+      return true;
     } catch (const Error& error) {
       common_.log.write(event, {{"message", error.what()}});
+      return false;
     }
   }
 
   void look_at_trust(bool is_round) {
     has_changed_ = common_.belief.refresh() || has_changed_;
+    bool is_done = true;
     for (Running& running : running_) {
-      if (has_changed_ || is_round) running.front->close_who_may_not_stay(has_changed_);
+      if (!has_changed_ && !is_round) continue;
+      is_done =
+          attempt("registry.unreadable", [&] { running.front->close_who_may_not_stay(has_changed_); }) &&
+          is_done;
     }
+    if (!is_done) return;
     if (has_changed_)
       common_.log.write("trust.reloaded", {{"generation", common_.belief.world()->generation}});
     has_changed_ = false;

@@ -31,7 +31,8 @@ class Trust {
   // fits at each step, and a CA may be certified by several.
   bool is_reached_by(std::span<const Certificate> presented, Time now) const;
 
-  // Why one on the path may no longer be believed; nothing if no list names it.
+  // Why one on the path may no longer be believed; nothing if no list names it. Error(bad_request) if a list
+  // is asked for a serial number that is not positive.
   std::optional<Refusal> revocation_on(const Path& path) const;
 
   const std::vector<Certificate>& roots() const { return roots_; }

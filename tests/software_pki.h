@@ -6,6 +6,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,6 +66,7 @@ struct CertificateText {
   std::chrono::seconds ends_after = std::chrono::hours(24 * 365);
   const EVP_MD* digest = EVP_sha256();
   std::vector<std::string> more_common_names{};
+  std::optional<int> serial{};
 };
 
 // Self-signed if there is no issuer.
@@ -76,6 +78,7 @@ inline Identity issue(const CertificateText& text, const Identity* issuer = null
   EVP_PKEY* signing_key = issuer != nullptr ? issuer->key.get() : key.get();
   X509_set_version(certificate.get(), X509_VERSION_3);
   X509_set_serialNumber(certificate.get(), SerialNumber::random().asn1().get());
+  if (text.serial) ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), *text.serial);
   X509_set_pubkey(certificate.get(), key.get());
   set_common_name(X509_get_subject_name(certificate.get()), text.common_name);
   for (const std::string& name : text.more_common_names) {

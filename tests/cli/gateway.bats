@@ -203,23 +203,44 @@ PYTHON
   [[ $(devices_in production) == "$before" ]]
 }
 
+# hold_open NAME DEVICE-ID: joins as NAME, and stays until the gateway ends it; $open and hold-NAME.pid
+hold_open() {
+  (sleep 600 3>&- & echo $! >"hold-$1.pid"; wait) |
+    openssl s_client -connect "${production#https://}" -cert "$1.pem" -cert_chain factory/ca.pem -key "$1.key" \
+      -CAfile gw/environments/production/gateway-root.pem -quiet >"open-$1.log" 2>&1 3>&- &
+  open=$!
+  wait_for has_logged ".event == \"device.joined\" and .device_id == \"$2\""
+}
+
+@test "one connected device that cannot be judged is sent away, and so are the others who may not stay" {
+  make_world
+  "$pki" device factory 1FLEET-2 other
+  start_gateway
+  hold_open dev 1FLEET-1
+  hold_open other 1FLEET-2
+  sqlite3 gw/registry.db "UPDATE devices SET device_id = 'no/ID' WHERE device_id = '1FLEET-1'"
+
+  fleetroot-gateway device block --home gw --environment production --device-id 1FLEET-2
+
+  wait_for has_logged '.event == "connection.closed" and .reason == "blocked" and .who == "CN=1FLEET-2"'
+  wait_for has_logged '.event == "connection.closed" and .reason == "out_of_order" and .who == "CN=1FLEET-1"'
+  kill "$(<hold-dev.pid)" "$(<hold-other.pid)"
+  wait_for has_logged '.event == "trust.reloaded"'
+  [[ $(logged '.event == "registry.unreadable"') == 0 ]]
+}
+
 @test "a revoked device is refused at the next handshake, and its open connection ends" {
   make_world
   "$pki" device factory 1FLEET-2 other
   "$pki" crl factory 1 crl-1.pem dev.pem
   start_gateway
   as other production /whoami
-  # Open until the gateway ends it.
-  (sleep 600 3>&- & echo $! >hold.pid; wait) |
-    openssl s_client -connect "${production#https://}" -cert dev.pem -cert_chain factory/ca.pem -key dev.key \
-      -CAfile gw/environments/production/gateway-root.pem -quiet >open.log 2>&1 3>&- &
-  open=$!
-  wait_for has_logged '.event == "device.joined" and .device_id == "1FLEET-1"'
+  hold_open dev 1FLEET-1
 
   fleetroot-gateway crl import --home gw --environment production --ca-certificate factory/ca.pem crl-1.pem
 
   wait_for has_logged '.event == "connection.closed" and .reason == "revoked"'
-  kill "$(<hold.pid)"
+  kill "$(<hold-dev.pid)"
   wait "$open" || true
   run ! as dev production /whoami
   wait_for has_logged '.event == "connection.refused" and .reason == "revoked"'

@@ -40,6 +40,11 @@ class Wrong : public GatewayWorld {
     text.extensions = extensions;
     return chain_of(leaf(text));
   }
+  Chain numbered(int serial) const {
+    CertificateText text = good();
+    text.serial = serial;
+    return chain_of(leaf(text));
+  }
   Chain under(const Identity& issuer) const {
     return {leaf(good(), &issuer).certificate, issuer.certificate};
   }
@@ -224,6 +229,18 @@ class EveryRefusal : public Wrong {
                                            {"keyUsage", "critical,keyAgreement"},
                                            {"extendedKeyUsage", "clientAuth"}}));
          }},
+        {Refusal::bad_serial_number, [&] { return connect(numbered(0)); }},
+        {Refusal::bad_serial_number, [&] { return connect(numbered(-1)); }},
+        {Refusal::bad_serial_number,
+         [&] {
+           put_list(ca_, 1, {});
+           return connect(numbered(0));
+         }},
+        {Refusal::bad_serial_number,
+         [&] {
+           return connect(
+               under(issue({.common_name = "CA", .extensions = kIssuingExtensions, .serial = 0}, &root_)));
+         }},
         {Refusal::no_common_name, [&] { return connect(named("")); }},
         {Refusal::several_common_names,
          [&] {
@@ -300,7 +317,7 @@ TEST_P(ARefusal, HasItsReasonAndLeavesNoTrace) {
   EXPECT_THAT(devices(kTest), IsEmpty());
 }
 
-constexpr std::size_t kCases = 49;
+constexpr std::size_t kCases = 53;
 INSTANTIATE_TEST_SUITE_P(Admission, ARefusal, testing::Range(std::size_t{0}, kCases));
 
 class Refusals : public EveryRefusal {
@@ -318,7 +335,7 @@ class Refusals : public EveryRefusal {
 TEST(Refusals, AreAllTriedAndMany) {
   Refusals refusals;
   EXPECT_EQ(refusals.count(), kCases);
-  EXPECT_GE(refusals.reasons().size(), 38U);
+  EXPECT_GE(refusals.reasons().size(), 39U);
 }
 
 TEST(Refusals, HaveNamesOfTheirOwn) {
