@@ -118,7 +118,7 @@ int import_crl(const ImportOptions& options) {
   bool is_new = import_list(registry, environment, list, issuers, now, options.commitment());
   fmt::print("{}: list {} of {}, {} certificates{}\n", options.result(is_new), list.number(), list.issuer(),
              list.entries().size(),
-             list.is_current(now) ? "" : "; it should have been replaced by a newer one");
+             list.is_overdue(now) ? "; it should have been replaced by a newer one" : "");
   return 0;
 }
 

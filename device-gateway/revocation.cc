@@ -13,6 +13,17 @@ namespace {
               std::move(hint));
 }
 
+// It would stand in the way of those that the CA publishes once its clock is right: their numbers are lower.
+void refuse_if_from_the_future(const CertificateRevocationList& list, Time now) {
+  constexpr std::chrono::seconds kSmallSkew{60};
+  if (list.this_update() - now <= kSmallSkew) return;
+  throw Error(
+      ErrorCode::clock,
+      fmt::format("the revocation list {} of {} is from {}, and this machine's clock says {}", list.number(),
+                  list.issuer(), format_time(list.this_update()), format_time(now)),
+      "set the clock right, here or at the CA; if it was the CA's, take the list that it publishes then");
+}
+
 }  // namespace
 
 bool import_list(Registry& registry, const EnvironmentName& environment,
@@ -27,6 +38,7 @@ bool import_list(Registry& registry, const EnvironmentName& environment,
            "environment");
   }
   list.verify(*issuer);
+  refuse_if_from_the_future(list, now);
   bool is_delta = list.delta_base().has_value();
   bool has_base = false;
   for (const ListRecord& present : registry.lists(environment)) {

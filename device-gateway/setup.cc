@@ -223,7 +223,7 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
     }
     for (const ListRecord& record : registry.lists(environment.name)) {
       CertificateRevocationList list = CertificateRevocationList::from_der(record.der);
-      if (record.is_delta || clock.now() <= list.next_update()) continue;
+      if (record.is_delta || !list.is_overdue(clock.now())) continue;
       lines.push_back(
           fmt::format("{}: the revocation list {} of {} holds, but a newer one was due {}: import it", name,
                       list.number(), list.issuer(), format_time(list.next_update())));

@@ -37,8 +37,8 @@ class CertificateRevocationList {
   // right to sign CRLs (keyUsage cRLSign), the signature, and no digest or key below 112 bits of security.
   // The caller says whether `issuer` is to be trusted.
   void verify(const Certificate& issuer) const;
-  // Between thisUpdate and nextUpdate, both included.
-  bool is_current(Time now) const { return this_update_ <= now && now <= next_update_; }
+  // Past nextUpdate: a newer one should have come. It revokes what it revokes all the same.
+  bool is_overdue(Time now) const { return now > next_update_; }
 
   // One line, RFC 2253.
   const std::string& issuer() const { return issuer_; }

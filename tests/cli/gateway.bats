@@ -275,6 +275,27 @@ hold_open() {
   [[ $output == *"production: the revocation list 2 of "*" was due "* ]]
 }
 
+@test "a list from the future is not taken: it would stand in the way of those to come" {
+  make_world
+  import_list() { fleetroot-gateway crl import --home gw --environment production --ca-certificate factory/ca.pem "$@"; }
+  faketime '+2 hours' "$pki" crl factory 9 ahead.pem dev.pem
+  faketime '+30 seconds' "$pki" crl factory 1 soon.pem
+  faketime '-31 days' "$pki" crl factory 2 overdue.pem
+  "$pki" crl factory 3 now.pem
+
+  refused 78 "the revocation list 9 of CN=.* is from .*, and this machine's clock says" import_list ahead.pem
+  refused 78 'the revocation list 9 of' import_list --dry-run ahead.pem
+
+  run -0 import_list soon.pem
+  [[ $output != *"should have been replaced"* ]]
+  run -0 import_list overdue.pem
+  [[ $output == *"; it should have been replaced by a newer one" ]]
+  run -0 import_list now.pem
+  run -0 faketime '+2 hours' fleetroot-gateway crl import --home gw --environment production \
+    --ca-certificate factory/ca.pem ahead.pem
+  [[ $output != *"should have been replaced"* ]]
+}
+
 @test "a blocked device is sent away and stays away until the block is lifted" {
   make_world
   start_gateway

@@ -127,10 +127,9 @@ TEST_F(Crl, ReadsItsOwnPemAndDer) {
 
 TEST_F(Crl, HasItsTime) {
   CertificateRevocationList list = read({});
-  EXPECT_FALSE(list.is_current(kTestTime - std::chrono::seconds(1)));
-  EXPECT_TRUE(list.is_current(kTestTime));
-  EXPECT_TRUE(list.is_current(kTestTime + std::chrono::hours(24)));
-  EXPECT_FALSE(list.is_current(kTestTime + std::chrono::hours(24) + std::chrono::seconds(1)));
+  EXPECT_FALSE(list.is_overdue(kTestTime - std::chrono::seconds(1))) << "it has not even begun";
+  EXPECT_FALSE(list.is_overdue(kTestTime + std::chrono::hours(24)));
+  EXPECT_TRUE(list.is_overdue(kTestTime + std::chrono::hours(24) + std::chrono::seconds(1)));
 }
 
 TEST_F(Crl, ADeltaKnowsItsBaseAndMayTakeBack) {
