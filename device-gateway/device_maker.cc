@@ -1,18 +1,29 @@
 #include "device-gateway/device_maker.h"
 
-#include <nlohmann/json.hpp>
-
 #include "lib/base/secret.h"
+#include "lib/base/strict_json.h"
 
 namespace fleetroot::gateway {
 namespace {
 
-using nlohmann::json;
+using nlohmann::ordered_json;
 
 constexpr std::int64_t kMaximumDays = 36500;
 
+// Nothing unless it is exactly that.
+std::optional<ordered_json> parse_members(BytesView body) {
+  try {
+    ordered_json wish = parse_strict_json(as_text(body));
+    bool is_wish = wish.is_object() && wish.size() == 2 && wish.contains("deviceId") &&
+                   wish["deviceId"].is_string() && wish.contains("ttl");
+    return is_wish ? std::optional(std::move(wish)) : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 // Nothing unless it is a number of days.
-std::optional<std::int64_t> days_of(const json& ttl) {
+std::optional<std::int64_t> days_of(const ordered_json& ttl) {
   if (ttl.is_number_integer()) return ttl.get<std::int64_t>();
   if (!ttl.is_string()) return std::nullopt;
   const std::string& text = ttl.get_ref<const std::string&>();
@@ -25,14 +36,13 @@ std::optional<std::int64_t> days_of(const json& ttl) {
 }  // namespace
 
 std::variant<DeviceWish, Refusal> parse_wish(BytesView body) {
-  json wish = json::parse(body.begin(), body.end(), nullptr, false);
-  if (!wish.is_object() || !wish.contains("deviceId") || !wish["deviceId"].is_string())
-    return Refusal::bad_json;
-  std::optional<std::int64_t> days = wish.contains("ttl") ? days_of(wish["ttl"]) : kMaximumDays;
+  std::optional<ordered_json> wish = parse_members(body);
+  if (!wish) return Refusal::bad_json;
+  std::optional<std::int64_t> days = days_of(wish->at("ttl"));
   if (!days || *days < 1) return Refusal::bad_json;
+  if (*days > kMaximumDays) return Refusal::ttl_too_long;
   try {
-    return DeviceWish{DeviceId::parse(wish["deviceId"].get<std::string>()),
-                      std::chrono::days(std::min(*days, kMaximumDays))};
+    return DeviceWish{DeviceId::parse(wish->at("deviceId").get<std::string>()), std::chrono::days(*days)};
   } catch (const Error&) {
     return Refusal::invalid_device_id;
   }

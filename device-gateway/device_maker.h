@@ -16,7 +16,7 @@ struct DeviceWish {
   std::chrono::days ttl;
 };
 
-// {"deviceId": "…", "ttl": 36000}: days, as a number or as aktualizr writes it, in a string.
+// {"deviceId": "…", "ttl": 36000}, strictly: days, as a number or as aktualizr writes it, in a string.
 std::variant<DeviceWish, Refusal> parse_wish(BytesView body);
 
 // Any thread; one device at a time.

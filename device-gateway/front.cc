@@ -47,6 +47,7 @@ unsigned status_of(Refusal refusal) {
     case Refusal::device_already_registered:
       return 409;
     case Refusal::bad_json:
+    case Refusal::ttl_too_long:
     case Refusal::invalid_device_id:
       return 400;
     default:

@@ -70,6 +70,7 @@ constexpr std::array kTable{
     Row{Refusal::not_a_provisioning_key, "not_a_provisioning_key",
         "only a provisioning key may register devices"},
     Row{Refusal::device_already_registered, "device_already_registered", "the device ID is taken"},
+    Row{Refusal::ttl_too_long, "ttl_too_long", "a device's certificate lasts 36500 days at most"},
     Row{Refusal::bad_json, "bad_json", "the body is not the JSON that was expected"},
     Row{Refusal::bad_request, "bad_request", "the request cannot be understood"},
     Row{Refusal::body_too_large, "body_too_large", "the body is too large"},

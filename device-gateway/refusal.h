@@ -58,6 +58,7 @@ enum class Refusal {
   only_for_provisioning,
   not_a_provisioning_key,
   device_already_registered,
+  ttl_too_long,
   // requests
   bad_json,
   bad_request,

@@ -150,21 +150,28 @@ PYTHON
   [[ ! -e p.zip ]]
 }
 
-@test "wishes that are none: bad JSON, no ID, a bad one, no time to live" {
+@test "wishes that are none: bad JSON, no ID, a bad one, no time to live, too much of it, and what is not described" {
   make_gateway
   make_credentials
   start_gateway
-  wish() { ask test /devices --cert shared/autoprov_credentials.p12: --cert-type P12 --data "$1" | jq -r .code; }
+  wish() { ask test /devices --cert shared/autoprov_credentials.p12: --cert-type P12 --data "$1" "${@:2}" | jq -r .code; }
 
   [[ $(wish '{') == bad_json ]]
   [[ $(wish '[]') == bad_json ]]
   [[ $(wish '{"ttl":1}') == bad_json ]]
-  [[ $(wish '{"deviceId":7}') == bad_json ]]
+  [[ $(wish '{"deviceId":"a"}') == bad_json ]]
+  [[ $(wish '{"deviceId":7,"ttl":1}') == bad_json ]]
+  [[ $(wish '{"deviceId":"a","deviceId":"b","ttl":1}') == bad_json ]]
+  [[ $(wish '{"deviceId":"a","ttl":1,"owner":"me"}') == bad_json ]]
+  [[ $(wish '{"deviceId":"a","ttl":36501}') == ttl_too_long ]]
+  [[ $(wish '{"deviceId":"a","ttl":"99999999"}') == ttl_too_long ]]
   [[ $(wish '{"deviceId":"a","ttl":0}') == bad_json ]]
   [[ $(wish '{"deviceId":"a","ttl":"soon"}') == bad_json ]]
-  [[ $(wish '{"deviceId":"a/b"}') == invalid_device_id ]]
+  [[ $(wish '{"deviceId":"a/b","ttl":1}') == invalid_device_id ]]
   [[ -z $(devices_in test) ]]
   [[ $(fleetroot-gateway credentials list --home gw --json | jq .used) == 0 ]]
+  wish '{"deviceId":"longest","ttl":"36500"}' --fail --output longest.p12
+  openssl pkcs12 -in longest.p12 -passin pass: -nodes -out longest.pem
 }
 
 @test "a registry that cannot be written: no credentials, and why" {
