@@ -36,6 +36,8 @@ constexpr std::array kTable{
     Row{Refusal::not_a_ca, "not_a_ca", "an issuer in the chain is not a CA that may sign certificates"},
     Row{Refusal::weak_key, "weak_key", "the device's key is too weak"},
     Row{Refusal::weak_ca_key, "weak_ca_key", "a CA's key in the chain is too weak"},
+    Row{Refusal::key_kind_not_taken, "key_kind_not_taken",
+        "a key in the chain is of a kind that is not taken here: P-256, P-384, Ed25519 and RSA are"},
     Row{Refusal::weak_digest, "weak_digest", "a certificate in the chain is signed with a weak digest"},
     Row{Refusal::unknown_critical_extension, "unknown_critical_extension",
         "a certificate has a critical extension that is not known here"},

@@ -28,6 +28,7 @@ enum class Refusal {
   not_a_ca,
   weak_key,
   weak_ca_key,
+  key_kind_not_taken,
   weak_digest,
   unknown_critical_extension,
   ca_not_for_clients,

@@ -14,6 +14,16 @@ constexpr int kSecurityLevel = 2;
 // A device, three CAs, a root: more than anybody has.
 constexpr std::size_t kMaximumPresented = 5;
 
+// Whether one of this name was presented with a key that OpenSSL cannot read: it takes it for no issuer then.
+bool has_unreadable(const STACK_OF(X509) * presented, const X509_NAME* name) {
+  for (int i = 0; i < sk_X509_num(presented); ++i) {
+    const X509* certificate = sk_X509_value(presented, i);
+    bool is_named = X509_NAME_cmp(X509_get_subject_name(certificate), name) == 0;
+    if (is_named && X509_get0_pubkey(certificate) == nullptr) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Trust::Trust(std::vector<Certificate> roots, std::vector<CertificateRevocationList> lists)
@@ -38,9 +48,10 @@ std::variant<Path, Refusal> Trust::path_of(std::span<const Certificate> presente
   X509_VERIFY_PARAM_set_auth_level(parameters, kSecurityLevel);
   X509_VERIFY_PARAM_set_purpose(parameters, X509_PURPOSE_SSL_CLIENT);
   X509_VERIFY_PARAM_set_trust(parameters, X509_TRUST_SSL_CLIENT);
-  bool good = X509_verify_cert(context.get()) == 1;
+  std::optional<Refusal> refusal;
+  if (X509_verify_cert(context.get()) != 1) refusal = refusal_of(context.get());
   ERR_clear_error();
-  if (!good) return refusal_of(context.get());
+  if (refusal) return *refusal;
   Path path;
   STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context.get());
   for (int i = 0; i < sk_X509_num(chain); ++i) {
@@ -88,6 +99,8 @@ Refusal Trust::refusal_of(const X509_STORE_CTX* context) const {
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: {
       STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context);
       const X509* top = sk_X509_value(chain, sk_X509_num(chain) - 1);
+      if (has_unreadable(X509_STORE_CTX_get0_untrusted(context), X509_get_issuer_name(top)))
+        return Refusal::key_kind_not_taken;
       if (has_root_named(X509_get_issuer_name(top))) return Refusal::false_root;
       return sk_X509_num(chain) == 1 ? Refusal::missing_intermediate : Refusal::unknown_root;
     }
@@ -111,8 +124,11 @@ Refusal Trust::refusal_of(const X509_STORE_CTX* context) const {
     case X509_V_ERR_INVALID_CA:
     case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
       return Refusal::not_a_ca;
-    case X509_V_ERR_EE_KEY_TOO_SMALL:
-      return Refusal::weak_key;
+    case X509_V_ERR_EE_KEY_TOO_SMALL: {
+      // OpenSSL says so of a key that it cannot read, too.
+      bool is_read = X509_get0_pubkey(X509_STORE_CTX_get_current_cert(context)) != nullptr;
+      return is_read ? Refusal::weak_key : Refusal::key_kind_not_taken;
+    }
     case X509_V_ERR_CA_KEY_TOO_SMALL:
       return Refusal::weak_ca_key;
     case X509_V_ERR_CA_MD_TOO_WEAK:

@@ -40,6 +40,15 @@ class Wrong : public GatewayWorld {
     text.extensions = extensions;
     return chain_of(leaf(text));
   }
+  // id-RSASSA-PSS (RFC 4055 section 1.2)
+  static EvpPkeyPtr pss_key() {
+    EvpPkeyCtxPtr context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA-PSS", nullptr));
+    EVP_PKEY* key = nullptr;
+    EVP_PKEY_keygen_init(context.get());
+    EVP_PKEY_CTX_set_rsa_keygen_bits(context.get(), 2048);
+    EVP_PKEY_generate(context.get(), &key);
+    return EvpPkeyPtr(key);
+  }
   Chain numbered(int serial) const {
     CertificateText text = good();
     text.serial = serial;
@@ -177,6 +186,12 @@ class EveryRefusal : public Wrong {
          [&] {
            return connect(under(issue({.common_name = "CA", .extensions = kIssuingExtensions}, &root_,
                                       EvpPkeyPtr(EVP_RSA_gen(1024)))));
+         }},
+        {Refusal::key_kind_not_taken, [&] { return connect(chain_of(leaf(good(), nullptr, pss_key()))); }},
+        {Refusal::key_kind_not_taken,
+         [&] {
+           return connect(
+               under(issue({.common_name = "CA", .extensions = kIssuingExtensions}, &root_, pss_key())));
          }},
         {Refusal::weak_digest,
          [&] {
@@ -317,7 +332,7 @@ TEST_P(ARefusal, HasItsReasonAndLeavesNoTrace) {
   EXPECT_THAT(devices(kTest), IsEmpty());
 }
 
-constexpr std::size_t kCases = 53;
+constexpr std::size_t kCases = 55;
 INSTANTIATE_TEST_SUITE_P(Admission, ARefusal, testing::Range(std::size_t{0}, kCases));
 
 class Refusals : public EveryRefusal {
@@ -335,7 +350,7 @@ class Refusals : public EveryRefusal {
 TEST(Refusals, AreAllTriedAndMany) {
   Refusals refusals;
   EXPECT_EQ(refusals.count(), kCases);
-  EXPECT_GE(refusals.reasons().size(), 39U);
+  EXPECT_GE(refusals.reasons().size(), 40U);
 }
 
 TEST(Refusals, HaveNamesOfTheirOwn) {
