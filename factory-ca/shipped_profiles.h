@@ -37,6 +37,8 @@ extended_key_usage = ["clientAuth"]    # or object identifiers in dotted decimal
         "idevid.toml",
         R"(# An initial device identity, IEEE 802.1AR: no expiry, a serialNumber, and a hardwareModuleName
 # (RFC 4108) as alternative name. The common name is the device ID here too.
+# It has no extendedKeyUsage: an IDevID is what a device enrols with wherever it comes to. As a client of the fleet
+# it is not meant, and fleetroot-gateway refuses it (not_for_clients). A profile with clientAuth is for that: device.
 name = "idevid"
 
 key_algorithms = ["p256", "p384", "rsa2048", "rsa3072", "ed25519"]

@@ -43,6 +43,23 @@ load gateway
   [[ $(whoami | jq -r .standing) == admitted ]]
 }
 
+@test "an IDevID is for enrolment: as a client of the fleet it is refused, and a certificate with clientAuth is not" {
+  make_ca
+  make_gateway
+  fleetroot-gateway fleet-root add --home gw --environment production ca/fleet-root.pem
+  start_gateway
+  for profile in idevid device; do
+    fleetroot-ca order create --home ca --id "PO-$profile" --profile "$profile" --pattern "DEV-$profile" --quantity 1
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=DEV-$profile" -keyout "$profile.key" -out one.csr
+    fleetroot-ca cert issue --home ca --order "PO-$profile" --device-id "DEV-$profile" --request one.csr --out "$profile.pem"
+    cat ca/issuing-ca.pem >>"$profile.pem"
+  done
+
+  run ! as idevid production /whoami
+  wait_for has_logged '.reason == "not_for_clients"'
+  as device production /whoami
+}
+
 @test "events are taken from whom they come" {
   make_world
   start_gateway
