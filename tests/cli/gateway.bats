@@ -531,7 +531,7 @@ PYTHON
   on_token own start_gateway
 
   run ! as dev production /whoami
-  has_logged '.detail // "" | contains("the token failed to")'
+  wait_for has_logged '.detail // "" | contains("the token failed to")'
   # it has looked at its token when it has looked at this
   mkdir other
   "$pki" root other "Other Fleet Root"
