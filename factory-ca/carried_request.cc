@@ -30,7 +30,10 @@ Task<Bytes> issue_carried(const media::CarriedRequest& carried, const ReceivedBu
   if (to_hex(message.header.sender_key_id) != bundle.station.key_id) throw not_from(bundle);
   CertificateRequest request = cmp::signed_request(message, bundle.sender);
   refuse_unless_for(carried.device_id, request);
-  Submission submission{.sender = bundle.sender.name, .request = request, .order = bundle.content.order};
+  Submission submission{.sender = bundle.sender.name,
+                        .request = request,
+                        .order = bundle.content.order,
+                        .made = message.header.message_time};
   co_return co_await issuer.issue(submission);
 }
 

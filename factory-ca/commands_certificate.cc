@@ -55,7 +55,10 @@ int issue(const CertificateOptions& options) {
         "give the request that was made for this device");
   }
   OpenCa ca(options);
-  Submission submission{.sender = "operator", .request = request, .order = OrderId::parse(options.order)};
+  Submission submission{.sender = "operator",
+                        .request = request,
+                        .order = OrderId::parse(options.order),
+                        .made = ca.clock.now()};
   Certificate certificate = Certificate::from_der(run_alone(ca.issuer.issue(submission)));
   out.write(certificate.pem());
   fmt::print("device {} has the certificate {}: {}\n", device_id.text(), certificate.serial().hex(),

@@ -13,6 +13,9 @@
 namespace fleetroot::ca {
 namespace {
 
+// By so much the clocks of station and CA may differ without harm.
+constexpr std::chrono::seconds kSmallSkew{60};
+
 std::string serial_of(const std::optional<CertificateRecord>& record) {
   return record ? record->serial : "";
 }
@@ -134,7 +137,8 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
           .key = submission.request.public_key(),
           .order = *order,
           .sender = submission.sender,
-          .statement = json};
+          .statement = json,
+          .made = submission.made};
 }
 
 // 4. Authorise: the CA's own certificate, the station's orders, the duplicate rules, then the order. From
@@ -236,9 +240,30 @@ void Issuer::refuse_if_key_is_known(const ProvenRequest& request) {
               "hold both devices: one of the tokens is a copy of the other");
 }
 
+// Whoever has a request from before, as one that was refused then and whose key is gone, cannot spend the
+// rework on it.
+void Issuer::refuse_if_made_before(const ProvenRequest& request, const Rework& rework) {
+  if (!request.made) {
+    throw Error(ErrorCode::device_has_certificate,
+                fmt::format("the request for device {} does not say when it was made, and a rework is for "
+                            "requests that were made after it was authorised",
+                            request.device.text()),
+                "give the CMP message a messageTime (RFC 9810 section 5.1.1), in UTC and whole seconds");
+  }
+  if (*request.made + kSmallSkew >= parse_time(rework.authorised_at).value()) return;
+  throw Error(ErrorCode::device_has_certificate,
+              fmt::format("the request for device {} was made at {}, before its rework was authorised at {}",
+                          request.device.text(), format_time(*request.made), rework.authorised_at),
+              "ask again with a new request; where that is refused too, set the clocks of station and CA "
+              "right, withdraw the rework and authorise it again");
+}
+
 Rework Issuer::rework_of(const ProvenRequest& request, const Standing& standing) {
-  if (std::optional<Rework> open = ledger_.reworks.open(request.device.text())) return *std::move(open);
   bool is_begun = standing.reserved && standing.reserved->public_key == request.key.fingerprint();
+  if (std::optional<Rework> open = ledger_.reworks.open(request.device.text())) {
+    if (!is_begun || standing.reserved->rework != open->id) refuse_if_made_before(request, *open);
+    return *std::move(open);
+  }
   if (is_begun && !standing.issued) {
     throw Error(
         ErrorCode::device_has_certificate,
@@ -367,8 +392,8 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
 
 // What a p10cr asks for; `order` as the transport names it, or empty.
 Task<cmp::Issued> Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
-                                std::string_view order) {
-  Submission submission{.sender = sender.name, .request = request, .order = {}};
+                                std::optional<Time> made, std::string_view order) {
+  Submission submission{.sender = sender.name, .request = request, .order = {}, .made = made};
   if (!order.empty()) submission.order = OrderId::parse(order);
   cmp::Issued issued;
   issued.certificate = co_await issue(submission);

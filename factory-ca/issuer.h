@@ -20,6 +20,9 @@ struct Submission {
   const CertificateRequest& request;
   // The order that the transport or the command line names; must agree with the request's statement.
   std::optional<OrderId> order;
+  // When the request was made, as the message says that the station signed; what does not say it uses no
+  // rework.
+  std::optional<Time> made{};
 };
 
 // One issuing key, any number of threads, and many requests at a time on each of them: what these reserve and
@@ -60,6 +63,7 @@ class Issuer : private cmp::Authority {
     OrderId order;
     std::string sender;
     std::string statement;
+    std::optional<Time> made;
   };
   struct Authorisation {
     // Of an earlier request for the same device with the same key: the certificate alone, if there is one.
@@ -95,7 +99,7 @@ class Issuer : private cmp::Authority {
                const std::string& serial, const Bytes& certificate, Time now);
 
   Task<cmp::Issued> issue(const cmp::Sender& sender, const CertificateRequest& request,
-                          std::string_view order) override;
+                          std::optional<Time> made, std::string_view order) override;
   cmp::Issued renew(const cmp::Sender& sender, const PublicKey& key,
                     const std::optional<cmp::CertificateName>& replaces) override;
   Task<cmp::Confirmed> confirm(const cmp::Sender& sender, const Certificate& certificate,
@@ -104,6 +108,7 @@ class Issuer : private cmp::Authority {
   void failed(const Error& error) override;
 
   Authorisation find_duplicate(const ProvenRequest& request);
+  void refuse_if_made_before(const ProvenRequest& request, const Rework& rework);
   Rework rework_of(const ProvenRequest& request, const Standing& standing);
   void refuse_if_key_is_known(const ProvenRequest& request);
   void supersede(const Authorisation& authorisation, const std::string& serial, Time now);

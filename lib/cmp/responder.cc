@@ -146,7 +146,7 @@ Task<Bytes> Responder::issue_for_station(const Message& message, std::string_vie
     request.refuse_unless_sound();
     issued = authority_.renew(sender, request.public_key(), std::nullopt);
   } else {
-    issued = co_await authority_.issue(sender, request, label);
+    issued = co_await authority_.issue(sender, request, message.header.message_time, label);
   }
   CertificateResponse response{
       .request_id = 0, .status = {}, .certificate = std::move(issued.certificate), .publications = {}};
@@ -183,7 +183,7 @@ Task<Bytes> Responder::begin(const Message& message, BytesView bytes, std::strin
     response.request_id = update.request_id;
   } else {
     CertificateRequest request = signed_request(message, sender);
-    issued = co_await authority_.issue(sender, request, label);
+    issued = co_await authority_.issue(sender, request, header.message_time, label);
   }
   response.certificate = issued.certificate;
   Bytes nonce = random_bytes(kRandomSize);

@@ -50,9 +50,10 @@ class Authority {
   virtual Sender recognise(const Certificate& certificate) = 0;
   // Steps 3 to 9 of a request (docs/issuance-cycle.md). Throws Error to refuse; what it says travels to the
   // station. The same request may come again under the same or another transaction ID, after an answer was
-  // lost: it must give the same certificate again, not another one. `label` is what answer() was given.
+  // lost: it must give the same certificate again, not another one. `made`: when, as the protected message
+  // says, if it does. `label` is what answer() was given.
   virtual Task<Issued> issue(const Sender& sender, const CertificateRequest& request,
-                             std::string_view label) = 0;
+                             std::optional<Time> made, std::string_view label) = 0;
   // The sender's own next certificate, for `key`. Throws Error to refuse. As issue(): the same again, where
   // the answer was lost. `replaces`: the certificate that the sender takes for its present one, if it says.
   virtual Issued renew(const Sender& sender, const PublicKey& key,

@@ -67,6 +67,9 @@ void read_general_info(Header& header, BytesView content) {
 
 void read_field(Header& header, unsigned number, BytesView content) {
   switch (number) {
+    case kMessageTime:
+      header.message_time = der::parse_generalized_time(content);
+      return;
     case kProtectionAlgorithm: {
       der::Reader reader(content, kNotAMessage);
       BytesView algorithm = reader.take().whole;
@@ -89,7 +92,7 @@ void read_field(Header& header, unsigned number, BytesView content) {
     case kGeneralInfo:
       read_general_info(header, content);
       return;
-    default:  // a time, a recipient's key and free text: nothing depends on them
+    default:  // a recipient's key and free text: nothing depends on them
       return;
   }
 }

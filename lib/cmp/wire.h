@@ -46,6 +46,8 @@ struct Header {
   // GeneralNames, as DER.
   Bytes sender;
   Bytes recipient;
+  // When it was made, if it says so readably. What is sent says when that is.
+  std::optional<Time> message_time{};
   // AlgorithmIdentifier, as DER; empty where the message is not protected.
   Bytes protection_algorithm;
   // Empty where absent.

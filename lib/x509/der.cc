@@ -124,6 +124,16 @@ Bytes generalized_time(Time time) {
   return tagged(0x18, as_bytes(fmt::format("{:%Y%m%d%H%M%SZ}", parts_of(time))));
 }
 
+std::optional<Time> parse_generalized_time(BytesView element) {
+  constexpr std::size_t kSize = sizeof "..YYYYMMDDhhmmssZ" - 1;
+  if (element.size() != kSize) return std::nullopt;
+  std::string_view text = as_text(element).substr(2);
+  std::optional<Time> time =
+      parse_time(fmt::format("{}-{}-{}T{}:{}:{}Z", text.substr(0, 4), text.substr(4, 2), text.substr(6, 2),
+                             text.substr(8, 2), text.substr(10, 2), text.substr(12, 2)));
+  return time && equal(generalized_time(*time), element) ? time : std::nullopt;
+}
+
 Error Blame::error(std::string_view why) const {
   return {code, fmt::format("{}: {}", what, why), std::string(hint)};
 }

@@ -48,6 +48,8 @@ Bytes printable_string(std::string_view text);
 // UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 section 4.1.2.5).
 Bytes time(Time time);
 Bytes generalized_time(Time time);
+// The same, read: an element that generalized_time() writes; nothing for anything else.
+std::optional<Time> parse_generalized_time(BytesView element);
 
 // One element. Both refer to the bytes that were read.
 struct Element {

@@ -60,6 +60,38 @@ public_key_of() {
   nothing_changed
 }
 
+@test "a request from before the rework, refused then, uses nothing up, whoever brings it" {
+  make_station st2 st-02
+  make_token dev-3
+  printf '#!/bin/sh\ntee captured | fleetroot-ca respond --home ca\n' >capturing-ca
+  chmod +x capturing-ca
+  provision dev-1 DEV-1
+  old=$(live_serials DEV-1)
+  refused 65 'DEV-1' on_token dev-2 fleetroot-station provision --home st2 --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-2)" --ca exec:./capturing-ca
+  [[ $(objects_on dev-2) == 0 ]]
+  # and one that waits for a stick meanwhile
+  provision dev-3 DEV-1 --ca media:queue
+  fleetroot-station media export --home st --queue queue --out stick
+  days_later 1 ca rework authorize --device-id DEV-1
+
+  days_later 1 fleetroot-ca respond --home ca <captured >answer
+  grep --text --quiet 'before its rework was authorised at .*device_has_certificate' answer
+  days_later 1 fleetroot-ca media process --home ca stick
+  days_later 1 fleetroot-station media import --home st --queue queue stick
+  refused 65 'was made at .*, before its rework was authorised at' days_later 1 provision dev-3 DEV-1 --ca media:queue
+
+  [[ $(objects_on dev-3) == 0 ]]
+  [[ $(live_serials DEV-1) == "$old" && $(ca rework list --json | jq -r .state) == authorised ]]
+  days_later 1 provision dev-3 DEV-1 --ca media:queue
+  days_later 1 fleetroot-station media export --home st --queue queue --out stick
+  days_later 1 fleetroot-ca media process --home ca stick
+  days_later 1 fleetroot-station media import --home st --queue queue stick
+  run -0 days_later 1 provision dev-3 DEV-1 --ca media:queue
+  [[ $output == *'PASS DEV-1'* && $(live_serials DEV-1) != "$old" ]]
+  [[ $(ca rework list --json | jq -r .state) == used ]]
+}
+
 @test "a token that was initialised anew" {
   provision dev-1 DEV-1
   stranger dev-1 --delete-object --type privkey --id 01

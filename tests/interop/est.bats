@@ -140,6 +140,18 @@ certificates_in_answer() {
   end_serving
 }
 
+@test "a rework by EST, whose request says when it was made" {
+  rm -rf ca st-01.*
+  make_factory DEV-1
+  make_token DEV-1 DEV-2
+  begin_serving --est
+  provision DEV-1 DEV-1 --ca "est+$url"
+  fleetroot-ca rework authorize --home ca --device-id DEV-1
+  provision DEV-2 DEV-1 --ca "est+$url"
+  [[ $(fleetroot-ca rework list --home ca --json | jq -r .state) == used ]]
+  end_serving
+}
+
 @test "our station is renewed by EST before it ends" {
   rm -rf ca st-01.*
   make_factory DEV-1

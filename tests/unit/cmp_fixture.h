@@ -101,8 +101,9 @@ class FakeAuthority : public Authority {
     return authenticate(*from_hex(certificate.subject_key_identifier()));
   }
 
-  Task<Issued> issue(const Sender& sender, const CertificateRequest& request,
+  Task<Issued> issue(const Sender& sender, const CertificateRequest& request, std::optional<Time> made,
                      std::string_view label) override {
+    times.push_back(made);
     issuing(sender, request);
     labels.emplace_back(label);
     if (remembers && !issued.empty()) co_return Issued{issued.front().der(), {ca_.certificate}};
@@ -137,6 +138,7 @@ class FakeAuthority : public Authority {
   std::vector<Sender> enrolled;
   std::vector<Certificate> issued;
   bool remembers = false;  // and gives the same again, as Authority wants it
+  std::vector<std::optional<Time>> times;
   std::vector<std::string> labels;
   std::vector<Outcome> outcomes;
   // Called first; what they throw is what the authority throws.

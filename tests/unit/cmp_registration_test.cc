@@ -57,6 +57,7 @@ TEST_F(CmpRegistration, AsksInAStationsNameAndNeedsNoConfirmation) {
   ASSERT_EQ(authority.issued.size(), 1U);
   EXPECT_EQ(certificate, authority.issued[0].der());
   EXPECT_THAT(authority.labels, ElementsAre("PO-1"));
+  EXPECT_LE(SystemClock().now() - authority.times.at(0).value(), std::chrono::minutes(1));
   EXPECT_THAT(authority.outcomes, IsEmpty());
   EXPECT_EQ(sent.size(), 1U);
 }

@@ -24,6 +24,7 @@ TEST_F(CmpTest, EnrollsAndTellsTheCaThatTheCertificateIsInPlace) {
   EXPECT_EQ(authority.outcomes[0].certificate, enrolled.certificate);
   EXPECT_EQ(authority.outcomes[0].station, "st-01");
   EXPECT_EQ(authority.labels.at(0), "PO-1");
+  EXPECT_LE(SystemClock().now() - authority.times.at(0).value(), std::chrono::minutes(1));
   EXPECT_EQ(sent.size(), 2U);
 }
 

@@ -43,6 +43,23 @@ TEST_F(CmpWire, IsReadAndWrittenAlikeByOpenSsl) {
   expect_readable(answers);
 }
 
+// What of a messageTime is read: exactly what X.690 section 11.7 has of whole seconds.
+TEST_F(CmpWire, ReadsATimeThatSaysWholeSecondsInUtc) {
+  enroll(station);
+  Bytes original = sent.at(0);
+  Bytes tag = der::generalized_time(parse_message(original).header.message_time.value());
+  auto found = std::search(original.begin(), original.end(), tag.begin(), tag.end());
+  ASSERT_NE(found, original.end());
+  auto time_of = [&](std::string_view text) {
+    Bytes changed = original;
+    std::copy(text.begin(), text.end(), changed.begin() + (found - original.begin()) + 2);
+    return parse_message(changed).header.message_time;
+  };
+  EXPECT_EQ(time_of("20261124050607Z"), parse_time("2026-11-24T05:06:07Z"));
+  for (const char* none : {"20261324050607Z", "20261124050607+", "2026112405060Z ", "2026112405.607Z"})
+    EXPECT_FALSE(time_of(none)) << none;
+}
+
 class ClientOfStockServer : public CmpWire, public testing::WithParamInterface<KeyAlgorithm> {
  protected:
   ClientOfStockServer() {

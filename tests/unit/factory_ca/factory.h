@@ -19,19 +19,22 @@ inline const Validity kStationValidity = *Validity::parse("365 days");
 
 // One process of the CA: a ledger of its own on the same file, and an issuer.
 struct Process {
-  Process(const std::filesystem::path& directory, const SoftwareCa& issuing, const Clock& clock)
-      : ledger(directory / "ledger.db"),
+  Process(const std::filesystem::path& directory, const SoftwareCa& issuing, const ToldClock& told_clock)
+      : clock(told_clock),
+        ledger(directory / "ledger.db"),
         issuer(ledger, issuing.signer, issuing.certificate, directory / "profiles", kStationValidity, clock) {
   }
 
+  // A request that is made now.
   Certificate issue(const CertificateRequest& request, const std::string& order = "PO-1",
                     const std::string& sender = "operator") {
-    return issue({.sender = sender, .request = request, .order = OrderId::parse(order)});
+    return issue({.sender = sender, .request = request, .order = OrderId::parse(order), .made = clock.time});
   }
   Certificate issue(const Submission& submission) {
     return Certificate::from_der(run_alone(issuer.issue(submission)));
   }
 
+  const ToldClock& clock;
   Ledger ledger;
   Issuer issuer;
 };

@@ -69,6 +69,38 @@ TEST_F(LaterLife, AReworkGivesOneNewKeyACertificateAndSupersedesTheOldOne) {
   EXPECT_THAT(events("rework.authorised"), SizeIs(1));
 }
 
+// What was refused before, and whose key is gone since, is no way to use a rework up.
+TEST_F(LaterLife, AReworkIsForWhatWasAskedForAfterIt) {
+  Certificate old = process.issue(first_);
+  Submission submission{
+      .sender = "st-01", .request = second_, .order = OrderId::parse("PO-1"), .made = clock.time};
+  auto refusal = [&] { return error_of([&] { (void)process.issue(submission); }); };
+  EXPECT_EQ(refusal().code(), ErrorCode::device_has_certificate);
+  clock.time += std::chrono::seconds(61);
+  authorise();
+  EXPECT_EQ(refusal().code(), ErrorCode::device_has_certificate);
+  EXPECT_THAT(refusal().message(), AllOf(HasSubstr("was made at"), HasSubstr("before its rework")));
+  submission.made.reset();
+  EXPECT_EQ(refusal().code(), ErrorCode::device_has_certificate);
+  EXPECT_THAT(refusal().message(), HasSubstr("does not say when"));
+  EXPECT_EQ(live("dev-1").value().certificate, old.der());
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::authorised));
+
+  submission.made = clock.time - std::chrono::seconds(60);  // by a clock that is a little behind
+  EXPECT_NO_THROW(process.issue(submission));
+  EXPECT_THAT(reworks(), ElementsAre(ReworkState::used));
+}
+
+TEST_F(LaterLife, WhatWasBegunUnderAReworkGoesOnWhateverItsRequestSays) {
+  process.issue(first_);
+  authorise();
+  crash_before_commit(second_);
+  std::string reserved = ledger().certificates.standing(SubjectKind::device, "dev-1").reserved.value().serial;
+  Certificate replacement =
+      process.issue({.sender = "operator", .request = second_, .order = OrderId::parse("PO-1")});
+  EXPECT_EQ(replacement.serial().hex(), reserved);
+}
+
 TEST_F(LaterLife, TheOldKeyStillWorksUntilTheNewOneComes) {
   Certificate old = process.issue(first_);
   authorise();
