@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 
+#include "factory-ca/certificate_plan.h"
 #include "factory-ca/est.h"
 #include "factory-ca/front_identity.h"
 #include "factory-ca/work_queue.h"
@@ -122,8 +123,10 @@ class Front {
     std::optional<http::Response> refusal = reason_against(request, "POST", kPkixCmp);
     if (!refusal && settings_.wants_station_certificate) refusal = reason_against(request.peer);
     if (refusal) return reply(std::move(*refusal));
-    Inquiry inquiry{.question = Question::answer, .order = path->order, .message = std::move(request.body)};
-    answer_later(std::move(reply), std::move(request.peer), [this, inquiry = std::move(inquiry)] {
+    http::Peer peer = std::move(request.peer);
+    answer_later(std::move(reply), peer, [this, path, peer, body = std::move(request.body)] {
+      Inquiry inquiry{.question = Question::answer, .order = path->order, .message = body};
+      if (peer.certificate) inquiry.peer = key_identifier_of(peer.certificate->public_key());
       return http::Response{.status = 200, .content_type = kPkixCmp, .body = ask(inquiry)};
     });
   }

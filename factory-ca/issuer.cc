@@ -43,10 +43,10 @@ Issuer::Issuer(Ledger& ledger, const Signer& signer, Certificate issuing_certifi
       responder_({.certificate = issuing_certificate_, .key = signer.key}, *this) {}
 
 // 1. Receive. The responder bounds the message, finds who signed it (2), and asks for the rest (3 to 9).
-Task<Bytes> Issuer::answer(BytesView message, std::optional<OrderId> order) {
+Task<Bytes> Issuer::answer(BytesView message, std::optional<OrderId> order, Bytes peer) {
   std::string label;
   if (order) label = order->text();
-  co_return co_await responder_.answer(message, std::move(label));
+  co_return co_await responder_.answer(message, std::move(label), std::move(peer));
 }
 
 cmp::Sender Issuer::recognise(const Certificate& certificate) {

@@ -43,8 +43,9 @@ class Issuer : private cmp::Authority {
   void look_in(Ledger& ledger) { looking_ = &ledger; }
 
   // The answer to one PKIMessage, ready to be sent; a refusal is an answer. `order`: the one that the
-  // transport names, if it does. Error(protocol) for bytes that are no PKIMessage.
-  Task<Bytes> answer(BytesView message, std::optional<OrderId> order = {});
+  // transport names, if it does; `peer`: the key identifier of the station that it has recognised.
+  // Error(protocol) for bytes that are no PKIMessage.
+  Task<Bytes> answer(BytesView message, std::optional<OrderId> order = {}, Bytes peer = {});
   // The enrolled station that this certificate belongs to. Error(not_authorised) if there is none, or if it
   // is revoked or not valid now.
   cmp::Sender recognise(const Certificate& certificate) override;

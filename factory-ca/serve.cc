@@ -75,7 +75,7 @@ void end_with(const Error& error) {
 Task<Bytes> answer(Issuer& issuer, const Inquiry& inquiry, const std::function<Bytes(BytesView)>& certify) {
   switch (inquiry.question) {
     case Question::answer:
-      co_return co_await issuer.answer(inquiry.message, inquiry.order);
+      co_return co_await issuer.answer(inquiry.message, inquiry.order, inquiry.peer);
     case Question::station: {
       std::string name = issuer.recognise(Certificate::from_der(inquiry.message)).name;
       co_return Bytes(name.begin(), name.end());

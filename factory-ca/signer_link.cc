@@ -72,6 +72,7 @@ Bytes encode(const Inquiry& inquiry) {
   Bytes body;
   append(body, inquiry.order ? as_bytes(inquiry.order->text()) : BytesView());
   append(body, inquiry.message);
+  append(body, inquiry.peer);
   return body;
 }
 
@@ -83,6 +84,7 @@ Inquiry decode(const Frame& frame) {
   Inquiry inquiry{.question = question};
   if (!order.empty()) inquiry.order = OrderId::parse(as_text(order));
   inquiry.message = take_field(rest);
+  inquiry.peer = take_field(rest);
   if (!rest.empty()) throw not_understood();
   return inquiry;
 }

@@ -32,6 +32,8 @@ struct Inquiry {
   Question question;
   std::optional<OrderId> order{};
   Bytes message{};
+  // The key identifier of the station that has proven its key in TLS; empty where none has.
+  Bytes peer{};
 };
 
 // The signer's side. The task throws Error to refuse.

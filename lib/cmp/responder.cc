@@ -85,11 +85,11 @@ Responder::Responder(const Signer& signer, Authority& authority, Now now)
 Responder::~Responder() = default;
 
 // Step 1 of docs/issuance-cycle.md: one message, bounded, parsed once.
-Task<Bytes> Responder::answer(BytesView bytes, std::string label) {
+Task<Bytes> Responder::answer(BytesView bytes, std::string label, Bytes peer) {
   Message message = parse_message(bytes);
   StatusInfo status;
   try {
-    co_return co_await handle(message, bytes, label);
+    co_return co_await handle(message, bytes, label, peer);
   } catch (const Error& refusal) {
     authority_.failed(refusal);
     status = status_of(refusal);
@@ -101,7 +101,8 @@ Task<Bytes> Responder::answer(BytesView bytes, std::string label) {
   co_return refuse(message, status);
 }
 
-Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::string_view label) {
+Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::string_view label,
+                              BytesView peer) {
   if (message.header.version != 2) {
     throw Refusal(Failure::unsupported_version,
                   {ErrorCode::protocol, "the CMP message is of a version that this CA does not speak",
@@ -114,6 +115,7 @@ Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::stri
       co_return co_await begin(message, bytes, label);
     case BodyType::cert_conf:
     case BodyType::error:
+  if (!peer.empty()) refuse_unless_from(peer, message);
       co_return co_await finish(message);
     case BodyType::rr:
       co_return revoke(message);
@@ -157,6 +159,15 @@ Sender Responder::sender_of(const Message& message) {
   if (!message.header.sender_key_id.empty()) return authority_.authenticate(message.header.sender_key_id);
   throw Error(ErrorCode::not_authorised, "the CMP message does not say which station's key signed it",
               "give the station's certificate a subject key identifier, or enroll the station again");
+}
+
+// Whoever has got hold of another sender's message gets no answer to it.
+void Responder::refuse_unless_from(BytesView peer, const Message& message) {
+  if (equal(message.header.sender_key_id, peer)) return;
+  throw Refusal(Failure::not_authorised,
+                {ErrorCode::not_authorised,
+                 "the CMP message is " + sender_of(message).name + "'s, which did not open the connection",
+                 "connect with the certificate of the station that signs the message"});
 }
 
 // Step 2 of docs/issuance-cycle.md, up to where the authority takes over.

@@ -98,8 +98,10 @@ class Responder {
   // request was; a refusal is an answer too.
   // Throws Error(protocol) for bytes that are no PKIMessage at all, and Error(token_untrusted) if the CA's
   // own key does not sign, because then there is no answer that anybody could believe. `label`: the operation
-  // label in the path that the message came by (RFC 9811 section 3.3), for the authority.
-  Task<Bytes> answer(BytesView message, std::string label = {});
+  // label in the path that the message came by (RFC 9811 section 3.3), for the authority. `peer`: the key
+  // identifier of the sender that the transport has recognised, if it does; what another one has signed is
+  // refused then.
+  Task<Bytes> answer(BytesView message, std::string label = {}, Bytes peer = {});
   // The same, alone.
   Bytes respond(BytesView message, std::string label = {}) {
     return run_alone(answer(message, std::move(label)));
@@ -112,13 +114,14 @@ class Responder {
   using TransactionKey = std::pair<Bytes, Bytes>;
   using OpenTransaction = std::shared_ptr<const Transaction>;
 
-  Task<Bytes> handle(const Message& message, BytesView bytes, std::string_view label);
+  Task<Bytes> handle(const Message& message, BytesView bytes, std::string_view label, BytesView peer);
   Task<Bytes> begin(const Message& message, BytesView bytes, std::string_view label);
   Task<Bytes> issue_for_station(const Message& message, std::string_view label);
   Task<Bytes> finish(const Message& message);
   Bytes revoke(const Message& message);
   bool is_from_registration_authority(const Message& message) const;
   Sender sender_of(const Message& message);
+  void refuse_unless_from(BytesView peer, const Message& message);
   Bytes refuse(const Message& message, const StatusInfo& status) const;
   Bytes encode_answer(const Message& message, Bytes nonce, BodyType type, BytesView body,
                       const std::vector<Certificate>& chain = {}) const;

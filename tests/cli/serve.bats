@@ -94,6 +94,28 @@ make_request() {
   [[ $(certificates_in_ledger) == 1 ]]
 }
 
+@test "a station's message that another one has got hold of is not answered" {
+  make_factory DEV-1
+  make_token DEV-2
+  on_order_2() { # CA
+    on_token DEV-2 fleetroot-station provision --home st --order PO-2 --device-id DEV-2 --token "$(token_uri DEV-2)" --ca "$1"
+  }
+  printf '#!/bin/sh\ntee captured | fleetroot-ca respond --home ca\n' >capturing-ca
+  chmod +x capturing-ca
+  refused 65 'no order PO-2' on_order_2 exec:./capturing-ca
+  make_order PO-2 DEV-2
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout st-03.key -subj /CN=st-03 -out st-03.csr
+  fleetroot-ca station enroll --home ca --name st-03 --request st-03.csr --out st-03.pem --order PO-1
+
+  begin_serving
+  curl --silent --cacert ca/fleet-root.pem --cert st-03.pem --key st-03.key --header 'Content-Type: application/pkixcmp' \
+    --data-binary @captured --output answer "$url/.well-known/cmp/p/PO-2"
+
+  grep --text --quiet "is st-01's, which did not open the connection.*\[not_authorised\]" answer
+  [[ $(certificates_in_ledger) == 0 ]]
+  on_order_2 "$url"
+}
+
 @test "while the signer does not answer, who needs no answer of its gets one" {
   make_ca
   make_request st-01

@@ -146,6 +146,29 @@ TEST_F(CmpResponderTest, RefusesUnprotectedMessages) {
 
 TEST_F(CmpResponderTest, RefusesPasswordBasedProtection) {
   Bytes message = first_message([&](OSSL_CMP_CTX* context) {
+// Whoever has got hold of a station's bytes, and is another one by the transport.
+TEST_F(CmpResponderTest, GivesAStationsMessageNoAnswerOnAnothersConnection) {
+  authority.enroll(other_station);
+  Bytes peer = *from_hex(station.certificate.subject_key_identifier());
+  Bytes other_peer = *from_hex(other_station.certificate.subject_key_identifier());
+  auto answer_to = [&](const Bytes& message, const Bytes& from) {
+    return run_alone(responder.answer(message, "PO-1", from));
+  };
+  Bytes message = request_message(
+      {.certificate = station.certificate, .chain = {ca.certificate}, .key = station.key.get()},
+      ca.certificate, request);
+  Bytes refusal = answer_to(message, other_peer);
+  EXPECT_TRUE(is_signed_by_ca(refusal));
+  EXPECT_TRUE(says(refusal, "[not_authorised]"));
+  EXPECT_TRUE(says(refusal, "st-01"));
+  EXPECT_TRUE(authority.issued.empty());
+  Bytes answer = answer_to(message, peer);
+  EXPECT_EQ(authority.issued.size(), 1U);
+  EXPECT_TRUE(says(answer_to(message, other_peer), "[not_authorised]"))
+      << "nor the open transaction's answer";
+  EXPECT_EQ(answer_to(message, peer), answer);
+}
+
     Bytes id = *from_hex(station.certificate.subject_key_identifier());
     OSSL_CMP_CTX_set1_referenceValue(context, id.data(), static_cast<int>(id.size()));
     OSSL_CMP_CTX_set1_secretValue(context, id.data(), static_cast<int>(id.size()));
