@@ -91,9 +91,10 @@ StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
            "ask the PKI engineer why; a revoked station needs a new key");
   }
   if (now < station->not_before) {
-    refuse(fmt::format("the certificate of station {} begins at {}", station->subject,
-                       format_time(station->not_before)),
-           "set the CA's clock right: it is behind");
+    throw Error(ErrorCode::clock,
+                fmt::format("the certificate of station {} begins at {}", station->subject,
+                            format_time(station->not_before)),
+                "set the CA's clock right: it is behind");
   }
   refuse_if_ended(station->subject, station->not_after, now);
   return *std::move(station);

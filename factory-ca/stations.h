@@ -25,7 +25,7 @@ void bind_station(Ledger& ledger, const StationName& name, const std::vector<Ord
                   const Clock& clock);
 
 // The station whose certificate has this subject key identifier; Error(not_authorised) if it is unknown,
-// revoked, or not valid now.
+// revoked, or not valid any more, Error(clock) if not yet.
 StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now);
 
 }  // namespace fleetroot::ca

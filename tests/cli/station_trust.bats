@@ -144,6 +144,13 @@ by_media() {
   cmp next.pem again.pem
 }
 
+@test "a CA whose clock is behind its station's certificate says so, and the same command goes on once it is right" {
+  refused 78 'certificate of station st-01 begins at' provision dev-1 DEV-1 \
+    --ca 'exec:env FAKETIME=-2d LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 fleetroot-ca respond --home ca'
+  [[ $stderr == *': hint: '*"set the CA's clock right"* ]]
+  provision dev-1 DEV-1
+}
+
 @test "a revoked station is not renewed, and stands on the list" {
   fleetroot-ca station revoke --home ca --name st-01 --reason keyCompromise
   refused 77 'revoked' days_later 730 fleetroot-station renew --home st
