@@ -43,6 +43,12 @@ BodyType answer_to(BodyType request) {
   return request == BodyType::kur ? BodyType::kup : BodyType::cp;
 }
 
+void refuse_if_unprotected(const Message& message) {
+  if (!message.protection.empty()) return;
+  throw Refusal(Failure::bad_message_check, {ErrorCode::not_authorised, "the CMP message is not signed",
+                                             "have the station sign it with the key of its certificate"});
+}
+
 void refuse_unless_signed(const Message& message, const Sender& sender) {
   if (is_protected_by(message, sender.key)) return;
   throw Refusal(Failure::bad_message_check,
@@ -109,13 +115,13 @@ Task<Bytes> Responder::handle(const Message& message, BytesView bytes, std::stri
                    "have the station speak CMP version 2"});
   }
   if (message.header.behalf) co_return co_await issue_for_station(message, label);
+  if (!peer.empty()) refuse_unless_from(peer, message);
   switch (message.type) {
     case BodyType::p10cr:
     case BodyType::kur:
       co_return co_await begin(message, bytes, label);
     case BodyType::cert_conf:
     case BodyType::error:
-  if (!peer.empty()) refuse_unless_from(peer, message);
       co_return co_await finish(message);
     case BodyType::rr:
       co_return revoke(message);
@@ -155,12 +161,6 @@ Task<Bytes> Responder::issue_for_station(const Message& message, std::string_vie
   co_return encode_answer(message, random_bytes(kRandomSize), BodyType::cp, encode(response));
 }
 
-Sender Responder::sender_of(const Message& message) {
-  if (!message.header.sender_key_id.empty()) return authority_.authenticate(message.header.sender_key_id);
-  throw Error(ErrorCode::not_authorised, "the CMP message does not say which station's key signed it",
-              "give the station's certificate a subject key identifier, or enroll the station again");
-}
-
 // Whoever has got hold of another sender's message gets no answer to it.
 void Responder::refuse_unless_from(BytesView peer, const Message& message) {
   if (equal(message.header.sender_key_id, peer)) return;
@@ -168,6 +168,13 @@ void Responder::refuse_unless_from(BytesView peer, const Message& message) {
                 {ErrorCode::not_authorised,
                  "the CMP message is " + sender_of(message).name + "'s, which did not open the connection",
                  "connect with the certificate of the station that signs the message"});
+}
+
+Sender Responder::sender_of(const Message& message) {
+  refuse_if_unprotected(message);
+  if (!message.header.sender_key_id.empty()) return authority_.authenticate(message.header.sender_key_id);
+  throw Error(ErrorCode::not_authorised, "the CMP message does not say which station's key signed it",
+              "give the station's certificate a subject key identifier, or enroll the station again");
 }
 
 // Step 2 of docs/issuance-cycle.md, up to where the authority takes over.

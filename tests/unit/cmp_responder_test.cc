@@ -131,6 +131,7 @@ TEST_F(CmpResponderTest, RefusesUnprotectedMessages) {
     OSSL_CMP_CTX_set_option(context, OSSL_CMP_OPT_UNPROTECTED_SEND, 1);
     OSSL_CMP_CTX_set1_subjectName(context, X509_get_subject_name(station.certificate.x509()));
   });
+  expect_refusal(anonymous, "the CMP message is not signed. ");
   expect_refusal(anonymous, "[not_authorised]");
   // The same with the name and key identifier of an enrolled station.
   Bytes impersonating = first_message([&](OSSL_CMP_CTX* context) {
@@ -141,11 +142,10 @@ TEST_F(CmpResponderTest, RefusesUnprotectedMessages) {
   });
   ASSERT_EQ(to_hex(parse_message(impersonating).header.sender_key_id),
             station.certificate.subject_key_identifier());
+  expect_refusal(impersonating, "the CMP message is not signed. ");
   expect_refusal(impersonating, "[not_authorised]");
 }
 
-TEST_F(CmpResponderTest, RefusesPasswordBasedProtection) {
-  Bytes message = first_message([&](OSSL_CMP_CTX* context) {
 // Whoever has got hold of a station's bytes, and is another one by the transport.
 TEST_F(CmpResponderTest, GivesAStationsMessageNoAnswerOnAnothersConnection) {
   authority.enroll(other_station);
@@ -169,6 +169,8 @@ TEST_F(CmpResponderTest, GivesAStationsMessageNoAnswerOnAnothersConnection) {
   EXPECT_EQ(answer_to(message, peer), answer);
 }
 
+TEST_F(CmpResponderTest, RefusesPasswordBasedProtection) {
+  Bytes message = first_message([&](OSSL_CMP_CTX* context) {
     Bytes id = *from_hex(station.certificate.subject_key_identifier());
     OSSL_CMP_CTX_set1_referenceValue(context, id.data(), static_cast<int>(id.size()));
     OSSL_CMP_CTX_set1_secretValue(context, id.data(), static_cast<int>(id.size()));
