@@ -33,7 +33,8 @@ Task<Bytes> issue_carried(const media::CarriedRequest& carried, const ReceivedBu
   Submission submission{.sender = bundle.sender.name,
                         .request = request,
                         .order = bundle.content.order,
-                        .made = message.header.message_time};
+                        .made = message.header.message_time,
+                        .sender_key_id = message.header.sender_key_id};
   co_return co_await issuer.issue(submission);
 }
 

@@ -98,7 +98,16 @@ Task<Bytes> Issuer::run_steps(const ProvenRequest& request) {
   std::string serial = linted->serial().hex();
   Bytes certificate = sign_bytes(*std::move(linted));
   Time now = std::max(clock_.now(), begun);
-  co_await ledger_.change([&] { certificate = commit(request, authorisation, serial, certificate, now); });
+  bool is_revoked = false;
+  co_await ledger_.change([&] {
+    is_revoked = is_sender_revoked(request);
+    if (is_revoked) {
+      give_up(request, serial);
+    } else {
+      certificate = commit(request, authorisation, serial, certificate, now);
+    }
+  });
+  if (is_revoked) throw station_is_revoked(request.sender);
   co_return certificate;
 }
 
@@ -138,14 +147,16 @@ Issuer::ProvenRequest Issuer::prove(const Submission& submission) const {
           .order = *order,
           .sender = submission.sender,
           .statement = json,
-          .made = submission.made};
+          .made = submission.made,
+          .sender_key_id = submission.sender_key_id};
 }
 
-// 4. Authorise: the CA's own certificate, the station's orders, the duplicate rules, then the order. From
-// here to step 7 under the ledger's write lock: nobody else decides about the same device, key or order
+// 4. Authorise: the CA's own certificate, the station and its orders, the duplicate rules, then the order.
+// From here to step 7 under the ledger's write lock: nobody else decides about the same device, key or order
 // meanwhile.
 Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
   refuse_if_revoked(ledger_, issuing_certificate_);
+  if (is_sender_revoked(request)) throw station_is_revoked(request.sender);
   if (!ledger_.station_orders.allows(request.sender, request.order)) {
     throw Error(ErrorCode::not_authorised,
                 fmt::format("station {} may not work on order {}", request.sender, request.order.text()),
@@ -347,9 +358,21 @@ Bytes Issuer::sign_bytes(LintedCertificate&& linted) const {
   return sign(std::move(linted), signer_.key, signer_.public_key);
 }
 
+// It was not when the message came (2), and may be by now.
+bool Issuer::is_sender_revoked(const ProvenRequest& request) {
+  return !request.sender_key_id.empty() && !is_in_good_standing(ledger_, request.sender_key_id);
+}
+
+// What was reserved for who was revoked while the token signed; unless another process was first.
+void Issuer::give_up(const ProvenRequest& request, const std::string& serial) {
+  Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
+  if (standing.reserved && standing.reserved->serial == serial) give_up_reservation(ledger_, standing);
+}
+
 // 9. Commit certificate and log entry; only what the ledger holds then, durably, is handed out.
 Bytes Issuer::commit(const ProvenRequest& request, const Authorisation& authorisation,
                      const std::string& serial, const Bytes& certificate, Time now) {
+  refuse_if_revoked(ledger_, issuing_certificate_);
   if (authorisation.rework) supersede(authorisation, serial, now);
   if (authorisation.reservation) ledger_.certificates.take_over(serial, request.sender, request.statement);
   if (ledger_.certificates.commit(serial, certificate, now)) {
@@ -393,7 +416,11 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
 // What a p10cr asks for; `order` as the transport names it, or empty.
 Task<cmp::Issued> Issuer::issue(const cmp::Sender& sender, const CertificateRequest& request,
                                 std::optional<Time> made, std::string_view order) {
-  Submission submission{.sender = sender.name, .request = request, .order = {}, .made = made};
+  Submission submission{.sender = sender.name,
+                        .request = request,
+                        .order = {},
+                        .made = made,
+                        .sender_key_id = key_identifier_of(sender.key)};
   if (!order.empty()) submission.order = OrderId::parse(order);
   cmp::Issued issued;
   issued.certificate = co_await issue(submission);

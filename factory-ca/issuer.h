@@ -23,6 +23,8 @@ struct Submission {
   // When the request was made, as the message says that the station signed; what does not say it uses no
   // rework.
   std::optional<Time> made{};
+  // Of the sender, where that is a station: it must not be revoked by the time that its certificate is there.
+  Bytes sender_key_id{};
 };
 
 // One issuing key, any number of threads, and many requests at a time on each of them: what these reserve and
@@ -65,6 +67,7 @@ class Issuer : private cmp::Authority {
     std::string sender;
     std::string statement;
     std::optional<Time> made;
+    Bytes sender_key_id;
   };
   struct Authorisation {
     // Of an earlier request for the same device with the same key: the certificate alone, if there is one.
@@ -112,6 +115,8 @@ class Issuer : private cmp::Authority {
   void refuse_if_made_before(const ProvenRequest& request, const Rework& rework);
   Rework rework_of(const ProvenRequest& request, const Standing& standing);
   void refuse_if_key_is_known(const ProvenRequest& request);
+  bool is_sender_revoked(const ProvenRequest& request);
+  void give_up(const ProvenRequest& request, const std::string& serial);
   void supersede(const Authorisation& authorisation, const std::string& serial, Time now);
   Task<Bytes> run_steps(const ProvenRequest& request);
   bool is_station_certificate(const cmp::CertificateName& name, const std::string& station);

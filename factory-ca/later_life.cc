@@ -41,14 +41,6 @@ void revoke_and_log_whenever(Ledger& ledger, const CertificateRecord& certificat
                      {"reason", std::string(name_of(reason))}});
 }
 
-// A place is a certificate's or its reservation's: where a device had one before, it stays that one's.
-void give_up(Ledger& ledger, const CertificateRecord& reservation) {
-  ledger.certificates.abandon(reservation.serial);
-  if (reservation.kind != SubjectKind::device) return;
-  if (ledger.certificates.standing(reservation.kind, reservation.subject).predecessor()) return;
-  ledger.orders.give_place_back(OrderId::parse(reservation.order));
-}
-
 Revoked revoke_record(Ledger& ledger, CertificateRecord record, RevocationReason reason, Time now,
                       WriteTransaction& transaction, Commitment commitment) {
   if (record.state != CertificateState::issued) return {.certificate = std::move(record)};
@@ -71,6 +63,12 @@ Revoked revoke_newest(Ledger& ledger, SubjectKind kind, const std::string& subje
 }
 
 }  // namespace
+
+// A place is a certificate's or its reservation's: where there was no certificate before, nobody has it now.
+void give_up_reservation(Ledger& ledger, const Standing& device) {
+  ledger.certificates.abandon(device.reserved->serial);
+  if (!device.predecessor()) ledger.orders.give_place_back(OrderId::parse(device.reserved->order));
+}
 
 void refuse_if_scrapped(Ledger& ledger, const DeviceId& device) {
   std::optional<ScrappedDevice> scrapped = ledger.scrapped.find(device.text());
@@ -142,7 +140,7 @@ Scrapped scrap(Ledger& ledger, const DeviceId& device, const ScrapCause& cause, 
                     .revoked_before = standing.issued ? std::nullopt : standing.revoked,
                     .is_new = true};
   if (standing.issued) revoke_and_log(ledger, *standing.issued, cause.reason(), now);
-  if (standing.reserved) give_up(ledger, *standing.reserved);
+  if (standing.reserved) give_up_reservation(ledger, standing);
   if (std::optional<Rework> open = ledger.reworks.open(device.text())) {
     ledger.reworks.withdraw(device.text(), now);
     ledger.log.append("rework.withdrawn", now, {{"device_id", device.text()}, {"rework", open->id}});
@@ -168,7 +166,11 @@ Disowned disown_later(Ledger& ledger, const Certificate& own, const Clock& clock
       revoke_and_log_whenever(ledger, record, RevocationReason::unspecified, now);
       disowned.revoked.push_back(std::move(record));
     } else if (record.state == CertificateState::reserved) {
-      give_up(ledger, record);
+      if (record.kind == SubjectKind::device) {
+        give_up_reservation(ledger, ledger.certificates.standing(record.kind, record.subject));
+      } else {
+        ledger.certificates.abandon(record.serial);
+      }
       ++disowned.given_up;
     }
   }

@@ -59,6 +59,9 @@ struct Disowned {
 // issued them, is itself from later.
 Disowned disown_later(Ledger& ledger, const Certificate& own, const Clock& clock, Commitment commitment);
 
+// Inside a WriteTransaction: gives up what is reserved for the device, and its place where it has that alone.
+void give_up_reservation(Ledger& ledger, const Standing& device);
+
 // Error(device_scrapped)
 void refuse_if_scrapped(Ledger& ledger, const DeviceId& device);
 

@@ -77,19 +77,23 @@ Certificate renew_enrolled_station(const Home& home, const StationName& name, co
                        ledger.time_of_issue(clock));
 }
 
+bool is_in_good_standing(Ledger& ledger, BytesView key_id) {
+  std::optional<StationRecord> station = ledger.certificates.station_with_key_id(to_hex(key_id));
+  return station && station->state == CertificateState::issued;
+}
+
+Error station_is_revoked(const std::string& name) {
+  return {ErrorCode::not_authorised, fmt::format("the station {} is revoked", name),
+          "ask the PKI engineer why; a revoked station needs a new key"};
+}
+
 StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now) {
-  auto refuse = [](std::string message, std::string hint) -> void {
-    throw Error(ErrorCode::not_authorised, std::move(message), std::move(hint));
-  };
   std::optional<StationRecord> station = ledger.certificates.station_with_key_id(to_hex(key_id));
   if (!station) {
-    refuse("this factory CA knows no station with this key",
-           "enroll the station: fleetroot-ca station enroll");
+    throw Error(ErrorCode::not_authorised, "this factory CA knows no station with this key",
+                "enroll the station: fleetroot-ca station enroll");
   }
-  if (station->state == CertificateState::revoked) {
-    refuse(fmt::format("the station {} is revoked", station->subject),
-           "ask the PKI engineer why; a revoked station needs a new key");
-  }
+  if (station->state == CertificateState::revoked) throw station_is_revoked(station->subject);
   if (now < station->not_before) {
     throw Error(ErrorCode::clock,
                 fmt::format("the certificate of station {} begins at {}", station->subject,

@@ -24,6 +24,10 @@ Certificate renew_enrolled_station(const Home& home, const StationName& name, co
 void bind_station(Ledger& ledger, const StationName& name, const std::vector<OrderId>& orders,
                   const Clock& clock);
 
+// Whether the station with this subject key identifier is known, and not revoked.
+bool is_in_good_standing(Ledger& ledger, BytesView key_id);
+Error station_is_revoked(const std::string& name);
+
 // The station whose certificate has this subject key identifier; Error(not_authorised) if it is unknown,
 // revoked, or not valid any more, Error(clock) if not yet.
 StationRecord enrolled_station(Ledger& ledger, BytesView key_id, Time now);

@@ -84,6 +84,17 @@ TEST_F(Bundles, GetWhatTheLedgerHolds) {
   EXPECT_EQ(live("dev-1")->sender, "st-01");
 }
 
+// Between the signatures and the commit: the clock is looked at twice for the bundle, and for each
+// reservation.
+TEST_F(Bundles, GetNothingOnceTheStationIsRevoked) {
+  when_looking(5, [&] { revoke(station); });
+  AnsweredBundle answered = answer(signed_by_station(bundle_for({"dev-1", "dev-2"})));
+  for (const media::Answer& refused : read(answered.reply).answers)
+    EXPECT_EQ(refused.refusal.value().code(), ErrorCode::not_authorised);
+  EXPECT_EQ(answered.certificates, 0U);
+  EXPECT_EQ(used(), 0);
+}
+
 TEST_F(Bundles, AReplayGetsTheSameBytesEvenMuchLater) {
   Bytes document = signed_by_station(bundle_for({"dev-1"}));
   Bytes first = answer(document).reply;

@@ -43,6 +43,20 @@ class IssuerRaces : public Factory {
     EXPECT_THAT(events("device.certified"), SizeIs(quantity));
   }
 
+  Certificate enroll_station() {
+    return certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
+                   station_plan("st-01", station_key_, clock.time, clock.time + std::chrono::days(30)),
+                   clock.time);
+  }
+  ErrorCode refusal_of_station() {
+    Submission submission{.sender = "st-01",
+                          .request = request_,
+                          .order = OrderId::parse("PO-1"),
+                          .sender_key_id = key_identifier_of(station_key_)};
+    return code_of([&] { (void)process.issue(submission); });
+  }
+
+  PublicKey station_key_ = software_public_key();
   EvpPkeyPtr key_ = software_key();
   CertificateRequest request_ = request_for("dev-1", key_);
 };
@@ -132,6 +146,53 @@ TEST_F(IssuerRaces, HandNothingOutThatTheLedgerGaveUp) {
   when_looking(2, [&] { ledger().certificates.abandon(live("dev-1").value().serial); });
   EXPECT_EQ(code_of([&] { (void)another_process()->issue(request_); }), ErrorCode::busy);
   EXPECT_FALSE(live("dev-1"));
+}
+
+// While the token signed, and before anything is reserved: nothing is left of what it asked for.
+TEST_F(IssuerRaces, GiveAStationThatWasRevokedMeanwhileNothing) {
+  open_order("PO-1", 1);
+  Certificate station = enroll_station();
+  when_looking(2, [&] { revoke(station); });
+  EXPECT_EQ(refusal_of_station(), ErrorCode::not_authorised);
+  EXPECT_FALSE(live("dev-1"));
+  EXPECT_EQ(used(), 0);
+  EXPECT_EQ(refusal_of_station(), ErrorCode::not_authorised) << "and reserves nothing";
+  EXPECT_EQ(used(), 0);
+  EXPECT_THAT(events("device.certified"), SizeIs(0));
+
+  (void)process.issue(request_);
+  EXPECT_EQ(refusal_of_station(), ErrorCode::not_authorised) << "nor gets what there is already";
+}
+
+TEST_F(IssuerRaces, LeaveACertificateToWhoWasFirstWhenAStationIsRevoked) {
+  open_order("PO-1", 1);
+  Certificate station = enroll_station();
+  std::optional<Certificate> first;
+  when_looking(2, [&] {
+    first = another_process()->issue(request_);
+    revoke(station);
+  });
+  EXPECT_EQ(refusal_of_station(), ErrorCode::not_authorised);
+  EXPECT_EQ(live("dev-1").value().certificate, first.value().der());
+  EXPECT_EQ(used(), 1);
+}
+
+TEST_F(IssuerRaces, CommitNothingOnceTheIssuingCertificateIsRevoked) {
+  open_order("PO-1", 1);
+  CertificateRecord own;
+  own.serial = issuing.certificate.serial().hex();
+  own.kind = SubjectKind::authority;
+  own.public_key = issuing.signer.public_key.fingerprint();
+  {
+    WriteTransaction transaction = ledger().write();
+    ledger().certificates.reserve(own);
+    ledger().certificates.commit(own.serial, issuing.certificate.der(), clock.time);
+    transaction.commit();
+  }
+  when_looking(2, [&] { revoke(issuing.certificate); });
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_); }), ErrorCode::configuration);
+  EXPECT_EQ(live("dev-1").value().state, CertificateState::reserved);
+  EXPECT_THAT(events("device.certified"), SizeIs(0));
 }
 
 TEST_F(IssuerRaces, ADeathBeforeTheReservationLeavesNothing) {
