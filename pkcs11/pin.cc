@@ -239,6 +239,11 @@ std::optional<FileDescriptor> WrongPin::turn() const {
   return lock_file(lock_);
 }
 
+// Of a PIN that was wrong, the version alone; a try of which nobody has heard adds a question mark.
+std::string WrongPin::note_after(std::size_t unheard_tries) const {
+  return version_ + std::string(unheard_tries, '?');
+}
+
 void WrongPin::refuse_if_unchanged() const {
   if (!pin_file_) return;
   if (version_of(*pin_file_) != version_) {
@@ -253,13 +258,37 @@ void WrongPin::refuse_if_unchanged() const {
       "another one once its service was started again");
 }
 
-void WrongPin::remember() const {
+void WrongPin::begin_try(unsigned pin_tries) {
+  if (!pin_file_) return;
+  std::string noted = read_file_if_present(note_).value_or("");
+  unheard_tries_ = noted.starts_with(version_) ? noted.size() - version_.size() : 0;
+  if (unheard_tries_ + 1 >= pin_tries) {
+    throw Error(
+        ErrorCode::pin_wrong,
+        fmt::format("the PIN in {} was tried {} times, and nobody heard whether it was right",
+                    pin_file_->string(), unheard_tries_),
+        "see that it is right, by the token vendor's tool, then touch the file; a credential is another "
+        "one once its service was started again");
+  }
+  write_file(note_, note_after(unheard_tries_ + 1), 0600);
+}
+
+void WrongPin::note(const std::string& text) const {
   if (!pin_file_) return;
   try {
-    write_file(note_, version_, 0600);
+    write_file(note_, text, 0600);
   } catch (const Error&) {
-    // That the PIN is wrong is what has to be heard.
+    // Why the token let nobody in is what has to be heard. The try that was begun stays noted.
   }
+}
+
+void WrongPin::remember() const {
+  note(version_);
+}
+
+void WrongPin::take_back() const {
+  if (unheard_tries_ == 0) return forget();
+  note(note_after(unheard_tries_));
 }
 
 void WrongPin::forget() const {

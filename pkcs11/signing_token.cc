@@ -96,13 +96,19 @@ struct SigningToken::State {
     opening.reset();
   }
 
-  void log_in(Session& session) const {
+  void log_in(Session& session) {
     std::optional<FileDescriptor> turn = wrong_pin.turn();
     wrong_pin.refuse_if_unchanged();
+    // SoftHSM locks no token, and who is killed there again and again needs nobody's word.
+    if (!is_softhsm(*uri.module_path)) wrong_pin.begin_try(module.profile().pin_tries);
     try {
       session.log_in(*pin);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::pin_wrong) wrong_pin.remember();
+      if (error.code() == ErrorCode::pin_wrong) {
+        wrong_pin.remember();
+      } else {
+        wrong_pin.take_back();
+      }
       throw;
     }
     wrong_pin.forget();

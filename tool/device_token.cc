@@ -76,19 +76,24 @@ void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool re
   if (wrong_pins + 1 >= profile().pin_tries && !retry_pin) {
     throw Error(
         ErrorCode::pin_locked,
-        fmt::format("the PIN for the token {}{} was wrong {} times, and its last try is never spent here",
-                    info_.describe(), is_numbered(info_) ? "" : ", or for one that cannot be told from it,",
-                    wrong_pins),
-        "correct the PIN source, log in once with the token vendor's tool, then add --retry-pin");
+        fmt::format(
+            "the PIN for the token {}{} was wrong {} times (a login that was cut off counts), and its "
+            "last try is never spent here",
+            info_.describe(), is_numbered(info_) ? "" : ", or for one that cannot be told from it,",
+            wrong_pins),
+        "correct the PIN source, log in once with the token vendor's tool, then run provision or verify with "
+        "--retry-pin for this device");
   }
+  journal.count_wrong_pin(names_for_pins_);
   try {
     open_session(pin);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::pin_wrong) journal.count_wrong_pin(names_for_pins_);
+    if (error.code() != ErrorCode::pin_wrong) journal.take_wrong_pin_back(names_for_pins_);
     throw;
   }
   // Of tokens that cannot be told apart, only a person knows that it was this one.
-  if (wrong_pins > 0 && (is_numbered(info_) || retry_pin)) journal.clear_wrong_pins(names_for_pins_);
+  if (is_numbered(info_) || retry_pin) return journal.clear_wrong_pins(names_for_pins_);
+  journal.take_wrong_pin_back(names_for_pins_);
 }
 
 void DeviceToken::renew_session() {

@@ -42,8 +42,9 @@ class DeviceToken {
   // One wrong PIN costs one try: Error(pin_wrong).
   void open_session(const pkcs11::Pin& pin);
   // The same, with wrong PINs counted in the journal: a token that does not show how many tries are left is
-  // not tried until it locks. Error(pin_locked), unless somebody says that the PIN is right now
-  // (`retry_pin`). Nothing else clears the count of tokens without serial numbers.
+  // not tried until it locks. Whatever ends this process, a PIN that was sent is counted: nothing is sent
+  // that cannot be. Error(pin_locked), unless somebody says that the PIN is right now (`retry_pin`). Nothing
+  // else clears the count of tokens without serial numbers.
   void open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin);
   // A new session while the old one still keeps the login, then the old one closes: nothing that the token
   // remembers of the old session can answer for what is stored.

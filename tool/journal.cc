@@ -162,6 +162,19 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
       soci::use(finished_at);
 }
 
+// While it lives, writes do not wait for the disk: a power cut undoes them, up to the next that does wait.
+class Unsynced {
+ public:
+  explicit Unsynced(soci::session& sql) : sql_(sql) { sql_ << "PRAGMA synchronous = NORMAL"; }
+  Unsynced(const Unsynced&) = delete;
+  Unsynced& operator=(const Unsynced&) = delete;
+  // Whoever could not go back would promise what is on no disk: that ends the process.
+  ~Unsynced() { sql_ << "PRAGMA synchronous = FULL"; }
+
+ private:
+  soci::session& sql_;
+};
+
 }  // namespace
 
 bool DeviceRecord::has_key(const PublicKey& key) const {
@@ -245,8 +258,18 @@ void Journal::count_wrong_pin(const std::vector<std::string>& names) {
   });
 }
 
+void Journal::take_wrong_pin_back(const std::vector<std::string>& names) {
+  with_store_errors([&] {
+    Unsynced unsynced(database_.sql());
+    database_.sql() << "UPDATE wrong_pins SET count = count - 1 WHERE token = :token",
+        soci::use(names.front());
+    database_.sql() << "DELETE FROM wrong_pins WHERE token = :token AND count < 1", soci::use(names.front());
+  });
+}
+
 void Journal::clear_wrong_pins(const std::vector<std::string>& names) {
   with_store_errors([&] {
+    Unsynced unsynced(database_.sql());
     for (const std::string& name : names)
       database_.sql() << "DELETE FROM wrong_pins WHERE token = :token", soci::use(name);
   });

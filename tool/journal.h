@@ -70,7 +70,10 @@ class Journal {
 
   // Of all names together; a wrong one counts for the first.
   unsigned wrong_pins(const std::vector<std::string>& names);
+  // Before it is tried: one of which nobody hears any more counts too.
   void count_wrong_pin(const std::vector<std::string>& names);
+  // It was not wrong. As clear_wrong_pins(), this may be lost in a power cut: then one more counts.
+  void take_wrong_pin_back(const std::vector<std::string>& names);
   void clear_wrong_pins(const std::vector<std::string>& names);
 
  private:

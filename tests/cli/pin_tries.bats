@@ -78,7 +78,7 @@ no_login() {
   refused 77 'is wrong' counted
   tries_left 3
   refused 77 'was wrong 2 times' counted
-  [[ $stderr == *": hint: "*--retry-pin* ]]
+  [[ $stderr == *": hint: "*"run provision or verify with --retry-pin"* ]] # line has no such option
   (($(grep -c C_Login calls) == 2))
 
   refused 77 'is wrong' counted --retry-pin
@@ -86,6 +86,30 @@ no_login() {
   type_pin right
   refused 77 'was wrong 3 times' counted
   run -0 counted --retry-pin
+  run -0 counted
+}
+
+@test "a run that is cut off as it logs in may have spent a try" {
+  unset WITNESS_PIN_TRIES
+  type_pin wrong
+  for _ in 1 2 3 4; do
+    WITNESS_KILL='C_Login 1' run counted
+  done
+  (($(grep -c C_Login calls) == 2))
+  refused 77 'was wrong 2 times \(a login that was cut off counts\)' counted
+  type_pin right
+  run -0 counted --retry-pin
+  # one that was right all the while needs nobody's word
+  for _ in 1 2 3; do
+    WITNESS_KILL='C_Login 1' run -137 counted
+    run -0 counted
+  done
+}
+
+@test "a login that fails, and not for the PIN, counts for nothing" {
+  for _ in 1 2 3; do
+    WITNESS_ANSWER='C_Login 1 0x32' run -75 counted
+  done
   run -0 counted
 }
 
@@ -130,6 +154,33 @@ no_login() {
 station st st/station.pin"
   run -0 provision dev-1 DEV-1
   [[ ! -e ca/wrong-pin && ! -e st/wrong-pin ]]
+}
+
+@test "the CA's and the station's own tokens: who is cut off as it logs in may have spent a try" {
+  unset WITNESS_PIN_TRIES
+  sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" ca/ca.toml
+  check=(fleetroot-ca config check --home ca)
+  # one that was right all the while needs nobody's word
+  for _ in 1 2 3; do
+    WITNESS_KILL='C_Login 1' run -137 "${check[@]}"
+    run -0 "${check[@]}"
+  done
+  [[ ! -e ca/wrong-pin ]]
+  : >calls
+  cp ca/issuing-ca.pin right
+  echo wrong-pin >ca/issuing-ca.pin
+  for _ in 1 2 3 4; do
+    WITNESS_KILL='C_Login 1' run "${check[@]}"
+  done
+  (($(grep -c C_Login calls) == 2))
+  refused 77 'the PIN in .*issuing-ca.pin was tried 2 times, and nobody heard whether it was right' "${check[@]}"
+  [[ $stderr == *": hint: "*"then touch the file"* ]]
+  # what is not the PIN's fault is no try
+  cat right >ca/issuing-ca.pin
+  for _ in 1 2 3; do
+    WITNESS_ANSWER='C_Login 1 0x32' run -75 "${check[@]}"
+  done
+  run -0 "${check[@]}"
 }
 
 @test "a token of the factory's own: of all who come at the same moment, one tries a wrong PIN" {

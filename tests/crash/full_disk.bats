@@ -3,11 +3,13 @@
 # once there is room again, one re-run finishes. Room ends by a limit on file sizes, so that nobody needs to be root.
 load ../cli/factory
 load crash
+load fault
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
   make_factory D-1
   make_token D-1
+  export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls
   # Without this the kernel kills who writes too much; a full disk only fails the write. Programs inherit it.
   trap '' XFSZ
 }
@@ -66,6 +68,30 @@ finishes_with_room() {
   [[ $(objects_on D-1) == 0 ]]
   [[ $(certificates_in_ledger) == 0 ]]
   finishes_with_room
+}
+
+@test "no room to count a try of the PIN: 74, and no PIN is sent" {
+  echo wrong-pin >D-1/pin
+  witnessed=(fleetroot-station provision --home st --order PO-1 --device-id D-1
+    --token "pkcs11:token=D-1?module-path=$FLEETROOT_WITNESS&pin-source=file:D-1/pin")
+  run -77 on_token D-1 "${witnessed[@]}"
+  for _ in 1 2 3 4; do
+    plan_fault any pwrite64 half-full 1 journal.db-wal
+    refused 74 'journal|database' on_token D-1 under_fault "${witnessed[@]}"
+    [[ -e plan.fired ]]
+  done
+  (($(grep -c C_Login calls) == 1))
+}
+
+@test "no room to note that the PIN of an own token is tried: 74, and it is not sent" {
+  sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" ca/ca.toml
+  echo wrong-pin >ca/issuing-ca.pin
+  for _ in 1 2 3 4; do
+    plan_fault any write half-full 1 wrong-pin
+    refused 74 'ca/wrong-pin' under_fault fleetroot-ca config check --home ca
+    [[ -e plan.fired ]]
+  done
+  run ! grep C_Login calls
 }
 
 @test "no room for the certificate on the token: 73" {

@@ -164,5 +164,27 @@ TEST_F(PinSources, AFileThatChangesWhileSomebodyWaitsIsReadAnew) {
   EXPECT_EQ(code_of([&] { waiting.refuse_if_unchanged(); }), ErrorCode::busy) << "it was another PIN";
 }
 
+TEST_F(PinSources, TriesOfWhichNobodyHearsAreNotTheLast) {
+  write("pin", "1234");
+  for (int process = 0; process < 2; ++process)
+    EXPECT_NO_THROW(WrongPin(directory_.path(), "file:pin").begin_try(3));
+  WrongPin next(directory_.path(), "file:pin");
+  EXPECT_EQ(code_of([&] { next.begin_try(3); }), ErrorCode::pin_wrong);
+  write("pin", "5678");
+  EXPECT_NO_THROW(WrongPin(directory_.path(), "file:pin").begin_try(3));
+}
+
+TEST_F(PinSources, ATryThatTheTokenFailedLeavesThoseBeforeIt) {
+  write("pin", "1234");
+  WrongPin(directory_.path(), "file:pin").begin_try(3);
+  for (int process = 0; process < 3; ++process) {
+    WrongPin next(directory_.path(), "file:pin");
+    EXPECT_NO_THROW(next.begin_try(3));
+    next.take_back();
+  }
+  EXPECT_NO_THROW(WrongPin(directory_.path(), "file:pin").begin_try(3));
+  EXPECT_EQ(code_of([&] { WrongPin(directory_.path(), "file:pin").begin_try(3); }), ErrorCode::pin_wrong);
+}
+
 }  // namespace
 }  // namespace fleetroot::pkcs11
