@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <list>
 #include <mutex>
@@ -45,6 +46,13 @@ class SigningTrouble {
   std::mutex mutex_;
   std::optional<Error> error_;
 };
+
+// Who asked it waits for ever, and nobody can be let in: whoever starts this program again has the module
+// loaded anew.
+void end_with(const Error& error) {
+  print_error("fleetroot-gateway", error);
+  _exit(exit_code(error.code()));
+}
 
 // One environment that is served, with its keys.
 struct Running {
@@ -252,6 +260,7 @@ int serve(const Home& home, const Serving& serving, const Clock& clock) {
   SigningTrouble trouble;
   settings.token.when_signing_fails = [&trouble](const Error& error) { trouble.note(error); };
   pkcs11::SigningToken token(settings.token);
+  token.watch(end_with);
   Belief belief(home.registry(), settings.environment_names());
   Metrics metrics;
   EventLog log(clock, metrics);

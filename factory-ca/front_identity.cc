@@ -90,8 +90,10 @@ pkcs11::SigningToken open_token(const Home& home, const Certificate& certificate
                                 pkcs11::SigningFailure when_signing_fails) {
   if (std::optional<int> place = place_of(home, certificate)) {
     pkcs11::TokenSettings settings = token_settings(Place(home, *place));
-    settings.when_signing_fails = std::move(when_signing_fails);
-    return pkcs11::SigningToken(settings);
+    settings.when_signing_fails = when_signing_fails;
+    pkcs11::SigningToken token(settings);
+    token.watch(std::move(when_signing_fails));
+    return token;
   }
   throw Error(ErrorCode::configuration, "the key of the server's own certificate is not in its home",
               "remove the directory front and start the server again: it makes both anew");

@@ -34,6 +34,7 @@ Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger
 // In the front's process.
 class FrontIdentity {
  public:
+  // `when_signing_fails` hears of a token that hangs, too, and must end the process then.
   FrontIdentity(const Home& home, pkcs11::SigningFailure when_signing_fails);
   // Its own certificate first.
   const std::vector<Certificate>& chain() const { return chain_; }

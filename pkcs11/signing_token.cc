@@ -9,6 +9,7 @@
 
 #include "pkcs11/attributes.h"
 #include "pkcs11/cryptoki.h"
+#include "pkcs11/hang_watch.h"
 #include "pkcs11/key_pair.h"
 #include "pkcs11/objects.h"
 #include "pkcs11/pin.h"
@@ -142,6 +143,7 @@ struct SigningToken::State {
     }
   }
   void open_another() {
+    HangWatch::Call call(hang_watch);
     try {
       sessions.push_back(std::make_unique<Session>(module, sessions.front()->token()));
       idle.push_back(sessions.back().get());
@@ -161,6 +163,7 @@ struct SigningToken::State {
   bool gives_more = true;
   std::vector<std::unique_ptr<Session>> sessions;
   std::vector<Session*> idle;
+  HangWatch hang_watch;
 };
 
 // One of the sessions, for as long as it lives.
@@ -184,6 +187,7 @@ class SigningToken::TurnTakingSigner : public Signer {
   TurnTakingSigner(State& state, KeyPair pair) : state_(state), pair_(std::move(pair)) {}
   Bytes sign(const SignatureInput& input) override {
     Turn turn(state_);
+    HangWatch::Call call(state_.hang_watch);
     try {
       return pkcs11::sign(turn.session(), pair_, input);
     } catch (const Error& error) {
@@ -246,6 +250,14 @@ TokenKey SigningToken::key(const KeyId& id) const {
                 "use one without CKA_ALWAYS_AUTHENTICATE: the PIN is given once");
   }
   return make_key(*std::move(pair));
+}
+
+void SigningToken::watch(SigningFailure when_it_hangs, std::chrono::seconds limit) {
+  state_->hang_watch.start(limit, [tell = std::move(when_it_hangs), limit] {
+    tell(Error(ErrorCode::token_unplugged,
+               fmt::format("the token has not answered for {} seconds", limit.count()),
+               "check the token and its module; this program is to be started again"));
+  });
 }
 
 TokenKey SigningToken::make_key(KeyPair pair) const {

@@ -2,6 +2,7 @@
 // own, from several threads. A program with one key needs SigningKey only.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "lib/x509/public_key.h"
@@ -39,6 +40,11 @@ class SigningToken {
   // Error(configuration) if there is no key with this ID, or it wants the PIN for each signature;
   // Error(token_untrusted) if it is not one whole pair.
   TokenKey key(const KeyId& id) const;
+
+  // Once, for a program that serves: elsewhere whoever waits has a clock of his own. From a thread of its
+  // own, `when_it_hangs` is told that the module has not come back from a signature for so long, and must end
+  // the process.
+  void watch(SigningFailure when_it_hangs, std::chrono::seconds limit = std::chrono::seconds(30));
 
  private:
   struct State;

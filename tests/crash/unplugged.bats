@@ -2,6 +2,7 @@
 # A token that goes away while its device is on the bay: 75, try again; and once it is back, one run finishes.
 load ../cli/factory
 load crash
+load ../cli/gateway
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -49,6 +50,23 @@ EOF2
   mv D-1/elsewhere D-1/tokens
   finishes D-1
   ledger_holds 1
+}
+
+@test "the gateway's token hangs: 75 after half a minute, and where it is started again, devices are let in" {
+  make_token gateway
+  export SOFTHSM2_CONF=$PWD/gateway/softhsm2.conf WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls WITNESS_HANG=$PWD/hang
+  make_world --token "pkcs11:token=gateway?module-path=$FLEETROOT_WITNESS&pin-source=file:$PWD/gateway/pin"
+  start_gateway
+  touch hang
+  run ! as dev production /whoami --max-time 1
+  rm hang # what has begun stays as it is
+  timeout 60 tail --pid="$gateway" --follow /dev/null
+  status=0
+  wait "$gateway" || status=$?
+  [[ $status == 75 ]]
+  [[ $(<gw.err) == 'fleetroot-gateway: error: the token has not answered for 30 seconds'$'\nfleetroot-gateway: hint: '* ]]
+  start_gateway
+  [[ $(as dev production /whoami | jq -r .standing) == joined ]]
 }
 
 @test "an object that a kill left without a single attribute is swept" {

@@ -2,11 +2,13 @@
 #include "pkcs11/signing_key.h"
 
 #include <openssl/cms.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
 #include <vector>
 
+#include "lib/base/program.h"
 #include "lib/x509/certificate_request.h"
 #include "pkcs11/signing_token.h"
 #include "tests/token/token_directory.h"
@@ -77,6 +79,25 @@ TEST_F(SigningKeyTest, AnEmbeddedTokenThatIsGoneIsAbsent) {
     EXPECT_EQ(error.code(), ErrorCode::token_absent);
   }
   EXPECT_FALSE(std::filesystem::exists(directory_ / "softhsm")) << "nothing is made in its place";
+}
+
+TEST_F(SigningKeyTest, AModuleThatHangsEndsWhoWantsToHearOfIt) {
+  { SigningKey::generate(settings_, KeyAlgorithm::p256, kName); }
+  auto sign_while_it_hangs = [&] {
+    SigningToken token(witnessed());
+    auto end = [](const Error& error) {
+      print_error("test", error);
+      _exit(exit_code(error.code()));
+    };
+    token.watch(end, std::chrono::seconds(1));
+    TokenKey key = token.key(kName.id);
+    SignatureInput input{SignatureScheme::ecdsa, NID_sha256, sha256(Bytes{1})};
+    (void)key.signer->sign(input);
+    write_file(directory_ / "hang", "");
+    setenv("WITNESS_HANG", (directory_ / "hang").c_str(), 1);
+    (void)key.signer->sign(input);
+  };
+  EXPECT_EXIT(sign_while_it_hangs(), testing::ExitedWithCode(75), "the token has not answered for 1 seconds");
 }
 
 // What a kill in the middle of SoftHSM's C_Login leaves.

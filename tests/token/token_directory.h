@@ -12,6 +12,7 @@
 #include "pkcs11/pin.h"
 #include "pkcs11/session.h"
 #include "pkcs11/signing_key.h"
+#include "pkcs11/softhsm.h"
 #include "pkcs11/uri.h"
 #include "tests/scratch_directory.h"
 
@@ -25,6 +26,16 @@ class TokenTest : public testing::Test {
       pkcs11::create_softhsm_token(directory_, directory_ / "softhsm", "dev-1", directory_ / "dev-1.pin");
 
   std::string module_path() const { return *pkcs11::Uri::parse(settings_.uri).module_path; }
+  // The same token behind the witness (tests/witness/witness.cc).
+  pkcs11::TokenSettings witnessed() const {
+    pkcs11::select_softhsm_directory(directory_ / "softhsm");
+    setenv("WITNESS_MODULE", module_path().c_str(), 1);
+    setenv("WITNESS_LOG", (directory_ / "calls").c_str(), 1);
+    pkcs11::TokenSettings settings = settings_;
+    settings.uri.replace(settings.uri.find(module_path()), module_path().size(),
+                         std::getenv("FLEETROOT_WITNESS"));
+    return settings;
+  }
   std::string pin() const { return read_file(directory_ / "dev-1.pin"); }
 };
 

@@ -13,12 +13,14 @@
 // kills the process before the second of these calls. WITNESS_WRONG_SIGNATURE, as "2", makes the second
 // signature of each process a wrong one. WITNESS_ANSWER, as "C_Sign 2 0x32", answers the second of these
 // calls in each process with that CK_RV and passes it to nobody; "CKA_VALUE 1 0x30" does so for the first
-// read of that attribute, as unavailable. WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be
-// read. WITNESS_WRITE_PROTECTED, where it is set, makes of the token one that gives read-only sessions alone.
-// WITNESS_UNNUMBERED, where it is set, shows all tokens with the serial number 0000000000000000.
+// read of that attribute, as unavailable. WITNESS_HANG names a file: while it is there, no signature comes
+// back, nor does one ever that began then. WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot
+// be read. WITNESS_WRITE_PROTECTED, where it is set, makes of the token one that gives read-only sessions
+// alone. WITNESS_UNNUMBERED, where it is set, shows all tokens with the serial number 0000000000000000.
 // WITNESS_LONG_FLAG, where it is set, shows CKA_DECRYPT as true, in eight bytes.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -39,6 +41,12 @@ void kill_if_due(const std::string& function) {
   const char* text = std::getenv("WITNESS_KILL");
   if (text == nullptr || !std::string(text).starts_with(function + ' ')) return;
   if (++calls == std::atoi(text + function.size())) raise(SIGKILL);
+}
+
+void hang_if_due() {
+  const char* path = std::getenv("WITNESS_HANG");
+  if (path == nullptr || access(path, F_OK) != 0) return;
+  for (;;) pause();
 }
 
 // What this call is to be answered with instead.
@@ -157,6 +165,7 @@ CK_RV destroy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
 CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE* data, CK_ULONG size, CK_BYTE* signature,
            CK_ULONG* signature_size) {
   note("C_Sign");
+  hang_if_due();
   if (std::optional<CK_RV> other = other_answer("C_Sign")) return *other;
   CK_RV rv = real->C_Sign(session, data, size, signature, signature_size);
   static int signatures = 0;
