@@ -8,6 +8,17 @@
 #include "pkcs11/cryptoki.h"
 
 namespace fleetroot::pkcs11 {
+namespace {
+
+// No token has room for so many.
+constexpr std::size_t kMaximumObjects = 10'000;
+
+[[noreturn]] void refuse_finding(std::string_view what) {
+  throw Error(ErrorCode::token_untrusted, fmt::format("the token says that it has found {}", what),
+              "replace the token");
+}
+
+}  // namespace
 
 Session::Session(const Module& module, TokenInfo token) : module_(module), token_(std::move(token)) {
   TokenInfo now = module_.token_in(token_.slot_id);
@@ -58,11 +69,13 @@ std::vector<ObjectHandle> Session::find(Template& wanted) const {
   CK_RV rv = CKR_OK;
   do {
     rv = functions.C_FindObjects(handle_, batch.data(), batch.size(), &count);
-    if (rv == CKR_OK)
-      found.insert(found.end(), batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(count));
-  } while (rv == CKR_OK && count > 0);
+    if (rv != CKR_OK || count > batch.size()) break;
+    found.insert(found.end(), batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(count));
+  } while (count > 0 && found.size() <= kMaximumObjects);
   functions.C_FindObjectsFinal(handle_);
   check(rv, "search its objects");
+  if (count > batch.size()) refuse_finding("more objects than it was asked for");
+  if (found.size() > kMaximumObjects) refuse_finding(fmt::format("more than {} objects", kMaximumObjects));
   return found;
 }
 

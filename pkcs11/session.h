@@ -30,7 +30,8 @@ class Session {
   const TokenInfo& token() const { return token_; }
   unsigned long handle() const { return handle_; }
 
-  // The handles of the objects that match, in the token's order.
+  // The handles of the objects that match, in the token's order. Error(token_untrusted) for more than a token
+  // can have.
   std::vector<ObjectHandle> find(Template& wanted) const;
   void destroy(ObjectHandle object) const;
 

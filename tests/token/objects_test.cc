@@ -55,6 +55,14 @@ void create_domain_parameters(const OpenToken& token) {
 
 class Objects : public TokenTest {
  protected:
+  // Where the token says so whenever it is asked for the next objects.
+  ErrorCode refusal_of_finding(const char* count) const {
+    OpenToken token(witnessed());
+    setenv("WITNESS_FOUND", count, 1);
+    ErrorCode code = code_of([&] { inventory(token.session); });
+    unsetenv("WITNESS_FOUND");
+    return code;
+  }
   // SoftHSM makes the file first, with eight bytes that count its changes.
   void begin_object() const {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_)) {
@@ -65,6 +73,11 @@ class Objects : public TokenTest {
     }
   }
 };
+
+TEST_F(Objects, MoreThanATokenCanHaveAreNotBelieved) {
+  for (const char* count : {"64", "65", "18446744073709551615"})
+    EXPECT_EQ(refusal_of_finding(count), ErrorCode::token_untrusted) << count;
+}
 
 TEST_F(Objects, OfAFreshTokenAreNone) {
   OpenToken token(settings_);
