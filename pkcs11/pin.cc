@@ -47,6 +47,13 @@ Secret read_all(int fd, std::string_view from) {
   return secret;
 }
 
+// A child would have it otherwise, and could read it anew. No other file gets a standard file's number.
+Secret read_and_close(int fd) {
+  Secret secret = read_all(fd, "--pin-fd");
+  if (fd > STDERR_FILENO) close(fd);
+  return secret;
+}
+
 Secret read_pin_file(const std::filesystem::path& path) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) {
@@ -217,7 +224,7 @@ Pin Pin::from_secret(Secret secret) {
 }
 
 Pin read_pin(const PinSource& source) {
-  if (source.fd) return Pin::from_secret(read_all(*source.fd, "--pin-fd"));
+  if (source.fd) return Pin::from_secret(read_and_close(*source.fd));
   if (source.uri_source) return Pin::from_secret(read_source(*source.uri_source, source.base));
   if (source.prompt.empty()) refuse_none("no PIN was given", source);
   return Pin::from_secret(ask_on_terminal(source));

@@ -24,7 +24,7 @@ class Pin {
 };
 
 struct PinSource {
-  // A file descriptor to read the PIN from (--pin-fd); it wins over everything else.
+  // A file descriptor to read the PIN from (--pin-fd), and to close then; it wins over everything else.
   std::optional<int> fd;
   // The URI's pin-source.
   std::optional<std::string> uri_source;

@@ -130,6 +130,18 @@ with_pin_from() {
     --token "pkcs11:token=dev-1?module-path=$softhsm&pin-source=file:../dev-1/pin"
 }
 
+@test "the CA's command has no descriptor from which it could read the device's PIN" {
+  cat >spying-ca <<'END'
+#!/bin/bash
+ls -l /proc/self/fd >seen
+exec fleetroot-ca respond --home ca
+END
+  chmod +x spying-ca
+  with_pin_from --token "$without_pin_source" --pin-fd 7 --ca 'exec:./spying-ca' 7<dev-1/pin
+  grep -q ' 0 -> ' seen
+  run ! grep dev-1/pin seen
+}
+
 @test "--pin-fd takes a descriptor that is open for reading, and nothing else" {
   for fd in -1 7 8 abc 5x 99999999999999999999 ''; do # 7 is closed, 8 is for writing
     refused 64 "^fleetroot-station: error: --pin-fd: $fd is no descriptor that is open for reading" \

@@ -108,14 +108,14 @@ TEST_F(PinSources, ACredentialIsReadFromItsDirectory) {
 TEST_F(PinSources, ADescriptorWinsOverTheUri) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
-  FileDescriptor in(ends[0]);
   {
     FileDescriptor out(ends[1]);
     ASSERT_TRUE(write_fully(out.get(), as_bytes("5678\n")));
   }
   write("pin", "1234");
-  Pin pin = read_pin({.fd = in.get(), .uri_source = "pin", .base = directory_.path(), .prompt = {}});
+  Pin pin = read_pin({.fd = ends[0], .uri_source = "pin", .base = directory_.path(), .prompt = {}});
   EXPECT_EQ(pin.view(), "5678");
+  EXPECT_EQ(fcntl(ends[0], F_GETFD), -1) << "no child shall have it";
   EXPECT_EQ(code_of([] { read_pin({.fd = 9999, .uri_source = {}, .prompt = {}}); }), ErrorCode::pin_missing);
 }
 
