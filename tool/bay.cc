@@ -66,9 +66,10 @@ void refuse_unless_unattended(const pkcs11::Uri& uri, std::string_view whose, Er
   }
 }
 
-TokenTemplate TokenTemplate::parse(std::string_view text, const std::filesystem::path& base) {
+TokenTemplate TokenTemplate::parse(std::string_view text, const std::filesystem::path& base,
+                                   std::string_view whose) {
   pkcs11::Uri uri = pkcs11::Uri::parse(filled(std::string(text), DeviceId::parse("D")));
-  refuse_unless_unattended(uri, "the bay's", ErrorCode::usage);
+  refuse_unless_unattended(uri, whose, ErrorCode::usage);
   bool is_below_base = !base.empty() && is_relative_file(*uri.pin_source);
   return TokenTemplate(is_below_base ? with_pin_source_below(std::string(text), base) : std::string(text));
 }

@@ -26,7 +26,8 @@ void refuse_unless_unattended(const pkcs11::Uri& uri, std::string_view whose, Er
 class TokenTemplate {
  public:
   // Error(usage), also as refuse_unless_unattended. A relative pin-source counts from `base`.
-  static TokenTemplate parse(std::string_view text, const std::filesystem::path& base = {});
+  static TokenTemplate parse(std::string_view text, const std::filesystem::path& base = {},
+                             std::string_view whose = "the bay's");
 
   bool names_device() const;
   // Error(usage) where this ID is no value for the attribute that it stands in: a label has 32 characters.

@@ -191,14 +191,15 @@ void Line::take_input() {
 
 void Line::take_line(const std::string& line) {
   ++lines_;
-  std::optional<LineJob> job;
+  std::optional<DeviceId> named;
   try {
-    job = parse_scan(lines_ == 1 ? without_byte_order_mark(line) : line);
+    std::optional<LineJob> job = parse_scan(lines_ == 1 ? without_byte_order_mark(line) : line, named);
     if (!job) return;
+    named = job->device_id;
     refuse_unless_placed(*job);
     waiting_.push_back(*job);
   } catch (const Error& error) {
-    report_.refused(lines_, job ? std::optional(job->device_id) : std::nullopt, error);
+    report_.refused(lines_, named, error);
   }
 }
 

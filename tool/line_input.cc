@@ -31,7 +31,7 @@ Json parse_object(std::string_view text) {
   return object;
 }
 
-LineJob parse_json(std::string_view text) {
+LineJob parse_json(std::string_view text, std::optional<DeviceId>& named) {
   Json object = parse_object(text);
   auto take = [&](const char* name) {
     std::optional<std::string> value;
@@ -43,10 +43,12 @@ LineJob parse_json(std::string_view text) {
   };
   std::optional<std::string> device_id = take("device_id");
   if (!device_id) refuse("has no device_id");
-  LineJob job{.device_id = DeviceId::parse(*device_id)};
+  named = DeviceId::parse(*device_id);
+  LineJob job{.device_id = *named};
   if (std::optional<std::string> order = take("order")) job.order = OrderId::parse(*order);
   if (std::optional<std::string> bay = take("bay")) job.bay = BayName::parse(*bay);
-  if (std::optional<std::string> token = take("token")) job.token = TokenTemplate::parse(*token);
+  if (std::optional<std::string> token = take("token"))
+    job.token = TokenTemplate::parse(*token, {}, "the scanned");
   if (!object.empty()) refuse(fmt::format("has a member that is not known: {}", object.begin().key()));
   return job;
 }
@@ -59,14 +61,14 @@ std::string_view without_byte_order_mark(std::string_view text) {
   return text;
 }
 
-std::optional<LineJob> parse_scan(std::string_view line) {
+std::optional<LineJob> parse_scan(std::string_view line, std::optional<DeviceId>& named) {
   if (line.size() > kMaximumScan) {
     throw Error(ErrorCode::usage, fmt::format("the line has more than {} bytes", kMaximumScan),
                 "end each device's line with a line end");
   }
   while (line.ends_with('\r')) line.remove_suffix(1);
   if (line.find_first_not_of(" \t") == std::string_view::npos) return std::nullopt;
-  if (line.starts_with('{')) return parse_json(line);
+  if (line.starts_with('{')) return parse_json(line, named);
   return LineJob{.device_id = DeviceId::parse(line)};
 }
 

@@ -27,7 +27,7 @@ std::string_view without_byte_order_mark(std::string_view text);
 
 // A line without its "\n"; "\r" before it is dropped too. Nothing for an empty line, or one of blanks.
 // Error(invalid_device_id) for a scan, Error(usage) for JSON that is not as documented, both about this line
-// alone.
-std::optional<LineJob> parse_scan(std::string_view line);
+// alone; the device that it names is in `named` then, where there is one.
+std::optional<LineJob> parse_scan(std::string_view line, std::optional<DeviceId>& named);
 
 }  // namespace fleetroot::station

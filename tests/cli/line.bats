@@ -96,6 +96,10 @@ load line
 
   run --separate-stderr -64 "${two_bays[@]}" <<<'{"device_id":"D-1","bay":"nowhere"}'
   [[ ${lines[0]} == "FAIL D-1  line 1  "*"there is no bay nowhere; hint: "* ]]
+  run --separate-stderr -64 "${two_bays[@]}" \
+    <<<"{\"device_id\":\"D-1\",\"token\":\"pkcs11:token=x?module-path=$softhsm&pin-source=env:USER_PIN\"}"
+  [[ ${lines[0]} == "FAIL D-1  line 1  "*"the scanned token has its PIN in the environment, "*"; hint: "* ]]
+  run --separate-stderr -64 "${two_bays[@]}" <<<'{"device_id":"D-1","bay":"nowhere"}'
   [[ $stderr == *": error: 1 of 1 devices failed"*": hint: "* ]]
 }
 
