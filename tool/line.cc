@@ -88,14 +88,12 @@ void Line::run() {
     if (!report_.is_writable()) stopped_ = true;
     if (settings_.stop_after > 0 && report_.failures_in_a_row() >= settings_.stop_after) stopped_ = true;
   }
-  report_.summary(waiting_.size());
+  report_.summary(waiting_.size(), input_error_);
   if (!report_.is_writable()) {
     throw Error(ErrorCode::io, "the line's output cannot be written any more",
                 "check who reads it; what was in work has finished, and every scan may be repeated");
   }
-  if (input_error_ != 0) {
-    throw system_error(ErrorCode::io, "cannot read the scans", "check what stdin is", input_error_);
-  }
+  if (input_error_) throw Error(*input_error_);
 }
 
 // In the order of the scans, but none waits for a bay that it does not need. The same device twice keeps its
@@ -183,7 +181,8 @@ void Line::take_input() {
     for (const std::string& line : input_.add({&c, 1})) take_line(line);
     return;
   }
-  if (got < 0) input_error_ = errno;
+  if (got < 0)
+    input_error_ = system_error(ErrorCode::io, "cannot read the scans", "check what stdin is", errno);
   input_ended_ = true;
   std::string rest = input_.take_rest();
   if (got == 0 && !rest.empty()) take_line(rest);

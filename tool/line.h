@@ -4,9 +4,11 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "lib/base/error.h"
 #include "lib/base/files.h"
 #include "lib/base/names.h"
 #include "tool/bay.h"
@@ -63,7 +65,7 @@ class Line {
   std::deque<LineJob> waiting_;
   std::vector<std::unique_ptr<DeviceInWork>> in_work_;  // one a bay; none while the bay is free
   bool input_ended_ = false;
-  int input_error_ = 0;
+  std::optional<Error> input_error_;
   bool stopped_ = false;
   bool interrupted_ = false;
 };

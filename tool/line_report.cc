@@ -110,22 +110,23 @@ void LineReport::remark(const DeviceId& device_id, const BayName& bay, std::stri
   write_fully(STDERR_FILENO, as_bytes(line));
 }
 
-void LineReport::summary(std::size_t not_begun) {
+void LineReport::summary(std::size_t not_begun, const std::optional<Error>& unread) {
   double milliseconds = since_first_ ? since_first_->milliseconds() : 0;
   std::size_t good = passed_ + already_ + queued_;
   long long an_hour =
       milliseconds > 0 ? static_cast<long long>(static_cast<double>(good) * 3'600'000 / milliseconds) : 0;
   if (format_ == Reporter::Format::json) {
-    write(cli::json_line({{"event", "line"},
-                          {"result", failed_ == 0 ? "pass" : "fail"},
-                          {"passed", passed_},
-                          {"already", already_},
-                          {"queued", queued_},
-                          {"failed", failed_},
-                          {"retry", to_try_again_},
-                          {"not_begun", not_begun},
-                          {"millis", rounded(milliseconds)},
-                          {"devices_per_hour", an_hour}}));
+    Json event{{"event", "line"}, {"result", failed_ == 0 && !unread ? "pass" : "fail"}};
+    if (unread) event["error"] = cli::error_json(*unread);
+    event.update({{"passed", passed_},
+                  {"already", already_},
+                  {"queued", queued_},
+                  {"failed", failed_},
+                  {"retry", to_try_again_},
+                  {"not_begun", not_begun},
+                  {"millis", rounded(milliseconds)},
+                  {"devices_per_hour", an_hour}});
+    write(cli::json_line(event));
     return;
   }
   std::string left = not_begun > 0 ? fmt::format(", {} scanned and not begun", not_begun) : "";

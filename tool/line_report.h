@@ -43,8 +43,8 @@ class LineReport {
   void refused(std::size_t line, const std::optional<DeviceId>& device_id, const Error& error);
   // On stderr: what a process, the CA's too, says besides its events.
   void remark(const DeviceId& device_id, const BayName& bay, std::string_view text);
-  // The last line. `not_begun`: of the lines that were read.
-  void summary(std::size_t not_begun);
+  // The last line. `not_begun`: of the lines that were read; `unread`: why there may be more of them.
+  void summary(std::size_t not_begun, const std::optional<Error>& unread);
 
   bool is_writable() const { return is_writable_; }
   // Nobody reads any more.

@@ -302,6 +302,20 @@ token = \"$any_token\""; do
     run ! grep -qF -- "$pin" all
     run ! grep -qF -- "$pin" printed
   done
+@test "scans that cannot be read are no line that has passed: 74, and JSON says it" {
+  make_line D-1
+  unreadable() {
+    run --separate-stderr -74 "$@"
+    [[ $stderr == *": error: cannot read the scans"*": hint: "* ]]
+    printf '%s\n' "$output" >events.jsonl
+    [[ $(jq -c '[.event, .result, .error.code, .passed, .failed]' events.jsonl) == '["line","fail","io",0,0]' ]]
+  }
+  unreadable "${two_bays[@]}" --json <.
+  unreadable bash -c 'exec "$@" <&-' bash "${two_bays[@]}" --json
+  run --separate-stderr -74 "${two_bays[@]}" <.
+  [[ $output == "0 passed, "* ]]
+}
+
 }
 
 # SoftHSM's assertions end a process that finds the files of two tokens half-written by their logins.
