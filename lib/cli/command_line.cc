@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "lib/base/error.h"
+#include "lib/cli/json_line.h"
 
 namespace fleetroot::cli {
 namespace {
@@ -20,6 +24,11 @@ namespace {
     message = fmt::format("{} knows no command \"{}\"", path, unknown.front());
   }
   throw Error(ErrorCode::usage, message.substr(0, message.find('\n')), fmt::format("run {} --help", path));
+}
+
+// Before anything is known of the command: a machine that reads along must not take silence for a pass.
+bool wants_json(int argc, char** argv) {
+  return std::any_of(argv, argv + argc, [](std::string_view argument) { return argument == "--json"; });
 }
 
 // After what else is checked of a value, which has words of its own.
@@ -77,7 +86,8 @@ int run(const std::string& name, const std::string& description, const std::stri
   } catch (const CLI::Success& wanted) {
     return program.exit(wanted);  // --help, --version
   } catch (const CLI::ParseError& error) {
-    refuse_usage(program, error.what());
+    or_json_failure(wants_json(argc, argv), {{"event", "command"}},
+                    [&] { refuse_usage(program, error.what()); });
   }
   return action();
 }

@@ -20,6 +20,22 @@ leaf_commands() {
   done
 }
 
+@test "a command line that cannot be read: with --json a machine hears it on stdout" {
+  said_as_json() {
+    run --separate-stderr -64 "$@"
+    [[ $(jq -c '[.schema, .event, .result, .error.code, .error.message]' <<<"$output") == \
+      "$(jq -c -n --arg why "$why" '["fleetroot/1", "command", "fail", "usage", $why]')" ]]
+    [[ $stderr == *": error: $why"*": hint: "* ]]
+  }
+  why='--order is required' said_as_json fleetroot-station line --home st --json
+  why='--stop-after: Value 0 not in range 1 to 1000000' said_as_json fleetroot-station line --home st --order PO-1 --stop-after 0 --json
+  why='The following argument was not expected: --colour' said_as_json fleetroot-station provision --json --colour
+  why='fleetroot-ca order knows no command "delete"' said_as_json fleetroot-ca order delete --json
+  why='--home is required' said_as_json fleetroot-gateway device list --json
+  run --separate-stderr -64 fleetroot-station line --home st
+  [[ -z $output ]]
+}
+
 @test "the commands of the contract are there" {
   for command in init respond "root issue" "station enroll" "station renew" "station revoke" "station list" "order create" "order show" "order list" \
     "order close" "cert issue" "cert list" "cert show" "cert revoke" "rework authorize" scrap "crl publish" \
