@@ -1,5 +1,6 @@
 #include "tool/commands.h"
 
+#include "lib/cli/named_file.h"
 #include "tool/ca_client.h"
 #include "tool/commands_cli.h"
 
@@ -9,6 +10,15 @@ void add_home_option(CLI::App& command, std::string& home) {
   command.add_option("--home", home, "the station's home directory")
       ->envname("FLEETROOT_STATION_HOME")
       ->required();
+}
+
+std::vector<Certificate> read_certificates(const std::vector<std::string>& paths) {
+  std::vector<Certificate> certificates;
+  for (const std::string& path : paths) {
+    for (Certificate& certificate : cli::read_named_file(path, Certificate::list_from_pem))
+      certificates.push_back(std::move(certificate));
+  }
+  return certificates;
 }
 
 std::string choose_ca(const Home& home, const Settings& settings, const std::string& option) {

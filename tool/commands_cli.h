@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lib/cli/command_line.h"
 #include "tool/home.h"
@@ -14,6 +15,9 @@ using cli::add_group;
 
 // --home, or FLEETROOT_STATION_HOME.
 void add_home_option(CLI::App& command, std::string& home);
+
+// Of all the files, in their order, PEM. Error as read_named_file.
+std::vector<Certificate> read_certificates(const std::vector<std::string>& paths);
 
 // Where requests go: `option`, or else what station.toml says. Error(usage) for the one, Error(configuration)
 // for the other.

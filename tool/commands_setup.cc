@@ -45,7 +45,8 @@ void add_init(CLI::App& program, Action& action) {
 }
 
 struct EnrollOptions {
-  std::string home, certificate, issuing, root, ca;
+  std::string home, certificate, root, ca;
+  std::vector<std::string> issuing;
 };
 
 void add_enroll(CLI::App& program, Action& action) {
@@ -57,7 +58,11 @@ void add_enroll(CLI::App& program, Action& action) {
                   "      --ca 'exec:fleetroot-ca respond --home ca'\n");
   add_home_option(*command, options->home);
   command->add_option("--certificate", options->certificate, "the station's certificate, PEM")->required();
-  command->add_option("--ca-certificate", options->issuing, "the factory CA's certificate, PEM; it is pinned")
+  command
+      ->add_option(
+          "--ca-certificate", options->issuing,
+          "the factory CA's certificate, PEM; it is pinned. Once for each earlier one, too, after it")
+      ->allow_extra_args(false)
       ->required();
   command->add_option("--fleet-root", options->root, "the Fleet Root's certificate, PEM; it is pinned")
       ->required();
@@ -69,7 +74,7 @@ void add_enroll(CLI::App& program, Action& action) {
     action = [options] {
       enroll(Home(options->home),
              {.certificate = cli::read_named_file(options->certificate, Certificate::from_pem),
-              .issuing = cli::read_named_file(options->issuing, Certificate::list_from_pem),
+              .issuing = read_certificates(options->issuing),
               .fleet_roots = cli::read_named_file(options->root, Certificate::list_from_pem),
               .ca = options->ca},
              SystemClock().now());

@@ -27,15 +27,6 @@ struct VerifyOptions {
   bool json = false, retry_pin = false;
 };
 
-std::vector<Certificate> read_certificates(const std::vector<std::string>& paths) {
-  std::vector<Certificate> certificates;
-  for (const std::string& path : paths) {
-    for (Certificate& certificate : cli::read_named_file(path, Certificate::list_from_pem))
-      certificates.push_back(std::move(certificate));
-  }
-  return certificates;
-}
-
 // The home's, and what is named instead.
 Trust read_trust(const VerifyOptions& options) {
   Trust trust{.fleet_roots = read_certificates(options.fleet_root),
@@ -209,14 +200,16 @@ void print(const std::string& device, const std::vector<Finding>& findings) {
   fmt::print("{} {}\n", all_passed(findings) ? "PASS" : "FAIL", printable(device));
 }
 
-// A device that only the gateway does not want may be as it should be.
+// A device that only the gateway does not want may be as it should be, and so may one whose CA is only not
+// known here.
 [[noreturn]] void fail(const std::vector<Finding>& findings, const std::optional<Error>& refusal) {
-  bool only_gateway = std::all_of(findings.begin(), findings.end(), [](const Finding& finding) {
-    return finding.passed || finding.check == "gateway";
-  });
-  if (only_gateway && refusal) throw Error(*refusal);
+  auto has_failed = [](const Finding& finding) { return !finding.passed; };
+  const Finding& first = *std::ranges::find_if(findings, has_failed);
+  bool is_only_one = std::ranges::count_if(findings, has_failed) == 1;
+  if (is_only_one && first.check == "gateway" && refusal) throw Error(*refusal);
+  bool says_what_to_do = is_only_one && first.check == "chain";
   throw Error(ErrorCode::certificate_rejected, "this device does not have the identity that it should have",
-              "hold this device; the lines that say FAIL tell why");
+              "hold this device; " + (says_what_to_do ? first.hint : "the lines that say FAIL tell why"));
 }
 
 int verify(const VerifyOptions& options) {

@@ -42,6 +42,27 @@ std::vector<Certificate> joined(std::vector<Certificate> a, const std::vector<Ce
   return a;
 }
 
+// A device outlives the CA that the station is enrolled with.
+void refuse_unknown_issuer(const Certificate& certificate, const Trust& trust) {
+  auto is_issuer = [&](const Certificate& ca) { return has_issued(ca, certificate); };
+  if (std::ranges::any_of(joined(trust.fleet_roots, trust.issuing), is_issuer)) return;
+  throw Error(ErrorCode::certificate_rejected,
+              fmt::format("the certificate of the CA that issued it is missing here: {}, key identifier {}",
+                          certificate.issuer(), certificate.authority_key_identifier()),
+              "if that is a CA of this fleet, give its certificate with another --ca-certificate (of enroll, "
+              "after the current CA's)");
+}
+
+std::vector<Certificate> path_to_root(const Certificate& certificate, const Trust& trust, Time when) try {
+  return verify_chain(certificate, {.roots = trust.fleet_roots,
+                                    .intermediates = trust.issuing,
+                                    .purpose = ChainPurpose::tls_client,
+                                    .time = when});
+} catch (const Error&) {
+  refuse_unknown_issuer(certificate, trust);
+  throw;
+}
+
 // Adds what `body` finds. An error that is no word about the device ends it all, except where the device is
 // known to be wrong by then.
 template <typename Body>
@@ -50,7 +71,7 @@ bool find(std::vector<Finding>& findings, const std::string& check, const Body& 
     findings.push_back({check, true, body()});
   } catch (const Error& error) {
     if (!is_about_device(error.code()) && all_passed(findings)) throw;
-    findings.push_back({check, false, error.what()});
+    findings.push_back({check, false, error.what(), error.hint()});
   }
   return findings.back().passed;
 }
@@ -164,10 +185,7 @@ std::vector<Finding> verify_device(const pkcs11::Session& session, const pkcs11:
   });
   find(findings, "chain", [&] {
     Time when = std::max(now, certificate->not_before());  // that it is not valid yet is for the next to say
-    std::vector<Certificate> path = verify_chain(*certificate, {.roots = trust.fleet_roots,
-                                                                .intermediates = trust.issuing,
-                                                                .purpose = ChainPurpose::tls_client,
-                                                                .time = when});
+    std::vector<Certificate> path = path_to_root(*certificate, trust, when);
     return fmt::format("{} certificates up to {}", path.size(), path.back().subject());
   });
   find(findings, "validity", [&] {

@@ -33,6 +33,7 @@ struct Finding {
   std::string check;
   bool passed = false;
   std::string detail;
+  std::string hint = {};  // where it failed
 };
 
 bool all_passed(const std::vector<Finding>& findings);

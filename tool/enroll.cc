@@ -42,10 +42,6 @@ void refuse_if_bound_to_another(const Home& home, const Certificate& ca) {
               "make a new home for the new CA: fleetroot-station init; this one stays with its own");
 }
 
-bool has_issued(const Certificate& ca, const Certificate& certificate) {
-  return X509_check_issued(ca.x509(), certificate.x509()) == X509_V_OK;
-}
-
 // A root that stands first is not whom the CA's messages come from, where another one issues. EST has no such
 // messages, and its CAs give their lists in any order.
 bool has_root_before_ca(const Enrollment& enrollment) {

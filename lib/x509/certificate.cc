@@ -10,6 +10,11 @@
 namespace fleetroot {
 namespace {
 
+std::string hex_of(const ASN1_OCTET_STRING* octets) {
+  if (octets == nullptr) return {};
+  return to_hex({ASN1_STRING_get0_data(octets), static_cast<std::size_t>(ASN1_STRING_length(octets))});
+}
+
 Error not_a_certificate() {
   return openssl_error(ErrorCode::bad_request, "this is not a certificate",
                        "give one X.509 certificate, PEM or DER");
@@ -138,10 +143,11 @@ bool Certificate::is_self_signed() const {
 }
 
 std::string Certificate::subject_key_identifier() const {
-  const ASN1_OCTET_STRING* identifier = X509_get0_subject_key_id(x509());
-  if (identifier == nullptr) return {};
-  return to_hex(
-      {ASN1_STRING_get0_data(identifier), static_cast<std::size_t>(ASN1_STRING_length(identifier))});
+  return hex_of(X509_get0_subject_key_id(x509()));
+}
+
+std::string Certificate::authority_key_identifier() const {
+  return hex_of(X509_get0_authority_key_id(x509()));
 }
 
 bool Certificate::has_extended_key_usage(int nid) const {

@@ -51,8 +51,9 @@ class Certificate {
   bool is_ca() const;
   // With its own key, as a root is; the signature is verified.
   bool is_self_signed() const;
-  // The extension's octets in hexadecimal; empty where there is none.
+  // The extensions' octets in hexadecimal; empty where there is none.
   std::string subject_key_identifier() const;
+  std::string authority_key_identifier() const;
   bool has_extended_key_usage(int nid) const;
   bool operator==(const Certificate& other) const { return X509_cmp(x509(), other.x509()) == 0; }
 

@@ -43,4 +43,8 @@ std::vector<Certificate> verify_chain(const Certificate& leaf, const ChainQuesti
   return path;
 }
 
+bool has_issued(const Certificate& ca, const Certificate& certificate) {
+  return X509_check_issued(ca.x509(), certificate.x509()) == X509_V_OK;
+}
+
 }  // namespace fleetroot

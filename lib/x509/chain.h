@@ -20,4 +20,8 @@ struct ChainQuestion {
 // none. Root certificates need not be self-signed to be trusted: what is pinned is pinned.
 std::vector<Certificate> verify_chain(const Certificate& leaf, const ChainQuestion& question);
 
+// Whether a CA is who the certificate names as its issuer, by name and key identifier. No signature is
+// checked.
+bool has_issued(const Certificate& ca, const Certificate& certificate);
+
 }  // namespace fleetroot

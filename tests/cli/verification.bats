@@ -125,6 +125,39 @@ failed_checks() {
     --token "$(token_uri dev-1)"
 }
 
+@test "a device of the issuing CA before this one: what is missing is said, and enrolled beside it" {
+  fleetroot-ca init --home ca-2 --name "Second Factory" --external-root
+  fleetroot-ca root issue --home ca --request ca-2/issuing-ca.csr --out ca-2.pem
+  fleetroot-ca root accept --home ca-2 --fleet-root ca/fleet-root.pem --issuing-certificate ca-2.pem
+  provision dev-1 DEV-1
+  fleetroot-ca station enroll --home ca-2 --name st-01 --request st/station.csr --out st-01-2.pem
+  enroll() {
+    fleetroot-station enroll --home st --certificate st-01-2.pem --fleet-root ca/fleet-root.pem \
+      --ca 'exec:fleetroot-ca respond --home ca-2' "$@"
+  }
+
+  enroll --ca-certificate ca-2.pem
+  run -0 provision dev-1 DEV-1
+  refused 65 'does not have the identity' verify --device-id DEV-1
+  [[ $(failed_checks verify --device-id DEV-1) == chain ]]
+  key_identifier=$(openssl x509 -in ca/issuing-ca.pem -noout -ext subjectKeyIdentifier | tail -n 1 | tr -d ' :')
+  [[ $output == *"FAIL  chain "*"CN=Test Factory Issuing CA"*"key identifier ${key_identifier,,}"* ]]
+  [[ $stderr == *": hint: hold this device; if that is a CA of this fleet, "*"--ca-certificate"* ]]
+
+  # the first is the one whose answers count
+  refused 65 'message|certificate|signature' enroll --ca-certificate ca/issuing-ca.pem
+  enroll --ca-certificate ca-2.pem --ca-certificate ca/issuing-ca.pem
+  run -0 verify --device-id DEV-1
+  make_token dev-2
+  printf 'device_id\nDEV-3\n' >PO-3.csv
+  fleetroot-ca order create --home ca-2 --id PO-3 --profile device --devices PO-3.csv
+  of_second() {
+    on_token dev-2 fleetroot-station "$1" --home st --device-id DEV-3 --token "$(token_uri dev-2)" "${@:2}"
+  }
+  run -0 of_second provision --order PO-3
+  run -0 of_second verify
+}
+
 # judged_foreign PATTERN: whether verify and provision both say so of the token
 judged_foreign() {
   refused 65 'does not have the identity' verify --device-id DEV-1
