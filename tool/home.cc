@@ -190,8 +190,14 @@ std::string Home::settings_text_with(const std::string& ca) const {
 }
 
 Certificate Home::station_certificate() const {
-  return read_enrolled(file("station.pem"),
-                       [](const std::string& pem) { return Certificate::from_pem(pem); });
+  Certificate certificate =
+      read_enrolled(file("station.pem"), [](const std::string& pem) { return Certificate::from_pem(pem); });
+  std::string name = settings().name.text();
+  if (certificate.common_name() == name) return certificate;
+  throw Error(ErrorCode::configuration,
+              fmt::format("{}: name is {}, and the station's certificate is for {}",
+                          file("station.toml").string(), name, certificate.subject()),
+              "correct the name, or enroll the station with its own certificate");
 }
 
 std::vector<Certificate> Home::issuing_certificates() const {

@@ -64,6 +64,7 @@ class Home {
   std::filesystem::path file(const char* name) const { return path_ / name; }
 
   // Error(configuration) with the hint to enroll, while it is not there, and with its name if it is damaged.
+  // The station's own must be for its name, or the CA would refuse every device.
   Certificate station_certificate() const;
   std::vector<Certificate> issuing_certificates() const;
   std::vector<Certificate> fleet_roots() const;

@@ -234,6 +234,22 @@ END
   run -64 "${two_bays[@]}" <<<'{"device_id":"D-1","bay":"left"}'
 }
 
+@test "a station.toml with another name than the certificate's ends the line before the first scan: 78" {
+  make_line D-1
+  make_token dev-1
+  sed -i 's/^name = .*/name = "st-02"/' st/station.toml
+  {
+    refused 78 "name is st-02, and the station's certificate is for CN=st-01" "${two_bays[@]}"
+    [[ $(cat) == D-1 ]]
+  } <<<D-1
+  refused 78 'name is st-02' fleetroot-station config check --home st
+  refused 78 'name is st-02' provision dev-1 D-1
+  [[ $output == *"hold the line"* ]]
+  # as the hint says
+  sed -i 's/^name = .*/name = "st-01"/' st/station.toml
+  run -0 provision dev-1 D-1
+}
+
 @test "what is wrong for every device is refused before the first scan is read" {
   make_line D-1
   echo D-1 >scans
@@ -286,6 +302,20 @@ token = \"$any_token\""; do
   refused_unread 78 'not enrolled' --order PO-1 --bay "1=$any_token"
 }
 
+@test "scans that cannot be read are no line that has passed: 74, and JSON says it" {
+  make_line D-1
+  unreadable() {
+    run --separate-stderr -74 "$@"
+    [[ $stderr == *": error: cannot read the scans"*": hint: "* ]]
+    printf '%s\n' "$output" >events.jsonl
+    [[ $(jq -c '[.event, .result, .error.code, .passed, .failed]' events.jsonl) == '["line","fail","io",0,0]' ]]
+  }
+  unreadable "${two_bays[@]}" --json <.
+  unreadable bash -c 'exec "$@" <&-' bash "${two_bays[@]}" --json
+  run --separate-stderr -74 "${two_bays[@]}" <.
+  [[ $output == "0 passed, "* ]]
+}
+
 @test "no PIN in the arguments or the environment of any process, and no terminal" {
   make_line D-1 D-2
   mkdir trace
@@ -302,20 +332,6 @@ token = \"$any_token\""; do
     run ! grep -qF -- "$pin" all
     run ! grep -qF -- "$pin" printed
   done
-@test "scans that cannot be read are no line that has passed: 74, and JSON says it" {
-  make_line D-1
-  unreadable() {
-    run --separate-stderr -74 "$@"
-    [[ $stderr == *": error: cannot read the scans"*": hint: "* ]]
-    printf '%s\n' "$output" >events.jsonl
-    [[ $(jq -c '[.event, .result, .error.code, .passed, .failed]' events.jsonl) == '["line","fail","io",0,0]' ]]
-  }
-  unreadable "${two_bays[@]}" --json <.
-  unreadable bash -c 'exec "$@" <&-' bash "${two_bays[@]}" --json
-  run --separate-stderr -74 "${two_bays[@]}" <.
-  [[ $output == "0 passed, "* ]]
-}
-
 }
 
 # SoftHSM's assertions end a process that finds the files of two tokens half-written by their logins.
