@@ -111,10 +111,10 @@ class Verification {
     for (const Certificate& certificate : record_->chain) {
       pkcs11::KeyName name = chain_name(certificate);
       bool is_there = token_->holds_alone(certificate, name);
-      findings.push_back(
-          {"written chain", is_there,
-           fmt::format("{} {} with the ID {}", certificate.subject(),
-                       is_there ? "lies on the token" : "is no longer alone on the token", name.id.hex())});
+      std::string_view fate =
+          is_there ? "lies on the token" : fate_of(certificate, token_->session(), name.id);
+      findings.push_back({"written chain", is_there,
+                          fmt::format("{} {} with the ID {}", certificate.subject(), fate, name.id.hex())});
     }
   }
 

@@ -31,10 +31,9 @@ void refuse_other_validity(const Certificate& certificate, Time now) {
 
 void refuse_other_usage(const Certificate& certificate) {
   if (certificate.is_ca()) reject("it is a CA's certificate");
-  if ((X509_get_extension_flags(certificate.x509()) & EXFLAG_KUSAGE) == 0 ||
-      (X509_get_key_usage(certificate.x509()) & KU_DIGITAL_SIGNATURE) == 0) {
+  if ((X509_get_extension_flags(certificate.x509()) & EXFLAG_KUSAGE) == 0) reject("it has no key usage");
+  if ((X509_get_key_usage(certificate.x509()) & KU_DIGITAL_SIGNATURE) == 0)
     reject("its key usage does not allow digital signatures");
-  }
 }
 
 std::vector<Certificate> joined(std::vector<Certificate> a, const std::vector<Certificate>& b) {
@@ -149,6 +148,13 @@ void refuse_certificate_unless_right(const Certificate& certificate, const std::
 
 bool all_passed(const std::vector<Finding>& findings) {
   return std::ranges::all_of(findings, &Finding::passed);
+}
+
+std::string_view fate_of(const Certificate& certificate, const pkcs11::Session& session,
+                         const pkcs11::KeyId& id) {
+  std::vector<Bytes> stored = pkcs11::read_certificates(session, id);
+  bool is_there = std::ranges::find(stored, certificate.der()) != stored.end();
+  return is_there ? "is no longer alone on the token" : "is no longer on the token";
 }
 
 bool is_about_device(ErrorCode code) {

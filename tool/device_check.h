@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/clock.h"
@@ -41,6 +42,10 @@ bool all_passed(const std::vector<Finding>& findings);
 // Whether an error says that a device is not what it must be. After any other nobody knows: a token failed,
 // or the network, or a clock is wrong.
 bool is_about_device(ErrorCode code);
+
+// What has become of a certificate that was written under this ID, and does not lie there alone any more.
+std::string_view fate_of(const Certificate& certificate, const pkcs11::Session& session,
+                         const pkcs11::KeyId& id);
 
 // All that can be asked of a token that somebody has filled: of each key pair of the policy that it is there,
 // algorithm, attributes and proof; then certificate, CN, usage, chain, validity. What is wrong with the

@@ -156,11 +156,13 @@ void Inspection::refuse_another_policy(const DeviceRecord& record) const {
   bool fits = (!job_.wants_preset || record.preset == job_.preset) &&
               (!job_.wants_algorithm || record.algorithm == name_of(job_.algorithm));
   if (fits) return;
+  bool is_done = record.state == DeviceState::provisioned;
   throw Error(ErrorCode::usage,
               fmt::format("device {} was {} with the preset {} and the algorithm {}", record.device_id,
-                          record.state == DeviceState::provisioned ? "provisioned" : "begun", record.preset,
-                          record.algorithm),
-              "leave --preset and --algorithm out to go on with these; another policy needs an empty token");
+                          is_done ? "provisioned" : "begun", record.preset, record.algorithm),
+              is_done ? "leave --preset and --algorithm out; another policy needs an empty token"
+                      : "leave --preset and --algorithm out to go on with these; where the CA refuses them, "
+                        "that frees the token for others");
 }
 
 // The journal is another station's, or lost: a token that passes every check for this device is done all the
@@ -212,8 +214,7 @@ void Inspection::refuse_foreign_objects(const std::vector<TokenObject>& objects,
       ErrorCode::token_foreign_object,
       fmt::format("the token {} already holds an object ({}) with the ID \"{}\" and the label \"{}\" {}",
                   token_.info().describe(), name_of(object.object_class), object.id_hex, object.label, whose),
-      "hold this device: nothing is ever overwritten; use an empty token, or another key policy "
-      "(--preset)");
+      "hold this device: nothing is ever overwritten; use an empty token");
 }
 
 // The same certificate may have been there before; anything else where it goes would be lost.
@@ -245,10 +246,11 @@ KeyPair Inspection::whole_pair(const KeySpec& spec) const {
 
 void Inspection::refuse_unless_kept(const Certificate& certificate, const pkcs11::KeyName& name) const {
   if (token_.holds_alone(certificate, name)) return;
-  throw Error(ErrorCode::token_untrusted,
-              fmt::format("device {} was provisioned, but {} is no longer alone on the token with the ID {}",
-                          device_id_.text(), certificate.subject(), name.id.hex()),
-              "hold this device, and run verify to see what is wrong");
+  throw Error(
+      ErrorCode::token_untrusted,
+      fmt::format("device {} was provisioned, but {} {} with the ID {}", device_id_.text(),
+                  certificate.subject(), fate_of(certificate, token_.session(), name.id), name.id.hex()),
+      "hold this device, and run verify to see what is wrong");
 }
 
 void Inspection::confirm_provisioned(const Inspected& device) const {

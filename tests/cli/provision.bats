@@ -178,6 +178,22 @@ load factory
   provision DEV-2 DEV-2
 }
 
+@test "a device that is queued with a key that the CA refuses: what is said of another policy holds" {
+  make_factory DEV-1
+  make_token DEV-1
+  sed -i 's/^key_algorithms = .*/key_algorithms = ["p384"]/' ca/profiles/device.toml
+  provision DEV-1 DEV-1 --ca media:queue
+  fleetroot-station media export --home st --queue queue --out stick
+  run fleetroot-ca media process --home ca stick
+  fleetroot-station media import --home st --queue queue stick || true
+
+  refused 64 'was begun with the preset fleetroot and the algorithm p256' \
+    provision DEV-1 DEV-1 --ca media:queue --algorithm p384
+  [[ $stderr == *"leave --preset and --algorithm out "*"where the CA refuses them, that frees the token for others"* ]]
+  refused 65 'does not allow p256' provision DEV-1 DEV-1 --ca media:queue
+  run -0 provision DEV-1 DEV-1 --ca media:queue --algorithm p384
+}
+
 @test "a CA whose clock is a little ahead is waited for; one that is far ahead is no fault of the device: 78" {
   make_factory DEV-1 DEV-2
   make_token dev-1 dev-2

@@ -17,9 +17,18 @@ with_uri() {
   remember dev-1
 
   refused 65 'dev-1|object|key' provision dev-1 DEV-1
+  # every key policy has something under this ID
+  [[ $stderr == *"use an empty token"* && $stderr != *"--preset"* ]]
 
   [[ $(error_code provision dev-1 DEV-1) == token_foreign_object ]]
   nothing_changed
+}
+
+@test "a certificate that was taken away from a finished token is gone, and said to be" {
+  make_token dev-1
+  provision dev-1 DEV-1
+  stranger dev-1 --delete-object --type cert --id 01
+  refused 65 'DEV-1 was provisioned, but CN=DEV-1 is no longer on the token with the ID 01' provision dev-1 DEV-1
 }
 
 @test "what lies on a token forges no lines of inspect" {

@@ -181,6 +181,13 @@ judged_foreign() {
   for check in "certificate's key" 'device ID' chain validity; do grep -qx -- "$check" <<<"$failed"; done
 }
 
+@test "a placeholder has no key usage, and no issuer that would be looked for" {
+  run -69 provision dev-1 DEV-1 --placeholder --ca 'exec:false'
+  refused 65 'does not have the identity' verify --device-id DEV-1
+  [[ $output == *"FAIL  usage "*"it has no key usage"* ]]
+  [[ $stderr == *": hint: hold this device; the lines that say FAIL tell why"* ]]
+}
+
 @test "a device that is known to be wrong is, whether or not the gateway can be reached" {
   provision dev-1 DEV-1
   at_gateway() {

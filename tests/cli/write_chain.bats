@@ -53,16 +53,16 @@ put_certificate() {
 @test "a chain that is taken away, or that gets company: verify and another run say so" {
   run -0 provision dev-1 DEV-1
   says_so() {
-    refused 65 'is no longer alone on the token' provision dev-1 DEV-1
+    refused 65 "CN=Test Factory Issuing CA is no longer $1" provision dev-1 DEV-1
     [[ $stderr == *"run verify"* ]]
     run -65 on_token dev-1 fleetroot-station verify --home st --device-id DEV-1 --token "$(token_uri dev-1)"
-    [[ $output == *"FAIL  written chain"* && $(grep -c ^FAIL <<<"$output") == 2 ]] # and the last line
+    [[ $output == *"FAIL  written chain"*"is no longer $1"* && $(grep -c ^FAIL <<<"$output") == 2 ]] # and the last line
   }
   stranger dev-1 --delete-object --type cert --id "$chain_id"
-  says_so
+  says_so 'on the token'
   put_certificate ca/issuing-ca.pem
   put_certificate ca/fleet-root.pem
-  says_so
+  says_so 'alone on the token'
 }
 
 @test "without write_chain no chain is there" {
