@@ -292,8 +292,6 @@ bool Provisioning::submit(const CertificateRequest& certificate_request) {
   record_.requested_key = identity_pair().public_key.fingerprint();
   journal_.request(record_);
   if (media_) return submit_by_media(certificate_request, accept);
-  // What another way brings from now on, a medium's answer from before must not undo.
-  if (journal_.media.request(*device_id_)) journal_.media.forget(*device_id_);
   companions_.ca().enroll(certificate_request, accept);
   return true;
 }
@@ -341,7 +339,7 @@ void Provisioning::record() {
   companions_.finish();
   record_.state = DeviceState::provisioned;
   journal_.finish(record_, clock_.now());
-  if (media_) journal_.media.forget(*device_id_);
+  journal_.media.forget(*device_id_);
   reporter_.step_ends();
 }
 

@@ -210,6 +210,17 @@ load media
   [[ $(fleetroot-ca order show --home ca --id PO-1 --json | jq -c '[.used, .issued, .confirmed]') == "[3,3,3]" ]]
 }
 
+@test "what a medium brings is not lost because another way failed meanwhile" {
+  one_device
+  process stick
+  refused 69 'ended' provision D-1 D-1 --ca exec:/bin/false
+  import_from stick
+  refused 69 'ended' provision D-1 D-1 --ca exec:/bin/false
+
+  run -0 queue D-1 D-1
+  [[ $output == *"PASS D-1"* && $(objects_on D-1) == 3 ]]
+}
+
 @test "two orders are two bundles" {
   two_orders
 
