@@ -37,6 +37,7 @@ class PatientClient : public CaClient {
   }
   cmp::Enrolled renew(const cmp::Accept& accept) override { return client_->renew(patient(accept)); }
   bool has_lost_an_answer() const override { return client_->has_lost_an_answer(); }
+  bool has_sent() const override { return client_->has_sent(); }
   void finish() override { client_->finish(); }
 
  private:
@@ -60,6 +61,7 @@ class CmpClient : public CaClient {
   }
   cmp::Enrolled renew(const cmp::Accept& accept) override { return client().renew(accept); }
   bool has_lost_an_answer() const override { return transport_->has_lost_an_answer(); }
+  bool has_sent() const override { return transport_->has_sent(); }
   void finish() override { transport_->finish(); }
 
  private:

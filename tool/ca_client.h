@@ -38,6 +38,8 @@ class CaClient {
   // Whether a request was sent more than once, because an answer did not come: of what the CA refuses then,
   // it may have certified an earlier try.
   virtual bool has_lost_an_answer() const = 0;
+  // Whether any request may have reached the CA.
+  virtual bool has_sent() const = 0;
   // The next certificate of the station, for the key that it has.
   virtual cmp::Enrolled renew(const cmp::Accept& accept) = 0;
   // No more requests: the other side may leave, while other things happen.

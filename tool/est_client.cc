@@ -63,6 +63,7 @@ class EstClient : public CaClient {
   }
 
   bool has_lost_an_answer() const override { return poster_.has_lost_an_answer(); }
+  bool has_sent() const override { return poster_.has_sent(); }
   void finish() override { poster_.close(); }
 
  private:

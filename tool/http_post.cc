@@ -69,11 +69,14 @@ http::Response HttpPoster::send(const Post& post, const http::ClientTls& tls) {
     wish_ = {};
     for (std::size_t i = 0; i < urls_.size(); ++i) {
       try {
-        return try_one(post, tls,
-                       std::min(deadline, steady_clock::now() + timeout_ / static_cast<int>(urls_.size())));
+        http::Response response = try_one(
+            post, tls, std::min(deadline, steady_clock::now() + timeout_ / static_cast<int>(urls_.size())));
+        has_sent_ = true;
+        return response;
       } catch (const Error& error) {
         obstacle = error;
         was_sent = client_ && client_->has_sent();
+        has_sent_ = has_sent_ || was_sent;
         client_.reset();
         current_ = (current_ + 1) % urls_.size();
       }

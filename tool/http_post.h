@@ -41,6 +41,8 @@ class HttpPoster {
   // Whether a try before the last one went out: who answered it with nothing, or with trouble, may have taken
   // it all the same.
   bool has_lost_an_answer() const { return has_lost_an_answer_; }
+  // Whether any try went out.
+  bool has_sent() const { return has_sent_; }
   void close() { client_.reset(); }
 
  private:
@@ -53,6 +55,7 @@ class HttpPoster {
   std::chrono::milliseconds wish_{};  // the longest of this round
   std::optional<http::Client> client_;
   bool has_lost_an_answer_ = false;
+  bool has_sent_ = false;
 };
 
 // The Error for an answer that is no 200: `no_service` says what is not at this address.

@@ -31,6 +31,7 @@ class HttpTransport : public Transport {
   }
 
   bool has_lost_an_answer() const override { return poster_.has_lost_an_answer(); }
+  bool has_sent() const override { return poster_.has_sent(); }
   void finish() override { poster_.close(); }
 
  private:

@@ -118,6 +118,7 @@ Inspected Inspection::unknown() {
                               .algorithm = std::string(name_of(job_.algorithm)),
                               .inventory = {},
                               .requested_key = {},
+                              .unanswered = {},
                               .certificate = {},
                               .chain = {}},
                    .policy = policy_};

@@ -9,7 +9,7 @@
 namespace fleetroot::station {
 namespace {
 
-constexpr std::array<std::string_view, 5> kMigrations{
+constexpr std::array<std::string_view, 6> kMigrations{
     R"sql(
 CREATE TABLE devices (
   device_id   TEXT PRIMARY KEY,
@@ -77,6 +77,12 @@ ALTER TABLE devices ADD COLUMN requested_key TEXT NOT NULL DEFAULT '';
     // It said what the station believed, and not what was written onto the token.
     R"sql(
 UPDATE devices SET chain = '';
+)sql",
+    // Of what a station asked before, it is not known whether an answer came.
+    R"sql(
+ALTER TABLE devices ADD COLUMN unanswered TEXT NOT NULL DEFAULT '[]';
+UPDATE devices SET unanswered = '["' || order_id || '"]' WHERE state = 'planned' AND requested_key <> '' AND
+  device_id NOT IN (SELECT device_id FROM media_requests);
 )sql"};
 
 std::string_view name_of(DeviceState state) {
@@ -119,24 +125,30 @@ std::vector<pkcs11::ObjectIdentity> inventory_from_json(const std::string& json)
   return inventory;
 }
 
+std::string to_json(const std::set<std::string>& orders) {
+  return nlohmann::json(orders).dump();
+}
+
 std::optional<DeviceRecord> read_device(soci::session& sql, std::string_view column,
                                         const std::string& value) {
   DeviceRecord record;
   std::string state;
   std::string inventory;
+  std::string unanswered;
   std::string certificate;
   std::string chain;
   sql << fmt::format(
-      "SELECT device_id, token, order_id, state, preset, algorithm, inventory, requested_key, certificate, "
-      "chain FROM devices "
+      "SELECT device_id, token, order_id, state, preset, algorithm, inventory, requested_key, unanswered, "
+      "certificate, chain FROM devices "
       "WHERE {} = :value ORDER BY CASE state WHEN 'provisioned' THEN 0 ELSE 1 END, planned_at DESC LIMIT 1",
       column),
       soci::use(value), soci::into(record.device_id), soci::into(record.token), soci::into(record.order),
       soci::into(state), soci::into(record.preset), soci::into(record.algorithm), soci::into(inventory),
-      soci::into(record.requested_key), soci::into(certificate), soci::into(chain);
+      soci::into(record.requested_key), soci::into(unanswered), soci::into(certificate), soci::into(chain);
   if (!sql.got_data()) return std::nullopt;
   record.state = device_state_of(state);
   record.inventory = inventory_from_json(inventory);
+  record.unanswered = nlohmann::json::parse(unanswered).get<std::set<std::string>>();
   record.certificate = from_hex(certificate).value_or(Bytes{});
   if (!chain.empty()) record.chain = Certificate::list_from_pem(chain);
   return record;
@@ -146,20 +158,22 @@ void write_device(soci::session& sql, const DeviceRecord& record, const std::str
                   const std::string& finished_at) {
   std::string state(name_of(record.state));
   std::string inventory = to_json(record.inventory);
+  std::string unanswered = to_json(record.unanswered);
   std::string certificate = to_hex(record.certificate);
   std::string chain = to_pem(record.chain);
   sql << "INSERT INTO devices (device_id, token, order_id, state, preset, algorithm, inventory, "
-         "requested_key, certificate, chain, planned_at, finished_at) VALUES (:device, :token, :order, "
-         ":state, "
-         ":preset, :algorithm, :inventory, :requested, :certificate, :chain, :planned, :finished) "
+         "requested_key, unanswered, certificate, chain, planned_at, finished_at) VALUES (:device, :token, "
+         ":order, :state, :preset, :algorithm, :inventory, :requested, :unanswered, :certificate, :chain, "
+         ":planned, :finished) "
          "ON CONFLICT (token) DO UPDATE SET device_id = excluded.device_id, order_id = excluded.order_id, "
          "state = excluded.state, preset = excluded.preset, algorithm = excluded.algorithm, "
          "inventory = excluded.inventory, requested_key = excluded.requested_key, "
+         "unanswered = excluded.unanswered, "
          "certificate = excluded.certificate, chain = excluded.chain, finished_at = excluded.finished_at",
       soci::use(record.device_id), soci::use(record.token), soci::use(record.order), soci::use(state),
       soci::use(record.preset), soci::use(record.algorithm), soci::use(inventory),
-      soci::use(record.requested_key), soci::use(certificate), soci::use(chain), soci::use(planned_at),
-      soci::use(finished_at);
+      soci::use(record.requested_key), soci::use(unanswered), soci::use(certificate), soci::use(chain),
+      soci::use(planned_at), soci::use(finished_at);
 }
 
 // While it lives, writes do not wait for the disk: a power cut undoes them, up to the next that does wait.
@@ -215,9 +229,11 @@ void Journal::plan(const DeviceRecord& record, Time now) {
 }
 
 void Journal::request(const DeviceRecord& record) {
+  std::string unanswered = to_json(record.unanswered);
   with_store_errors([&] {
-    database_.sql() << "UPDATE devices SET requested_key = :key WHERE token = :token",
-        soci::use(record.requested_key), soci::use(record.token);
+    database_.sql() << "UPDATE devices SET requested_key = :key, unanswered = :unanswered "
+                       "WHERE token = :token",
+        soci::use(record.requested_key), soci::use(unanswered), soci::use(record.token);
   });
 }
 

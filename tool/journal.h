@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ struct DeviceRecord {
   std::vector<pkcs11::ObjectIdentity> inventory;
   // The fingerprint of the public key that a certificate was asked for since; empty before.
   std::string requested_key;
+  // The orders that this was done for by a way that answers at once, and to no avail: a request may be on its
+  // way still.
+  std::set<std::string> unanswered;
   // What the device got, and what was written beside it; empty while planned.
   Bytes certificate;
   std::vector<Certificate> chain;

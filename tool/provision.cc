@@ -36,12 +36,22 @@ bool is_final_refusal(ErrorCode code) {
 }
 
 // The CA looks for the key's own certificate before anything else; what a scrapped device had is revoked.
+// Not a word on what has not reached it yet: that may be for another order, or come when the order is
+// another.
 bool says_that_key_has_no_certificate(ErrorCode code) {
   static constexpr std::array kCodes{
       ErrorCode::not_on_order,   ErrorCode::order_unknown,         ErrorCode::order_full,
       ErrorCode::order_closed,   ErrorCode::algorithm_not_allowed, ErrorCode::device_has_certificate,
       ErrorCode::device_scrapped};
   return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
+}
+
+// A refusal of one request for a key while another is on its way. `way_out` ends in the order of that one.
+Error refusal_beside(const Error& refusal, const std::string& way_out) {
+  return {
+      refusal.code(),
+      refusal.message() + "; its key stays on the token, because another request for it may be on its way",
+      way_out + ": that finishes the device, or frees its token", refusal.cause()};
 }
 
 Error hung_token(int seconds) {
@@ -128,7 +138,11 @@ Outcome Provisioning::run() {
     // Of a request that was sent again, the CA may have certified what it refuses now.
     if (companions_.have_ca() && companions_.ca().has_lost_an_answer()) may_be_certified_ = true;
     // Also the word on what an earlier run asked: the device leaves as it came, as it would have at once.
-    if (says_that_key_has_no_certificate(error.code())) may_be_certified_ = false;
+    if (says_that_key_has_no_certificate(error.code())) {
+      if (std::optional<std::string> way_out = way_out_of_others(error.code()))
+        throw refusal_beside(error, *way_out);
+      may_be_certified_ = false;
+    }
     if (is_final_refusal(error.code())) undo();
     throw;
   }
@@ -246,6 +260,7 @@ void Provisioning::refuse_if_requested_key_is_broken(const std::optional<KeyPair
 
 void Provisioning::forget_requested_key() {
   record_.requested_key.clear();
+  record_.unanswered.clear();
   journal_.request(record_);
 }
 
@@ -290,13 +305,41 @@ bool Provisioning::submit(const CertificateRequest& certificate_request) {
   reporter_.step_begins(7, "submit");
   // From here on it may be certified, whoever dies when.
   record_.requested_key = identity_pair().public_key.fingerprint();
-  journal_.request(record_);
   if (media_) return submit_by_media(certificate_request, accept);
-  companions_.ca().enroll(certificate_request, accept);
+  submit_at_once(certificate_request, accept);
   return true;
 }
 
+void Provisioning::submit_at_once(const CertificateRequest& certificate_request, const cmp::Accept& accept) {
+  std::set<std::string> unanswered = record_.unanswered;
+  record_.unanswered.insert(job_.order.text());
+  journal_.request(record_);
+  try {
+    companions_.ca().enroll(certificate_request, accept);
+  } catch (const Error& error) {
+    if (!companions_.ca().has_sent()) record_.unanswered = std::move(unanswered);
+    if (says_that_key_has_no_certificate(error.code())) record_.unanswered.erase(job_.order.text());
+    journal_.request(record_);
+    throw;
+  }
+}
+
+// Which command can tell what becomes of other requests for this key, if there are any that may be on their
+// way. For a scrapped device none is ever certified.
+std::optional<std::string> Provisioning::way_out_of_others(ErrorCode refusal) {
+  if (refusal == ErrorCode::device_scrapped) return std::nullopt;
+  std::optional<QueuedRequest> carried = journal_.media.request(*device_id_);
+  if (carried && !carried->refusal && carried->public_key == record_.requested_key) {
+    return fmt::format("once the answer is imported, run the same command with --ca media:DIR for order {}",
+                       carried->order.text());
+  }
+  if (record_.unanswered.empty()) return std::nullopt;
+  return fmt::format("run the same command, with the --ca of then, for order {}",
+                     *record_.unanswered.begin());
+}
+
 bool Provisioning::submit_by_media(const CertificateRequest& certificate_request, const cmp::Accept& accept) {
+  journal_.request(record_);
   if (media_->enroll(certificate_request, accept, clock_.now())) return true;
   reporter_.step_ends();
   companions_.finish();
@@ -338,6 +381,7 @@ void Provisioning::write_back(const cmp::Enrolled& answer) {
 void Provisioning::record() {
   companions_.finish();
   record_.state = DeviceState::provisioned;
+  record_.unanswered.clear();
   journal_.finish(record_, clock_.now());
   journal_.media.forget(*device_id_);
   reporter_.step_ends();

@@ -63,6 +63,8 @@ class Provisioning {
   void sweep() const;
   void put_placeholder();
   void undo() noexcept;
+  std::optional<std::string> way_out_of_others(ErrorCode refusal);
+  void submit_at_once(const CertificateRequest&, const cmp::Accept&);
   bool submit_by_media(const CertificateRequest&, const cmp::Accept&);
   const pkcs11::KeyPair& identity_pair() const { return pairs_.front(); }
 

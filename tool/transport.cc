@@ -31,6 +31,7 @@ class ExecTransport : public Transport {
   Bytes exchange(BytesView message, const Caller& /*caller*/) override {
     // What a CA that does not listen has to say is worth reading all the same.
     bool taken = write_fully(child_.stdin_fd(), message);
+    has_sent_ = has_sent_ || taken;
     std::optional<Bytes> answer =
         cmp::read_message(child_.stdout_fd(), std::chrono::steady_clock::now() + timeout_);
     if (!answer) give_up(taken ? "ended without an answer" : "ended before it took the request");
@@ -40,6 +41,7 @@ class ExecTransport : public Transport {
   }
 
   bool has_lost_an_answer() const override { return false; }  // each is sent once
+  bool has_sent() const override { return has_sent_; }
   void finish() override { child_.close_input(); }
 
  private:
@@ -57,6 +59,7 @@ class ExecTransport : public Transport {
   std::string program_;
   std::chrono::seconds timeout_;
   ChildProcess child_;
+  bool has_sent_ = false;
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ class Transport {
   virtual Bytes exchange(BytesView message, const Caller& caller) = 0;
   // As CaClient says.
   virtual bool has_lost_an_answer() const = 0;
+  virtual bool has_sent() const = 0;
   // No more messages: the other side may leave, while other things happen.
   virtual void finish() = 0;
 };

@@ -221,6 +221,45 @@ load media
   [[ $output == *"PASS D-1"* && $(objects_on D-1) == 3 ]]
 }
 
+@test "a wrong order by another way costs a device neither its key nor the answer that is on its way" {
+  make_factory D-1
+  make_order PO-L L-1
+  make_token D-1
+  queue D-1 D-1
+  before=$(objects_in D-1; sha256sum queue/PO-1/*)
+  wrong_order() { # ORDER
+    refused 65 "$1.*; its key stays on the token, because another request for it may be on its way$" \
+      on_token D-1 fleetroot-station provision --home st --order "$1" --device-id D-1 --token "$(token_uri D-1)"
+    [[ $stderr == *'hint: once the answer is imported, run the same command with --ca media:DIR for order PO-1: that'* ]]
+  }
+
+  wrong_order PO-L
+  [[ $before == "$(objects_in D-1; sha256sum queue/PO-1/*)" ]]
+  export_to stick
+  wrong_order PO-TYPO
+  run -65 on_token D-1 fleetroot-station line --home st --order PO-L --bay "1=$(token_uri D-1)" <<<D-1
+  process stick
+  import_from stick
+
+  run -0 queue D-1 D-1
+  [[ $output == *"PASS D-1"* && $(objects_on D-1) == 3 && $(certificates_in_ledger) == 1 ]]
+}
+
+@test "a wrong scan that waits on a medium is free once the medium has brought the refusal" {
+  make_factory D-1
+  make_token wrong
+  queue wrong D-9
+  refused 65 'D-9 is not on order PO-1; its key stays' provision wrong D-9
+  export_to stick
+  process stick
+  import_from stick
+
+  refused 65 'D-9 is not on order PO-1$' queue wrong D-9
+
+  [[ $(objects_on wrong) == 0 ]]
+  provision wrong D-1
+}
+
 @test "two orders are two bundles" {
   two_orders
 

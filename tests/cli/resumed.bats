@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # What the second run for a device may touch and what it must not: time has passed since the first.
 load factory
+load line
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -104,6 +105,49 @@ public_key_on() { # TOKEN
   nothing_changed
 }
 
+# on_order ORDER [OPTION…]
+on_order() {
+  on_token dev-1 fleetroot-station provision --home st --order "$1" --device-id DEV-1 --token "$(token_uri dev-1)" "${@:2}"
+}
+
+@test "a CA that goes on when its station was killed: a wrong order costs the device neither its key nor the certificate" {
+  slow_ca
+  SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf fleetroot-station provision --home st --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)" --ca "exec:$PWD/slow-ca" 3>&- &
+  wait_for_requests 1
+  kill -KILL $!
+  wait $! || [[ $? == 137 ]]
+  key=$(public_key_on dev-1)
+  make_order PO-9 DEV-9
+
+  refused 65 'order.* PO-1O.*; its key stays on the token, because another request for it may be on its way$' on_order PO-1O
+  [[ $stderr == *'hint: run the same command, with the --ca of then, for order PO-1: that finishes the device'* ]]
+  sqlite3 st/journal.db 'ALTER TABLE devices DROP COLUMN unanswered; PRAGMA user_version = 5' # as a station of before knew it
+  refused 65 'not on order PO-9.*; its key stays' on_order PO-9
+
+  let_requests_go 1
+  until [[ $(certificates_in_ledger) == 1 ]]; do :; done
+  run -0 on_order PO-1
+  [[ $(objects_on dev-1) == 3 && $(public_key_on dev-1) == "$key" && $(certificates_in_ledger) == 1 ]]
+}
+
+@test "requests for two orders that no answer came to: the refusals of both free the token" {
+  lose_answer
+  run -69 on_order PO-8 --ca "$lossy"
+  run -69 on_order PO-9 --ca "$lossy"
+
+  refused 65 'PO-8.*; its key stays' on_order PO-8
+  [[ $stderr == *'for order PO-9:'* && $(objects_on dev-1) == 2 ]]
+  refused 65 'PO-9( |$)' on_order PO-9
+  [[ $stderr != *'stays'* && $(objects_on dev-1) == 0 ]]
+}
+
+@test "what was never sent is not on its way" {
+  run -69 on_order PO-8 --ca https://127.0.0.1:1
+  refused 65 'PO-9' on_order PO-9
+  [[ $(objects_on dev-1) == 0 ]]
+}
+
 @test "a key that is lost makes room for another, which no kill makes an obstacle" {
   run -69 provision dev-1 DEV-1 --ca exec:false
   for type in privkey pubkey; do stranger dev-1 --delete-object --type $type --id 01; done
@@ -130,7 +174,8 @@ public_key_on() { # TOKEN
 
 @test "a journal of a version that did not remember what was asked for" {
   run -69 provision dev-1 DEV-1 --ca exec:false
-  sqlite3 st/journal.db 'ALTER TABLE devices DROP COLUMN requested_key; PRAGMA user_version = 3'
+  sqlite3 st/journal.db 'ALTER TABLE devices DROP COLUMN requested_key; ALTER TABLE devices DROP COLUMN unanswered;
+    PRAGMA user_version = 3'
 
   run -0 provision dev-1 DEV-1
 
