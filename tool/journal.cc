@@ -9,7 +9,7 @@
 namespace fleetroot::station {
 namespace {
 
-constexpr std::array<std::string_view, 6> kMigrations{
+constexpr std::array<std::string_view, 7> kMigrations{
     R"sql(
 CREATE TABLE devices (
   device_id   TEXT PRIMARY KEY,
@@ -83,6 +83,12 @@ UPDATE devices SET chain = '';
 ALTER TABLE devices ADD COLUMN unanswered TEXT NOT NULL DEFAULT '[]';
 UPDATE devices SET unanswered = '["' || order_id || '"]' WHERE state = 'planned' AND requested_key <> '' AND
   device_id NOT IN (SELECT device_id FROM media_requests);
+)sql",
+    // What a plan takes the place of, column by column as in devices, until the token has the device or is as
+    // it was.
+    R"sql(
+CREATE TABLE devices_before_plans AS SELECT * FROM devices WHERE false;
+CREATE UNIQUE INDEX one_before_a_plan ON devices_before_plans (token);
 )sql"};
 
 std::string_view name_of(DeviceState state) {
@@ -225,7 +231,14 @@ std::optional<DeviceRecord> Journal::device_on_token(const std::string& token) {
 }
 
 void Journal::plan(const DeviceRecord& record, Time now) {
-  with_store_errors([&] { write_device(database_.sql(), record, format_time(now), ""); });
+  with_store_errors([&] {
+    WriteTransaction transaction(database_);
+    database_.sql() << "INSERT OR REPLACE INTO devices_before_plans SELECT * FROM devices "
+                       "WHERE token = :token AND state <> 'planned'",
+        soci::use(record.token);
+    write_device(database_.sql(), record, format_time(now), "");
+    transaction.commit();
+  });
 }
 
 void Journal::request(const DeviceRecord& record) {
@@ -242,6 +255,8 @@ void Journal::finish(const DeviceRecord& record, Time now) {
     WriteTransaction transaction(database_);
     database_.sql() << "UPDATE devices SET state = 'replaced' WHERE device_id = :device AND token <> :token",
         soci::use(record.device_id), soci::use(record.token);
+    database_.sql() << "DELETE FROM devices_before_plans WHERE device_id = :device OR token = :token",
+        soci::use(record.device_id), soci::use(record.token);
     write_device(database_.sql(), record, format_time(now), format_time(now));
     transaction.commit();
   });
@@ -249,7 +264,12 @@ void Journal::finish(const DeviceRecord& record, Time now) {
 
 void Journal::forget_plan(const std::string& token) {
   with_store_errors([&] {
-    database_.sql() << "DELETE FROM devices WHERE token = :token AND state = 'planned'", soci::use(token);
+    WriteTransaction transaction(database_);
+    soci::session& sql = database_.sql();
+    sql << "DELETE FROM devices WHERE token = :token AND state = 'planned'", soci::use(token);
+    sql << "INSERT INTO devices SELECT * FROM devices_before_plans WHERE token = :token", soci::use(token);
+    sql << "DELETE FROM devices_before_plans WHERE token = :token", soci::use(token);
+    transaction.commit();
   });
 }
 

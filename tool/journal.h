@@ -64,12 +64,13 @@ class Journal {
   // The device that this token was begun or finished for.
   std::optional<DeviceRecord> device_on_token(const std::string& token);
 
+  // What the token had before is kept until finish() or forget_plan().
   void plan(const DeviceRecord& record, Time now);
   // Before the CA hears of it.
   void request(const DeviceRecord& record);
   // What this device has on other tokens counts as replaced from now on.
   void finish(const DeviceRecord& record, Time now);
-  // The attempt was undone: nothing of it is left on the token.
+  // The attempt was undone: nothing of it is left on the token, of which all is true again that was before.
   void forget_plan(const std::string& token);
 
   // Of all names together; a wrong one counts for the first.

@@ -122,7 +122,8 @@ on_order() {
 
   refused 65 'order.* PO-1O.*; its key stays on the token, because another request for it may be on its way$' on_order PO-1O
   [[ $stderr == *'hint: run the same command, with the --ca of then, for order PO-1: that finishes the device'* ]]
-  sqlite3 st/journal.db 'ALTER TABLE devices DROP COLUMN unanswered; PRAGMA user_version = 5' # as a station of before knew it
+  # as a station of before knew it
+  sqlite3 st/journal.db 'ALTER TABLE devices DROP COLUMN unanswered; DROP TABLE devices_before_plans; PRAGMA user_version = 5'
   refused 65 'not on order PO-9.*; its key stays' on_order PO-9
 
   let_requests_go 1
@@ -175,7 +176,7 @@ on_order() {
 @test "a journal of a version that did not remember what was asked for" {
   run -69 provision dev-1 DEV-1 --ca exec:false
   sqlite3 st/journal.db 'ALTER TABLE devices DROP COLUMN requested_key; ALTER TABLE devices DROP COLUMN unanswered;
-    PRAGMA user_version = 3'
+    DROP TABLE devices_before_plans; PRAGMA user_version = 3'
 
   run -0 provision dev-1 DEV-1
 
@@ -213,6 +214,28 @@ on_order() {
 
   [[ $(objects_on dev-1) == 3 ]]
   [[ $(fleetroot-ca cert list --home ca --json | jq -r .state | sort | xargs) == 'issued revoked' ]]
+}
+
+@test "a rework that is refused leaves an emptied token as guarded as it was, whichever way it ends" {
+  provision dev-1 DEV-1
+  for type in privkey pubkey cert; do stranger dev-1 --delete-object --type $type --id 01; done
+  guarded() {
+    refused 65 'DEV-1 was provisioned, and nothing of that is left on the token dev-1' provision dev-1 DEV-1
+  }
+  guarded
+  refused 65 'has a certificate for another key' provision dev-1 DEV-1 --rework
+  guarded
+  run -69 provision dev-1 DEV-1 --rework --ca exec:false
+  refused 65 'has a certificate for another key' provision dev-1 DEV-1 --rework
+  guarded
+  refused 65 'DEV-9 is not on order' provision dev-1 DEV-9
+
+  fleetroot-ca rework authorize --home ca --device-id DEV-1
+  guarded
+
+  run -0 provision dev-1 DEV-1 --rework
+  run -0 provision dev-1 DEV-1
+  [[ $(sqlite3 st/journal.db 'SELECT count(*) FROM devices_before_plans') == 0 ]]
 }
 
 @test "a journal that was lost: the device is recorded with the key that it has" {
