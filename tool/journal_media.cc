@@ -64,6 +64,15 @@ void MediaJournal::forget(const DeviceId& device_id) {
   });
 }
 
+void MediaJournal::answer_otherwise(const DeviceId& device_id, const Bytes& certificate) {
+  std::string answer = to_hex(certificate);
+  with_store_errors([&] {
+    database_.sql() << "UPDATE media_requests SET certificate = :certificate, refusal = '' "
+                       "WHERE device_id = :device",
+        soci::use(answer), soci::use(device_id.text());
+  });
+}
+
 std::vector<QueuedRequest> MediaJournal::requests_to_send() {
   return requests_where("bundle = 0 AND certificate = '' AND refusal = ''");
 }

@@ -44,9 +44,11 @@ class MediaJournal {
   // In place of any earlier one of the device.
   void queue(const QueuedRequest& request, Time now);
   void forget(const DeviceId& device_id);
+  // The device has this certificate by another way: nobody waits for the answer any more.
+  void answer_otherwise(const DeviceId& device_id, const Bytes& certificate);
   // In no bundle yet, by order and device.
   std::vector<QueuedRequest> requests_to_send();
-  // Whose devices have not come for the answer yet.
+  // Whose devices have not come for the answer yet, or had it by another way.
   std::vector<QueuedRequest> answered_requests();
 
   // The last word on this certificate.

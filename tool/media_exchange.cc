@@ -93,6 +93,7 @@ MediaExchange::MediaExchange(const Home& home, const Settings& settings, MediaJo
 
 std::size_t MediaExchange::export_to(const fs::path& medium, int days, const Written& written) {
   queue_.refuse_unless_there();
+  queue_.remove_answered();
   remove_leftovers(medium, media::kRequestSuffix);
   std::optional<SentBundle> last_before = journal_.last_bundle();
   std::size_t elsewhere = write_new_bundles(days);

@@ -74,6 +74,9 @@ void MediaQueue::put(const DeviceId& device_id, const OrderId& order, const std:
                      BytesView message, Time now) {
   fs::path path = file(device_id, order);
   make_directories(path.parent_path());
+  // Nobody waits for what it asked before, for another order perhaps.
+  if (std::optional<QueuedRequest> earlier = journal_.request(device_id))
+    remove(device_id, earlier->order, earlier->digest);
   journal_.queue({.device_id = device_id,
                   .order = order,
                   .digest = sha256_hex(message),

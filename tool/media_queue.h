@@ -39,7 +39,8 @@ class MediaQueue {
   std::optional<Bytes> message(const QueuedRequest& request) const;
   // The request of this digest, after it has been answered; a newer one in its place stays.
   void remove(const DeviceId& device_id, const OrderId& order, const std::string& digest) const;
-  // What lies here still, because somebody was killed between the answer's being known and that.
+  // What lies here still, because the device has its certificate by another way, or because somebody was
+  // killed between the answer's being known and that.
   void remove_answered() const;
 
  private:

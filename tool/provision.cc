@@ -383,7 +383,11 @@ void Provisioning::record() {
   record_.state = DeviceState::provisioned;
   record_.unanswered.clear();
   journal_.finish(record_, clock_.now());
-  journal_.media.forget(*device_id_);
+  if (media_) {
+    journal_.media.forget(*device_id_);
+  } else {
+    journal_.media.answer_otherwise(*device_id_, record_.certificate);
+  }
   reporter_.step_ends();
 }
 

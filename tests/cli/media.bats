@@ -260,6 +260,31 @@ load media
   provision wrong D-1
 }
 
+@test "a request that nobody waits for any more does not stay in the queue" {
+  make_factory D-1 D-2
+  make_order PO-2 D-2
+  make_token D-1 D-2
+  queue D-1 D-1
+  on_token D-2 fleetroot-station provision --home st --order PO-2 --device-id D-2 --token "$(token_uri D-2)" \
+    --ca media:queue
+  queue D-2 D-2 # for another order than it was asked for first
+  [[ $(find queue -type f | sort | xargs) == 'queue/PO-1/D-1.p10cr queue/PO-1/D-2.p10cr' ]]
+  provision D-1 D-1 # by another way, before it was carried
+
+  run -0 export_to stick
+
+  [[ $output == *"bundle 1, order PO-1: 1 requests"* && $(find queue -type f) == queue/PO-1/D-2.p10cr ]]
+  provision D-2 D-2 # and one that was carried
+  process stick
+  run -0 import_from stick
+  [[ $output == *"1 certificates, 0 refused"* && -z $(find queue -type f) ]]
+  for device in D-1 D-2; do
+    run -0 queue "$device" "$device"
+    [[ $output == *"already provisioned"* ]]
+  done
+  [[ $(export_to stick) == 'nothing waits to be exported' ]]
+}
+
 @test "two orders are two bundles" {
   two_orders
 
