@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "lib/base/clock.h"
+#include "lib/x509/openssl.h"
 #include "tool/est_client.h"
 #include "tool/home.h"
 #include "tool/media_queue.h"
@@ -25,6 +27,13 @@ void wait_until_valid(const Certificate& certificate) {
              "certificate is valid\n",
              ahead.count());
   while (clock.now() < certificate.not_before()) std::this_thread::sleep_until(certificate.not_before());
+}
+
+bool is_issued_by(const Certificate& certificate, const Certificate& issuer) {
+  bool is_it = X509_check_issued(issuer.x509(), certificate.x509()) == X509_V_OK &&
+               X509_verify(certificate.x509(), X509_get0_pubkey(issuer.x509())) == 1;
+  if (!is_it) take_openssl_errors();
+  return is_it;
 }
 
 // The same on every way to the CA.
@@ -78,9 +87,14 @@ class CmpClient : public CaClient {
 
 }  // namespace
 
+// RFC 8446 section 4.4.2: all but the root, which a server must have itself.
 http::ClientTls Caller::tls() const {
-  return {.roots = fleet_roots,
-          .identity = http::TlsIdentity{.chain = {station.certificate}, .key = station.key}};
+  http::TlsIdentity identity{.chain = {station.certificate}, .key = station.key};
+  auto issuer = std::ranges::find_if(issuing, [&](const Certificate& certificate) {
+    return !certificate.is_self_signed() && is_issued_by(station.certificate, certificate);
+  });
+  if (issuer != issuing.end()) identity.chain.push_back(*issuer);
+  return {.roots = fleet_roots, .identity = std::move(identity)};
 }
 
 void refuse_unless_ca_url(const std::string& url) {

@@ -191,3 +191,23 @@ full_by_every_way() {
   fleetroot-ca ledger verify --home ca
   end_serving
 }
+
+# Not for clients, says what a station's certificate is for.
+@test "a server that trusts the Fleet Root alone is shown the issuing CA's certificate too, and no other" {
+  make_order_for 1 D-1
+  fleetroot-ca init --home other --name Other
+  cat other/issuing-ca.pem >>st/issuing-ca.pem
+  openssl req -x509 -newkey rsa:2048 -nodes -keyout server.key -subj /CN=server -addext subjectAltName=IP:127.0.0.1 -days 9 \
+    -out server.pem
+  cat server.pem >>st/fleet-root.pem
+  openssl s_server -accept 127.0.0.1:0 -cert server.pem -key server.key -CAfile ca/fleet-root.pem -Verify 9 -verify_return_error \
+    -purpose any -rev >serve.out 2>&1 3>&- &
+  server=$!
+  wait_for_line serve.out '^ACCEPT'
+  url=https://127.0.0.1:$(sed -n 's/^ACCEPT .*:\([0-9]*\).*/\1/p' serve.out)
+
+  run -76 by cmp D-1 # what it says back is no HTTP
+
+  grep '^depth=2 ' serve.out
+  [[ $(grep -c '^depth=.*Other' serve.out) == 0 && $(grep -c '^depth=0 CN = st-01' serve.out) == 1 ]]
+}
