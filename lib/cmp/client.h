@@ -45,8 +45,8 @@ class Client {
   // A refusal becomes the Error that the CA worded (code, message, hint); see responder.h for how it travels.
   // An exception from `transfer` or `accept` passes through unchanged.
   // A lost or refused pkiConf does not undo what accept() did: it throws ca_unreachable, and the same call
-  // again is right. Otherwise: protocol if the answer is not the pinned CA's or breaks the rules, busy if the
-  // CA wants to be asked again later, configuration if the station's key does not sign.
+  // again is right. Otherwise: protocol if the answer is not the pinned CA's or breaks the rules,
+  // configuration if the CA wants to be polled (RFC 4210 section 5.3.22) or the station's key does not sign.
   Enrolled enroll(const CertificateRequest& request, const Accept& accept);
 
   // The next certificate of the station, for the key that it has. Throws as enroll() does.

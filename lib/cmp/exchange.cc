@@ -17,8 +17,9 @@ std::string joined(const std::vector<std::string>& texts) {
 // Why no certificate came.
 Error refusal_in(const StatusInfo& status) {
   if (status.status == Status::waiting) {
-    return {ErrorCode::busy, "the CA has not decided yet and asks to wait",
-            "run the same command again later"};
+    return {ErrorCode::configuration,
+            "the CA makes the request wait for its decision, which is not supported",
+            "have whoever runs the CA let it decide at once; then run the same command again"};
   }
   Error refusal = decode_refusal(joined(status.texts));
   if (is_about_the_ca(refusal.code())) {

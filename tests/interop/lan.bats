@@ -318,11 +318,20 @@ EOF
     'subjectKeyIdentifier=hash' 'authorityKeyIdentifier=keyid' >extensions
   openssl x509 -req -in any.csr -force_pubkey key.der -keyform DER -CA their.pem -CAkey their.key -days 20 \
     -set_serial 0x1234567890abcdef1234 -extfile extensions -out their-device.pem
-  openssl cmp -port 0 -srv_cert their.pem -srv_key their.key -srv_trusted their.pem -rsp_cert their-device.pem >mock.out \
-    2>mock.err 3>&- &
-  server=$!
-  wait_for_line mock.out ACCEPT
-  provision DEV-1 DEV-1 --ca "cmp+http://127.0.0.1:$(sed -n 's/^ACCEPT .*:\([0-9]*\).*/\1/p' mock.out)/pkix/"
+  begin_mock() { # OPTION…
+    rm -f mock.out
+    openssl cmp -port 0 -srv_cert their.pem -srv_key their.key -srv_trusted their.pem -rsp_cert their-device.pem "$@" \
+      >mock.out 2>mock.err 3>&- &
+    server=$!
+    wait_for_line mock.out ACCEPT
+    mock=cmp+http://127.0.0.1:$(sed -n 's/^ACCEPT .*:\([0-9]*\).*/\1/p' mock.out)
+  }
+  begin_mock -poll_count 1 -check_after 1
+  refused 78 'the CA makes the request wait for its decision, which is not supported' provision DEV-1 DEV-1 --ca "$mock/pkix/"
+  [[ $(objects_on DEV-1) == 2 ]]
+  end_what_is_left
+  begin_mock
+  provision DEV-1 DEV-1 --ca "$mock/pkix/"
 
   stranger DEV-1 --read-object --type cert --id 01 --output-file certificate.der
   openssl x509 -inform DER -in certificate.der -out certificate.pem
