@@ -22,7 +22,7 @@ class HttpTransport : public Transport {
       : poster_(std::move(urls), timeout_seconds) {}
 
   Bytes exchange(BytesView message, const Caller& caller) override {
-    auto path = [&](const http::Url& url) { return url.path == "/" ? path_for(caller.order) : url.path; };
+    auto path = [&](const http::Url& url) { return url.path.empty() ? path_for(caller.order) : url.path; };
     http::Response response = poster_.send(
         {.content_type = "application/pkixcmp", .body = Bytes(message.begin(), message.end()), .path = path},
         caller.tls());
@@ -48,7 +48,13 @@ std::vector<http::Url> parse_http_ca(const std::string& url) {
   bool is_plain = url.starts_with(kCmpPlain);
   std::vector<http::Url> urls = is_plain ? parse_addresses(url, kCmpPlain, "cmp+http://host:port/path")
                                          : parse_addresses(url, {}, "https://host:port");
-  for (const http::Url& each : urls) {
+  std::size_t begin = 0;
+  for (http::Url& each : urls) {
+    std::string_view address = std::string_view(url).substr(begin, url.find(',', begin) - begin);
+    begin += address.size() + 1;
+    // Without TLS, "/" is a path that somebody else's CA may have.
+    bool is_named = each.path != "/" || (is_plain && address.ends_with('/'));
+    if (!is_named) each.path.clear();
     if (each.is_tls != is_plain) continue;
     throw Error(ErrorCode::usage, fmt::format("\"{}\" is no way to a CA", url),
                 "write https://host:port, or cmp+http://host:port/path for a CA that speaks CMP without TLS");

@@ -15,8 +15,8 @@ namespace fleetroot::station {
 // Whether it is this file's business.
 bool is_http_ca(std::string_view url);
 
-// Where the messages go; nothing in `path` beyond "/" means /.well-known/cmp/p/ORDER, or /.well-known/cmp
-// without an order. Error(usage).
+// Where the messages go; an empty `path` means /.well-known/cmp/p/ORDER, or /.well-known/cmp without an
+// order: where none is written, and where "/" is behind https://host:port. Error(usage).
 std::vector<http::Url> parse_http_ca(const std::string& url);
 
 // Connects when first used.

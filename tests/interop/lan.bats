@@ -331,7 +331,8 @@ EOF
   [[ $(objects_on DEV-1) == 2 ]]
   end_what_is_left
   begin_mock
-  provision DEV-1 DEV-1 --ca "$mock/pkix/"
+  refused 76 'HTTP status 404' provision DEV-1 DEV-1 --ca "$mock" # at /.well-known/cmp/p/PO-1
+  provision DEV-1 DEV-1 --ca "$mock/"
 
   stranger DEV-1 --read-object --type cert --id 01 --output-file certificate.der
   openssl x509 -inform DER -in certificate.der -out certificate.pem
