@@ -12,6 +12,7 @@
 #include <boost/beast/http/vector_body.hpp>
 
 #include "lib/base/error.h"
+#include "lib/http/framing.h"
 #include "lib/http/stream.h"
 
 namespace fleetroot::http {
@@ -21,6 +22,7 @@ namespace beast = boost::beast;
 using asio::ip::tcp;
 using std::chrono::steady_clock;
 using Parser = beast::http::response_parser<beast::http::vector_body<std::uint8_t>>;
+using ResponseHeader = beast::http::response_header<>;
 
 constexpr std::uint32_t kMaximumHead = 16 * 1024;
 constexpr std::chrono::milliseconds kGiveUpInterval{200};
@@ -36,7 +38,6 @@ std::string_view text(beast::string_view view) {
 
 std::unique_ptr<Parser> make_parser(const Outgoing& request) {
   auto parser = std::make_unique<Parser>();
-  parser->eager(true);
   parser->body_limit(Client::kMaximumBody);
   parser->header_limit(kMaximumHead);
   if (request.method == "HEAD") parser->skip(true);
@@ -48,15 +49,14 @@ bool is_interim(Parser& parser) {
          parser.get().result_int() != kSwitchingProtocols;
 }
 
-Response to_response(Parser& parser) {
-  auto& message = parser.get();
+// Without its body.
+Response to_response(const ResponseHeader& header) {
   Response response;
-  response.status = message.result_int();
-  response.content_type = text(message[beast::http::field::content_type]);
-  for (const auto& field : message.base()) {
+  response.status = header.result_int();
+  response.content_type = text(header[beast::http::field::content_type]);
+  for (const auto& field : header) {
     response.headers.push_back({std::string(text(field.name_string())), std::string(text(field.value()))});
   }
-  response.body = std::move(message.body());
   return response;
 }
 
@@ -132,8 +132,13 @@ struct Client::State {
     co_return got > 0;
   }
 
+  Error no_http(std::string cause) const {
+    return {ErrorCode::protocol, fmt::format("{} does not speak HTTP as we know it", url.authority()),
+            "check the address and the port", std::move(cause)};
+  }
+
   // Takes what the parser wants off the front of `unread`.
-  void parse(Parser& parser, Bytes& unread) const {
+  void put(Parser& parser, Bytes& unread) const {
     beast::error_code error;
     std::size_t used = parser.put(asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
@@ -145,8 +150,19 @@ struct Client::State {
                   fmt::format("{} answers with more than {} MiB", url.authority(), kMaximumBody >> 20),
                   "let it answer with less, or check the address and the port");
     }
-    throw Error(ErrorCode::protocol, fmt::format("{} does not speak HTTP as we know it", url.authority()),
-                "check the address and the port", error.message());
+    throw no_http(error.message());
+  }
+
+  void parse(Parser& parser, Bytes& unread, Response& response) const {
+    bool had_header = parser.is_header_done();
+    put(parser, unread);
+    if (had_header || !parser.is_header_done()) return;
+    const ResponseHeader& header = parser.get().base();
+    if (auto fault = fault_in_framing(header, header.version())) throw no_http(std::string(fault->words));
+    // Before the rest: Beast adds the fields behind a body, which mean nothing here, to those of the header.
+    response = to_response(header);
+    parser.eager(true);
+    if (!parser.is_done() && !unread.empty()) put(parser, unread);
   }
 
   asio::awaitable<Response> exchange_once(const Outgoing& request) {
@@ -156,6 +172,7 @@ struct Client::State {
     Bytes bytes = encode(request);
     std::unique_ptr<Parser> parser = make_parser(request);
     Bytes unread;
+    Response response;
     bool was_used = is_used;
     bool has_answer = false;
     is_used = true;
@@ -171,10 +188,10 @@ struct Client::State {
           if (error || !parser->is_done()) throw std::system_error(ECONNRESET, std::generic_category());
           break;
         }
-        parse(*parser, unread);
+        parse(*parser, unread, response);
         while (is_interim(*parser)) {
           parser = make_parser(request);
-          if (!unread.empty()) parse(*parser, unread);
+          if (!unread.empty()) parse(*parser, unread, response);
         }
       }
     } catch (const std::system_error&) {
@@ -184,7 +201,8 @@ struct Client::State {
     bool is_http_no_more = parser->get().result_int() == kSwitchingProtocols;
     // Bytes behind the response would be taken for the next one.
     if (!parser->keep_alive() || !unread.empty() || is_http_no_more) stream.reset();
-    co_return to_response(*parser);
+    response.body = std::move(parser->get().body());
+    co_return response;
   }
 
   asio::awaitable<Response> exchange(const Outgoing& request) {

@@ -7,21 +7,21 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/vector_body.hpp>
 
 #include "lib/base/secret.h"
+#include "lib/http/framing.h"
 
 namespace fleetroot::http {
 namespace {
 
 namespace beast = boost::beast;
-using Parser = beast::http::request_parser<beast::http::vector_body<std::uint8_t>>;
+using RequestHeader = beast::http::request_header<>;
 using std::chrono::steady_clock;
 
 // A client that was refused may send this much more before it is cut off.
 constexpr std::size_t kLingerBytes = 256 * 1024;
 constexpr unsigned kMostThatHasNoBody = 199;
+constexpr unsigned kHttp10 = 10;
 
 // Over, without anything being wrong.
 struct Ended {};
@@ -46,17 +46,26 @@ Trouble trouble_of(unsigned status) {
   return status == 431 ? Trouble::head_too_large : Trouble::bad_request;
 }
 
-Request to_request(Parser& parser, const Peer& peer) {
-  auto& message = parser.get();
+// Every request names its host, and none names two: RFC 9112 section 3.2.
+std::optional<HeaderFault> fault_in(const RequestHeader& header, const Limits& limits) {
+  auto count = std::distance(header.begin(), header.end());
+  if (static_cast<std::size_t>(count) > limits.header_count) return HeaderFault{431, "too many headers"};
+  if (!is_target(text(header.target()))) return HeaderFault{400, "the target is no path"};
+  std::size_t hosts = header.count(beast::http::field::host);
+  bool may_lack_host = header.version() == kHttp10;
+  if (hosts > 1 || (hosts == 0 && !may_lack_host)) return HeaderFault{400, "one Host is to be named"};
+  return fault_in_framing(header, header.version());
+}
+
+Request to_request(const RequestHeader& header, const Peer& peer) {
   Request request;
-  request.method = text(message.method_string());
-  std::string_view target = text(message.target());
+  request.method = text(header.method_string());
+  std::string_view target = text(header.target());
   request.path = target.substr(0, target.find('?'));
   if (request.path.size() < target.size()) request.query = target.substr(request.path.size() + 1);
-  for (const auto& field : message.base()) {
+  for (const auto& field : header) {
     request.headers.push_back({std::string(text(field.name_string())), std::string(text(field.value()))});
   }
-  request.body = std::move(message.body());
   request.peer = peer;
   return request;
 }
@@ -194,62 +203,65 @@ asio::awaitable<bool> Connection::serve_request() {
   }
   enter(Stage::reading);
   auto parser = std::make_unique<Parser>();
-  parser->eager(true);
-  parser->body_limit(shared_->limits.body);
-  parser->header_limit(static_cast<std::uint32_t>(shared_->limits.head));
-  bool has_head = false;
-  while (!parser->is_done()) {
-    beast::error_code error;
-    std::size_t used = 0;
-    if (!unread_.empty()) used = parser->put(asio::buffer(unread_.data(), unread_.size()), error);
-    unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
-    // What is left is an unfinished line. Beast bounds those of the head, but not those between chunks and
-    // behind the last one.
-    if (error == beast::http::error::need_more && unread_.size() > shared_->limits.head)
-      error = beast::http::error::header_limit;
-    bool needs_more = error == beast::http::error::need_more || (!error && !parser->is_done());
-    if (error && !needs_more) {
-      std::string words = error.message();
-      co_await refuse(status_of(error), words);
-      throw Ended();
-    }
-    if (parser->is_header_done() && !has_head) {
-      has_head = true;
-      auto& fields = parser->get().base();
-      auto count = std::distance(fields.begin(), fields.end());
-      if (static_cast<std::size_t>(count) > shared_->limits.header_count) {
-        co_await refuse(431, "too many headers");
-        throw Ended();
-      }
-      if (!is_target(text(parser->get().target()))) {
-        co_await refuse(400, "the target is no path");
-        throw Ended();
-      }
-      enter(Stage::reading);
-      if (!parser->is_done() && beast::iequals(fields[beast::http::field::expect], "100-continue")) {
-        co_await stream_.write(as_bytes("HTTP/1.1 100 Continue\r\n\r\n"));
-      }
-    }
-    if (!needs_more) continue;
-    bool is_more = co_await read_on();
-    if (!is_more) throw Ended();
-  }
-
+  co_await read_header(*parser);
   bool keep_alive = parser->keep_alive();
   bool has_body = parser->get().method() != beast::http::verb::head;
+  // Before the rest: Beast adds the fields behind a body, which mean nothing here, to those of the header.
+  Request request = to_request(parser->get().base(), peer_);
+  parser->eager(true);
+  co_await parse(*parser);
+  request.body = std::move(parser->get().body());
+  parser.reset();
+
   if (!shared_->connections.may_request(peer_.address, steady_clock::now())) {
     Response response = Response::text(429, "too many requests from this address within a second\n");
     response.headers.push_back({"Retry-After", "1"});
     answer_.emplace(std::move(response));
   } else {
-    Request request = to_request(*parser, peer_);
-    parser.reset();
     co_await ask_handler(std::move(request));
   }
   keep_alive = keep_alive && !shared_->connections.is_stopping();
   co_await send(answer_->response, keep_alive, has_body);
   answer_.reset();
   co_return keep_alive;
+}
+
+asio::awaitable<void> Connection::read_header(Parser& parser) {
+  parser.body_limit(shared_->limits.body);
+  parser.header_limit(static_cast<std::uint32_t>(shared_->limits.head));
+  co_await parse(parser);
+  const RequestHeader& header = parser.get().base();
+  if (std::optional<HeaderFault> fault = fault_in(header, shared_->limits)) {
+    co_await refuse(fault->status, fault->words);
+    throw Ended();
+  }
+  enter(Stage::reading);
+  if (!parser.is_done() && unread_.empty() &&
+      beast::iequals(header[beast::http::field::expect], "100-continue")) {
+    co_await stream_.write(as_bytes("HTTP/1.1 100 Continue\r\n\r\n"));
+  }
+}
+
+asio::awaitable<void> Connection::parse(Parser& parser) {
+  auto is_there = [&] { return parser.eager() ? parser.is_done() : parser.is_header_done(); };
+  while (!is_there()) {
+    beast::error_code error;
+    std::size_t used = 0;
+    if (!unread_.empty()) used = parser.put(asio::buffer(unread_.data(), unread_.size()), error);
+    unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
+    // What is left is an unfinished line. Beast bounds those of the head, but not those between chunks and
+    // behind the last one.
+    if (error == beast::http::error::need_more && unread_.size() > shared_->limits.head)
+      error = beast::http::error::header_limit;
+    if (error && error != beast::http::error::need_more) {
+      std::string words = error.message();
+      co_await refuse(status_of(error), words);
+      throw Ended();
+    }
+    if (is_there()) break;
+    bool is_more = co_await read_on();
+    if (!is_more) throw Ended();
+  }
 }
 
 asio::awaitable<void> Connection::refuse(unsigned status, std::string_view words) {

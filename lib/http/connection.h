@@ -5,6 +5,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/vector_body.hpp>
 #include <memory>
 #include <optional>
 
@@ -53,10 +55,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start(const std::string& address);
 
  private:
+  using Parser = boost::beast::http::request_parser<boost::beast::http::vector_body<std::uint8_t>>;
+
   asio::awaitable<void> run();
   asio::awaitable<void> shake_hands();
   // False when this was the last one.
   asio::awaitable<bool> serve_request();
+  // Its header alone.
+  asio::awaitable<void> read_header(Parser& parser);
+  // As far as the parser goes: to the end of the header, or, where it is eager, to that of the request.
+  asio::awaitable<void> parse(Parser& parser);
   asio::awaitable<bool> read_on();
   // The connection is to end after this.
   asio::awaitable<void> refuse(unsigned status, std::string_view words);

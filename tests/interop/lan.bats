@@ -150,7 +150,8 @@ def slow_in_hello(address):
 def slow_in_headers(address):
     return Slow(shake_hands(address), b'POST /.well-known/cmp HTTP/1.1\r\nX: ', b'x' * 5000)
 def slow_in_body(address):
-    return Slow(shake_hands(address), b'POST /.well-known/cmp HTTP/1.1\r\nContent-Type: application/pkixcmp\r\n'
+    return Slow(shake_hands(address), b'POST /.well-known/cmp HTTP/1.1\r\nHost: x\r\n'
+                b'Content-Type: application/pkixcmp\r\n'
                 b'Content-Length: 5000\r\n\r\n', b'x' * 4999)
 EOF
 }

@@ -10,7 +10,9 @@ namespace fleetroot::http {
 namespace {
 
 using std::chrono::steady_clock;
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 TEST_F(HttpServer, AnswersWithWhatTheHandlerSays) {
@@ -93,28 +95,103 @@ TEST_F(HttpServer, RefusesWhatIsTooLongOrNoHttp) {
   std::string many = "GET / HTTP/1.1\r\n";
   for (int i = 0; i < 6; ++i) many += "A: b\r\n";
   EXPECT_THAT(ask(many + "\r\n"), StartsWith("HTTP/1.1 431 "));
-  EXPECT_THAT(ask("POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n" + std::string(101, 'x')),
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n" + std::string(101, 'x')),
               StartsWith("HTTP/1.1 413 "));
-  EXPECT_THAT(ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" + std::string(101, 'x') +
-                  "\r\n0\r\n\r\n"),
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" +
+                  std::string(101, 'x') + "\r\n0\r\n\r\n"),
               StartsWith("HTTP/1.1 413 "));
-  EXPECT_THAT(ask("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
               StartsWith("HTTP/1.1 400 "));
   for (const char* target : {"?x", "http://elsewhere/", "x/y"})
-    EXPECT_THAT(ask("GET " + std::string(target) + " HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 400 "))
+    EXPECT_THAT(ask("GET " + std::string(target) + " HTTP/1.1\r\nHost: x\r\n\r\n"),
+                StartsWith("HTTP/1.1 400 "))
         << target;
   EXPECT_EQ(get("/still"), "GET /still?  ");
 }
 
 TEST_F(HttpServer, BoundsWhatStandsBetweenChunksAndBehindThem) {
   start({.body = 100'000, .head = 1000});
-  const std::string head = "POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string head =
+      "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
   const std::string endless(50'000, 'x');
   EXPECT_THAT(ask(head + "1;x=" + endless), StartsWith("HTTP/1.1 431 "));
   EXPECT_THAT(ask(head + "0\r\nX: " + endless), StartsWith("HTTP/1.1 431 "));
   EXPECT_EQ(troubles_.pop(), Trouble::head_too_large);
   // What is in a chunk may be longer.
   EXPECT_THAT(ask(head + "c350\r\n" + endless + "\r\n0\r\nX: y\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+}
+
+// What another server on the way would read differently is not read at all (RFC 9112 section 6.1).
+TEST_F(HttpServer, RefusesARequestWhoseEndIsAMatterOfOpinion) {
+  start();
+  const std::string hidden = "\r\n\r\nGET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
+  auto answer_to = [&](const std::string& version, const std::string& fields) {
+    std::string answer = ask("POST /first HTTP/" + version + "\r\n" + fields + hidden);
+    EXPECT_THAT(answer, Not(HasSubstr("hidden"))) << fields;
+    return answer.substr(std::string("HTTP/1.1 ").size(), 3);
+  };
+  for (const char* codings : {"xchunked", "chunked, gzip", "gzip, chunked", "gzip", "identity", "chunked;x",
+                              "", "gzip\r\nTransfer-Encoding: chunked"})
+    EXPECT_EQ(answer_to("1.1", "Host: x\r\nTransfer-Encoding: " + std::string(codings)), "501") << codings;
+  for (const char* both :
+       {"Transfer-Encoding: chunked\r\nContent-Length: 1", "Content-Length: 1\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: gzip\r\nContent-Length: 1", "Transfer-Encoding: identity\r\nContent-Length: 0",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"})
+    EXPECT_EQ(answer_to("1.1", "Host: x\r\n" + std::string(both)), "400") << both;
+  for (const char* coding : {"chunked", "gzip"})
+    EXPECT_EQ(answer_to("1.0", "Transfer-Encoding: " + std::string(coding)), "400") << coding;
+  EXPECT_EQ(troubles_.pop(), Trouble::bad_request);
+}
+
+TEST_F(HttpServer, WantsOneHost) {
+  start();
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(ask("GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(ask("GET / HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(ask("GET / HTTP/1.0\r\nHost: x\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+}
+
+std::string fields_of(const std::vector<Header>& headers) {
+  std::string fields;
+  for (const Header& header : headers) fields += header.name + ": " + header.value + "\n";
+  return fields;
+}
+
+TEST_F(HttpServer, WhatStandsBehindABodyIsNoHeader) {
+  start({}, [](const Request& request, Reply reply) {
+    reply(Response::text(200, fields_of(request.headers) + std::string(as_text(request.body))));
+  });
+  const std::string head =
+      "POST / HTTP/1.1\r\nHost: x\r\nA: 1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n";
+  const std::string body = "\r\n2\r\nhi\r\n0\r\n";
+  const std::string trailer = "Authorization: all\r\nA: 2\r\nContent-Type: x\r\n\r\n";
+  const std::string good = "Host: x\nA: 1\nConnection: close\nTransfer-Encoding: chunked\nhi";
+  EXPECT_THAT(ask(head + body + trailer), EndsWith("\r\n\r\n" + good));
+  RawClient slow(address());
+  slow.send(head + body.substr(0, 6));
+  slow.send(body.substr(6) + trailer.substr(0, 5));
+  slow.send(trailer.substr(5));
+  EXPECT_THAT(slow.read_all(), EndsWith("\r\n\r\n" + good));
+
+  for (const char* interim : {"", "HTTP/1.1 103 Early Hints\r\nB: 1\r\n\r\n"}) {
+    RawServer server(interim + ("HTTP/1.1 200 OK\r\nA: 1\r\nTransfer-Encoding: chunked\r\n" + body) +
+                     trailer);
+    Response response = Client(server.url(), std::nullopt).exchange({.path = "/"}, soon());
+    EXPECT_EQ(fields_of(response.headers) + response.content_type + body_of(response),
+              "A: 1\nTransfer-Encoding: chunked\nhi");
+  }
+}
+
+TEST_F(HttpServer, TheClientTakesNoAnswerWhoseEndIsAMatterOfOpinion) {
+  for (const char* answer : {"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n",
+                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
+                             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"}) {
+    RawServer server(answer);
+    Client one(server.url(), std::nullopt);
+    EXPECT_EQ(code_of([&] { one.exchange({.path = "/"}, soon()); }), ErrorCode::protocol) << answer;
+  }
 }
 
 TEST_F(HttpServer, TheClientBoundsThemToo) {
@@ -129,7 +206,8 @@ TEST_F(HttpServer, TheClientBoundsThemToo) {
 TEST_F(HttpServer, TellsAClientThatWaitsForItToGoOn) {
   start();
   RawClient raw(address());
-  raw.send("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
+  raw.send(
+      "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(raw.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   raw.send("ok");
   EXPECT_THAT(raw.read_all(), HasSubstr("POST /? ok"));
@@ -147,7 +225,7 @@ TEST_F(HttpServer, CutsOffWhoIsSlow) {
 TEST_F(HttpServer, CutsOffWhoNeverEndsItsBodyHoweverBusyItLooks) {
   start({.headers = std::chrono::hours(1), .request_body = std::chrono::milliseconds(100)});
   RawClient raw(address());
-  raw.send("POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n");
+  raw.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
   std::future<void> dripping = std::async(std::launch::async, [&] {
     while (raw.send("x")) std::this_thread::yield();
   });
@@ -224,7 +302,7 @@ TEST_F(HttpServer, WhoIsBeingAnsweredStays) {
     if (request.path == "/first") promise.set_value(std::move(reply));
   });
   RawClient first(address());
-  first.send("GET /first HTTP/1.1\r\nConnection: close\r\n\r\n");
+  first.send("GET /first HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   Reply reply = promise.get_future().get();
   RawClient second(address());
   EXPECT_EQ(second.read_all(), "");
@@ -338,7 +416,7 @@ TEST_F(HttpServer, TheClientDoesNotConnectAfterItsDeadline) {
 
 TEST_F(HttpServer, TellsWhatItRefusedAlone) {
   start({.body = 10, .head = 400, .headers = std::chrono::milliseconds(500)});
-  ask("POST / HTTP/1.1\r\nContent-Length: 11\r\n\r\n12345678901");
+  ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n12345678901");
   EXPECT_EQ(troubles_.pop(), Trouble::body_too_large);
   ask("GET / HTTP/1.1\r\nA: " + std::string(500, 'a') + "\r\n\r\n");
   EXPECT_EQ(troubles_.pop(), Trouble::head_too_large);
