@@ -1,6 +1,7 @@
 #include "lib/http/connections.h"
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 namespace fleetroot::http {
@@ -11,6 +12,9 @@ constexpr std::size_t kManyAddresses = 4096;
 
 // For a client to stop sending and read why it was refused.
 constexpr std::chrono::milliseconds kLinger{2000};
+
+// Whose handshake takes longer has had its chance.
+constexpr std::chrono::milliseconds kShakesHands{2000};
 
 // Who takes longer over its answer is not in a hurry.
 constexpr std::chrono::milliseconds kTakesAnswer{2000};
@@ -55,24 +59,29 @@ void Connections::close(Connection& connection, Reason reason) {
   connection.is_closed = true;
   --open_;
   count_down(open_from_, connection.peer.address);
+  if (connection.is_stranger) count_down(strangers_from_, connection.peer.address);
   if (connection.has_arrived) count_down(open_of_, connection.peer.client);
   connection.close(reason);
 }
 
-// Sends away the one among these that has waited longest: first of those that have not shown who they are
-// yet, then of the idle ones, then of those that are slow, and last of those that do not take their answers.
-// False if nobody waits.
+// Who gives way first: a stranger before who is known, a stranger's young handshake after the other
+// strangers, a stranger from where most of them are, who does not take its answer after who waits for
+// something else, of those who are known an idle one, and then who has waited longest.
+auto Connections::rank(const Connection& c, TimePoint now) const {
+  bool is_young = c.stage == Stage::handshake && now - c.since < kShakesHands;
+  std::size_t crowd = c.is_stranger ? strangers_from_.at(c.peer.address) : 0;
+  return std::tuple(!c.is_stranger, is_young, std::numeric_limits<std::size_t>::max() - crowd,
+                    c.stage == Stage::writing, !c.is_stranger && c.stage != Stage::idle, c.since);
+}
+
+// Sends away the one among these that waits and ranks first. False if nobody waits.
 template <typename IsAmong>
 bool Connections::make_room(IsAmong is_among, TimePoint now) {
-  auto rank = [](const Connection& c) {
-    return std::tuple(c.stage != Stage::handshake, c.stage != Stage::idle, c.stage == Stage::writing,
-                      c.since);
-  };
   Connection* first = nullptr;
   for (auto& [number, connection] : table_) {
     bool may_go = !connection.is_closed && waits_for_client(connection.stage, now - connection.since) &&
                   is_among(connection);
-    if (may_go && (first == nullptr || rank(connection) < rank(*first))) first = &connection;
+    if (may_go && (first == nullptr || rank(connection, now) < rank(*first, now))) first = &connection;
   }
   if (first == nullptr) return false;
   close(*first);
@@ -97,6 +106,7 @@ std::optional<std::uint64_t> Connections::admit(const std::string& address, Clos
   table_.emplace(number, std::move(connection));
   ++open_;
   ++open_from_[address];
+  ++strangers_from_[address];
   return number;
 }
 
@@ -129,8 +139,13 @@ void Connections::set_peer(const Peer& peer) {
 bool Connections::arrive(std::uint64_t number, TimePoint now) {
   std::lock_guard lock(mutex_);
   Connection& connection = table_.at(number);
+  if (connection.is_closed) return false;
+  if (connection.peer.certificate) {
+    connection.is_stranger = false;
+    count_down(strangers_from_, connection.peer.address);
+  }
   const std::string& client = connection.peer.client;
-  if (client.empty() || connection.is_closed) return !connection.is_closed;
+  if (client.empty()) return true;
   auto is_its_own = [&](const Connection& other) { return other.has_arrived && other.peer.client == client; };
   if (is_full(open_of_, client, limits_.connections_per_client) && !make_room(is_its_own, now)) return false;
   connection.has_arrived = true;

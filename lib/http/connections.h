@@ -1,5 +1,5 @@
-// Who is connected, what each connection waits for and until when, and which one gives way when it is full.
-// For this folder only. Any thread.
+// Who is connected, what each connection waits for and until when, and which one gives way when it is full
+// (Limits in server.h). For this folder only. Any thread.
 #pragma once
 
 #include <chrono>
@@ -34,8 +34,8 @@ class Connections {
   // False if the connection is to end instead: it gave way, or the server stops.
   bool enter(std::uint64_t connection, Stage stage, TimePoint now);
   void set_peer(const Peer& peer);
-  // The client is who its peer says: it has proven its key. False if it has too many connections, and all the
-  // others are being answered.
+  // The handshake is done: a client with a certificate is who its peer says, and no stranger any more. False
+  // if it has too many connections, and all the others are being answered.
   bool arrive(std::uint64_t connection, TimePoint now);
   // Counts one request of this address; false if there were too many within a second.
   bool may_request(const std::string& address, TimePoint now);
@@ -56,6 +56,7 @@ class Connections {
     Stage stage = Stage::handshake;
     TimePoint since;
     TimePoint deadline;
+    bool is_stranger = true;   // has proven no checked certificate's key, and counts among its address's
     bool has_arrived = false;  // and counts among its client's
     bool is_closed = false;    // told to end; it no longer takes a place
   };
@@ -67,6 +68,7 @@ class Connections {
 
   template <typename IsAmong>
   bool make_room(IsAmong is_among, TimePoint now);
+  auto rank(const Connection& connection, TimePoint now) const;
   void close(Connection& connection, Reason reason = Reason::not_wanted);
   std::chrono::milliseconds patience(Stage stage) const;
 
@@ -75,8 +77,9 @@ class Connections {
   std::condition_variable changed_;
   Table table_;
   std::size_t open_ = 0;
-  std::map<std::string, std::size_t> open_from_;  // by address
-  std::map<std::string, std::size_t> open_of_;    // by client
+  std::map<std::string, std::size_t> open_from_;       // by address
+  std::map<std::string, std::size_t> open_of_;         // by client
+  std::map<std::string, std::size_t> strangers_from_;  // by address
   std::map<std::string, Rate> rates_;
   std::uint64_t last_ = 0;
   bool is_stopping_ = false;

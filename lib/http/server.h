@@ -30,9 +30,11 @@ struct Limits {
   std::chrono::milliseconds answer{120'000};
   std::chrono::milliseconds writing{30'000};
   std::chrono::milliseconds idle{60'000};
-  // Beyond these the one that has waited longest gives way: first one in its handshake, then an idle one,
-  // then one that has not sent a complete request, then one that has not taken its answer for two seconds. If
-  // all are being answered, the new one is closed.
+  // Beyond these one that waits for its client gives way. First of those who have proven no certificate's
+  // key, from the address that has most such connections, the one that has waited longest, or else one that
+  // has not taken its answer for two seconds; a handshake in its first two seconds only where none of them
+  // does anything else. Then of the others an idle one, then one that has not sent a complete request, then
+  // one that has not taken its answer for two seconds. If all are being answered, the new one is closed.
   std::size_t connections = 2000;
   std::size_t connections_per_address = 2000;
   // Of one Peer::client, by those who have proven to be it.

@@ -2,10 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "lib/http/connections.h"
 #include "lib/http/server.h"
 #include "lib/http/url.h"
 #include "tests/expect_error.h"
+#include "tests/software_pki.h"
 
 namespace fleetroot::http {
 namespace {
@@ -74,6 +77,84 @@ TEST(HttpConnections, OneClientCannotTakeAllPlaces) {
   EXPECT_FALSE(arrive("one", 7)) << "all are being answered";
   EXPECT_TRUE(arrive("", 8) && arrive("", 8) && arrive("", 8)) << "who has no name is not counted";
   EXPECT_TRUE(connections.enter(other, Stage::idle, begin + std::chrono::seconds(9)));
+}
+
+// Connections by name, and who was sent away for them.
+class FullServer : public testing::Test {
+ protected:
+  void connect(const std::string& name, double second, const std::string& address = "192.0.2.1") {
+    Connections::Close close = [this, name](Connections::Reason) { closed_.push_back(name); };
+    numbers_[name] = connections_.admit(address, std::move(close), at(second)).value();
+    addresses_[name] = address;
+  }
+  // Its handshake is over, and it begins a request if it `reads`.
+  void arrive(const std::string& name, double second, bool reads,
+              std::optional<Certificate> certificate = {}) {
+    Peer peer;
+    peer.address = addresses_.at(name);
+    peer.connection = numbers_.at(name);
+    peer.certificate = std::move(certificate);
+    connections_.set_peer(peer);
+    EXPECT_TRUE(connections_.arrive(peer.connection, at(second)));
+    EXPECT_TRUE(connections_.enter(peer.connection, reads ? Stage::reading : Stage::idle, at(second)));
+  }
+  static Connections::TimePoint at(double second) {
+    return Connections::TimePoint() + std::chrono::milliseconds(std::lround(second * 1000));
+  }
+
+  Connections connections_{{.connections = 4}};
+  std::vector<std::string> closed_;
+  std::map<std::string, std::uint64_t> numbers_;
+  std::map<std::string, std::string> addresses_;
+};
+
+TEST_F(FullServer, AYoungHandshakeOutlivesStrangersThatWait) {
+  for (const char* name : {"half a request", "another", "idle"}) connect(name, 0);
+  arrive("half a request", 0.1, true);
+  arrive("another", 0.3, true);
+  arrive("idle", 0.2, false);
+  connect("station", 1);
+  connect("flood 1", 1.1);
+  connect("flood 2", 1.2);
+  connect("flood 3", 1.3);
+  EXPECT_EQ(closed_, (std::vector<std::string>{"half a request", "idle", "another"}));
+  connect("flood 4", 1.4);
+  EXPECT_EQ(closed_.back(), "station") << "of handshakes alone the oldest";
+  connect("flood 5", 3.35);
+  EXPECT_EQ(closed_.back(), "flood 1") << "had its two seconds";
+}
+
+TEST_F(FullServer, ThoseGoFirstWhoComeInACrowd) {
+  connect("station", 0, "192.0.2.2");
+  for (int i = 1; i <= 3; ++i) connect("crowd " + std::to_string(i), 0.1 * i);
+  connect("crowd 4", 0.4);
+  EXPECT_EQ(closed_, std::vector<std::string>{"crowd 1"});
+}
+
+TEST_F(FullServer, WhoHasProvenItsKeyGoesLast) {
+  Certificate certificate = issue({.common_name = "station", .extensions = kClientExtensions}).certificate;
+  for (const char* name : {"known", "known and slow"}) {
+    connect(name, 0);
+    arrive(name, 0, name == std::string("known and slow"), certificate);
+  }
+  // A certificate that is shown before the handshake ends proves nothing.
+  connect("claims", 1);
+  Peer peer;
+  peer.address = "192.0.2.1";
+  peer.connection = numbers_.at("claims");
+  peer.certificate = certificate;
+  connections_.set_peer(peer);
+  connect("new 1", 1.1);
+  connect("new 2", 1.2);
+  connect("new 3", 1.3);
+  EXPECT_EQ(closed_, (std::vector<std::string>{"claims", "new 1"}));
+  arrive("new 2", 1.4, false, certificate);
+  arrive("new 3", 1.4, true);
+  connect("new 4", 1.5);
+  EXPECT_EQ(closed_.back(), "new 3") << "the only stranger";
+  arrive("new 4", 1.6, false, certificate);
+  connect("new 5", 1.7);
+  EXPECT_EQ(closed_.back(), "known") << "idle, and longest";
 }
 
 TEST(HttpUrl, SaysWhereAndHow) {
