@@ -14,6 +14,7 @@ constexpr std::size_t kMaximumWaiting = 1024;
 // Fewer than there are connections: one device alone does not hold them all.
 constexpr int kMaximumOfOneDevice = 4;
 constexpr std::chrono::seconds kPatience{30};
+constexpr unsigned kNoContent = 204;  // which has no length
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -136,7 +137,8 @@ http::Response Upstream::ask(http::Client& client, const Errand& errand) const {
     std::string length(response.header("content-length"));
     response.headers = going_on(response.headers);
     response.is_head_alone = errand.request.method == "HEAD";
-    if (response.is_head_alone && !length.empty()) response.headers.push_back({"Content-Length", length});
+    if (response.is_head_alone && !length.empty() && response.status != kNoContent)
+      response.headers.push_back({"Content-Length", length});
     return response;
   } catch (const std::exception& error) {
     on_refusal_(Refusal::upstream_unreachable, errand.address, errand.device, error.what());

@@ -45,8 +45,7 @@ std::unique_ptr<Parser> make_parser(const Outgoing& request) {
 }
 
 bool is_interim(Parser& parser) {
-  return parser.is_done() && parser.get().result_int() < kFirstFinalStatus &&
-         parser.get().result_int() != kSwitchingProtocols;
+  return parser.is_done() && parser.get().result_int() < kFirstFinalStatus;
 }
 
 // Without its body.
@@ -158,6 +157,7 @@ struct Client::State {
     put(parser, unread);
     if (had_header || !parser.is_header_done()) return;
     const ResponseHeader& header = parser.get().base();
+    if (header.result_int() == kSwitchingProtocols) throw no_http("it switches protocols, unasked");
     if (auto fault = fault_in_framing(header, header.version())) throw no_http(std::string(fault->words));
     // Before the rest: Beast adds the fields behind a body, which mean nothing here, to those of the header.
     response = to_response(header);
@@ -198,9 +198,8 @@ struct Client::State {
       if (was_used && !has_answer && !is_late) throw Stale();
       throw;
     }
-    bool is_http_no_more = parser->get().result_int() == kSwitchingProtocols;
     // Bytes behind the response would be taken for the next one.
-    if (!parser->keep_alive() || !unread.empty() || is_http_no_more) stream.reset();
+    if (!parser->keep_alive() || !unread.empty()) stream.reset();
     response.body = std::move(parser->get().body());
     co_return response;
   }

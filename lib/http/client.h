@@ -39,8 +39,8 @@ class Client {
   // the deadline, or if the server's certificate is valid within a minute and not yet, and Error(clock) if
   // only later; Error(protocol) if the server is not who it should be; Error(not_authorised) if it refuses
   // our certificate; Error(protocol) for what is no HTTP. A connection that the server closed while it was
-  // idle is opened again, and the request sent once more. Interim answers (100 to 199) are passed over. A
-  // name that is being looked up (getaddrinfo) is waited for past the deadline.
+  // idle is opened again, and the request sent once more. Interim answers (100 to 199) are passed over; 101
+  // is no HTTP here. A name that is being looked up (getaddrinfo) is waited for past the deadline.
   Response exchange(const Outgoing& request, std::chrono::steady_clock::time_point deadline);
   // Whether the last exchange got as far as sending: then the server may have acted, whatever came back.
   bool has_sent() const;

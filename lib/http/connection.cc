@@ -20,7 +20,6 @@ using std::chrono::steady_clock;
 
 // A client that was refused may send this much more before it is cut off.
 constexpr std::size_t kLingerBytes = 256 * 1024;
-constexpr unsigned kMostThatHasNoBody = 199;
 constexpr unsigned kHttp10 = 10;
 
 // Over, without anything being wrong.
@@ -70,12 +69,19 @@ Request to_request(const RequestHeader& header, const Peer& peer) {
   return request;
 }
 
+// Nor a length of it: RFC 9110 section 8.6. A 304 would have to say that of the 200 in whose place it stands.
+bool may_have_body(unsigned status) {
+  constexpr unsigned kFirstFinal = 200, kNoContent = 204, kNotModified = 304;
+  return status >= kFirstFinal && status != kNoContent && status != kNotModified;
+}
+
 Bytes encode_head(const Response& response, bool keep_alive, bool has_body) {
   auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
   std::string head = fmt::format("HTTP/1.1 {} {}\r\n", response.status, text(reason));
   if (!response.content_type.empty()) head += fmt::format("Content-Type: {}\r\n", response.content_type);
   for (const Header& header : response.headers) head += fmt::format("{}: {}\r\n", header.name, header.value);
-  if (!response.is_head_alone) head += fmt::format("Content-Length: {}\r\n", response.body.size());
+  if (!response.is_head_alone && may_have_body(response.status))
+    head += fmt::format("Content-Length: {}\r\n", response.body.size());
   if (!keep_alive) head += "Connection: close\r\n";
   head += "\r\n";
   Bytes bytes(head.begin(), head.end());
@@ -302,7 +308,7 @@ void Connection::take_answer(Answer answer) {
 
 asio::awaitable<void> Connection::send(const Response& response, bool keep_alive, bool has_body) {
   enter(Stage::writing);
-  Bytes bytes = encode_head(response, keep_alive, has_body && response.status > kMostThatHasNoBody);
+  Bytes bytes = encode_head(response, keep_alive, has_body && may_have_body(response.status));
   Wiping wiping(bytes, response.is_secret);
   co_await stream_.write(bytes);
 }

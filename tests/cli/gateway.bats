@@ -448,6 +448,34 @@ PYTHON
   kill "$upstream"
 }
 
+@test "what has no body has no length, and what has no end that all agree on does not get through" {
+  make_world
+  start_http_upstream <<'PYTHON'
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        if self.path == '/gzip':
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n')
+            self.close_connection = True
+            return
+        self.send_response(int(self.path[1:]))
+        self.end_headers()
+        self.close_connection = True
+PYTHON
+  start_gateway
+
+  for status in 204 304; do
+    as dev production "/$status" --include >answer
+    grep "^HTTP/1.1 $status" answer
+    run ! grep -i '^content-length' answer
+  done
+  [[ $(as dev production /101 -w ' %{http_code}') == *upstream_unreachable*502 ]]
+  [[ $(as dev production /gzip -w ' %{http_code}') == *upstream_unreachable*502 ]]
+  [[ $(as dev production /200 -H 'Transfer-Encoding: xchunked' -o answer -w '%{http_code}') == 501 ]]
+  has_logged '.event == "request.refused" and .reason == "bad_request" and (.detail | test("chunked"))'
+  kill "$upstream"
+}
+
 @test "a server's certificate is renewed while it serves" {
   make_world
   echo '+0' >clock

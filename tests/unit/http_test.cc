@@ -194,6 +194,23 @@ TEST_F(HttpServer, TheClientTakesNoAnswerWhoseEndIsAMatterOfOpinion) {
   }
 }
 
+TEST_F(HttpServer, SaysNoLengthOfABodyThatThereCannotBe) {
+  start({}, [](const Request& request, Reply reply) {
+    reply({.status = static_cast<unsigned>(std::stoi(request.path.substr(1)))});
+  });
+  for (const char* status : {"199", "204", "304", "200", "205"}) {
+    std::string answer = ask("GET /" + std::string(status) + " HTTP/1.0\r\n\r\n");
+    bool has_length = answer.find("Content-Length") != std::string::npos;
+    EXPECT_EQ(has_length, status[0] == '2' && status != std::string("204")) << answer;
+  }
+}
+
+TEST_F(HttpServer, TheClientGoesAlongWithNoOtherProtocol) {
+  RawServer server("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nwords");
+  Client one(server.url(), std::nullopt);
+  EXPECT_EQ(code_of([&] { one.exchange({.path = "/"}, soon()); }), ErrorCode::protocol);
+}
+
 TEST_F(HttpServer, TheClientBoundsThemToo) {
   for (const char* begin : {"1;x=", "0\r\nX: "}) {
     RawServer server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
