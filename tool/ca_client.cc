@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "lib/base/clock.h"
-#include "lib/x509/openssl.h"
+#include "lib/x509/chain.h"
 #include "tool/est_client.h"
 #include "tool/home.h"
 #include "tool/media_queue.h"
@@ -27,13 +27,6 @@ void wait_until_valid(const Certificate& certificate) {
              "certificate is valid\n",
              ahead.count());
   while (clock.now() < certificate.not_before()) std::this_thread::sleep_until(certificate.not_before());
-}
-
-bool is_issued_by(const Certificate& certificate, const Certificate& issuer) {
-  bool is_it = X509_check_issued(issuer.x509(), certificate.x509()) == X509_V_OK &&
-               X509_verify(certificate.x509(), X509_get0_pubkey(issuer.x509())) == 1;
-  if (!is_it) take_openssl_errors();
-  return is_it;
 }
 
 // The same on every way to the CA.
@@ -91,7 +84,7 @@ class CmpClient : public CaClient {
 http::ClientTls Caller::tls() const {
   http::TlsIdentity identity{.chain = {station.certificate}, .key = station.key};
   auto issuer = std::ranges::find_if(issuing, [&](const Certificate& certificate) {
-    return !certificate.is_self_signed() && is_issued_by(station.certificate, certificate);
+    return !certificate.is_self_signed() && has_issued(certificate, station.certificate);
   });
   if (issuer != issuing.end()) identity.chain.push_back(*issuer);
   return {.roots = fleet_roots, .identity = std::move(identity)};
