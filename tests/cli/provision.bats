@@ -184,8 +184,8 @@ load factory
   sed -i 's/^key_algorithms = .*/key_algorithms = ["p384"]/' ca/profiles/device.toml
   provision DEV-1 DEV-1 --ca media:queue
   fleetroot-station media export --home st --queue queue --out stick
-  run fleetroot-ca media process --home ca stick
-  fleetroot-station media import --home st --queue queue stick || true
+  fleetroot-ca media process --home ca stick
+  [[ $(fleetroot-station media import --home st --queue queue stick) == *': 0 certificates, 1 refused' ]]
 
   refused 64 'was begun with the preset fleetroot and the algorithm p256' \
     provision DEV-1 DEV-1 --ca media:queue --algorithm p384
