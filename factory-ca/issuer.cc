@@ -358,17 +358,6 @@ Bytes Issuer::sign_bytes(LintedCertificate&& linted) const {
   return sign(std::move(linted), signer_.key, signer_.public_key);
 }
 
-// It was not when the message came (2), and may be by now.
-bool Issuer::is_sender_revoked(const ProvenRequest& request) {
-  return !request.sender_key_id.empty() && !is_in_good_standing(ledger_, request.sender_key_id);
-}
-
-// What was reserved for who was revoked while the token signed; unless another process was first.
-void Issuer::give_up(const ProvenRequest& request, const std::string& serial) {
-  Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
-  if (standing.reserved && standing.reserved->serial == serial) give_up_reservation(ledger_, standing);
-}
-
 // 9. Commit certificate and log entry; only what the ledger holds then, durably, is handed out.
 Bytes Issuer::commit(const ProvenRequest& request, const Authorisation& authorisation,
                      const std::string& serial, const Bytes& certificate, Time now) {
@@ -411,6 +400,17 @@ void Issuer::supersede(const Authorisation& authorisation, const std::string& se
   }
   Standing standing = ledger_.certificates.standing(SubjectKind::device, authorisation.rework->device_id);
   if (standing.issued) revoke_and_log(ledger_, *standing.issued, RevocationReason::superseded, now);
+}
+
+// It was not when the message came (2), and may be by now.
+bool Issuer::is_sender_revoked(const ProvenRequest& request) {
+  return !request.sender_key_id.empty() && !is_in_good_standing(ledger_, request.sender_key_id);
+}
+
+// What was reserved for who was revoked while the token signed; unless another process was first.
+void Issuer::give_up(const ProvenRequest& request, const std::string& serial) {
+  Standing standing = ledger_.certificates.standing(SubjectKind::device, request.device.text());
+  if (standing.reserved && standing.reserved->serial == serial) give_up_reservation(ledger_, standing);
 }
 
 // What a p10cr asks for; `order` as the transport names it, or empty.
