@@ -1,8 +1,26 @@
 #include "lib/base/bytes.h"
 
 #include <algorithm>
+#include <array>
 
 namespace fleetroot {
+namespace {
+
+constexpr std::uint8_t kNoDigit = 0xff;
+
+// Of each character; the ledger's certificates are read by this.
+constexpr std::array<std::uint8_t, 256> kHexValues = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(kNoDigit);
+  for (std::uint8_t i = 0; i < 10; ++i) values[static_cast<std::size_t>('0') + i] = i;
+  for (std::uint8_t i = 10; i < 16; ++i) {
+    values[static_cast<std::size_t>('a') + i - 10] = i;
+    values[static_cast<std::size_t>('A') + i - 10] = i;
+  }
+  return values;
+}();
+
+}  // namespace
 
 BytesView as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -24,20 +42,13 @@ std::string to_hex(BytesView bytes) {
 }
 
 std::optional<Bytes> from_hex(std::string_view text) {
-  auto digit = [](char c) -> int {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-  };
   if (text.size() % 2 != 0) return std::nullopt;
-  Bytes bytes;
-  bytes.reserve(text.size() / 2);
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    int high = digit(text[i]);
-    int low = digit(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    bytes.push_back(static_cast<std::uint8_t>(high << 4 | low));
+  Bytes bytes(text.size() / 2);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    std::uint8_t high = kHexValues[as_bytes(text)[2 * i]];
+    std::uint8_t low = kHexValues[as_bytes(text)[2 * i + 1]];
+    if ((high | low) > 15) return std::nullopt;
+    bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
   }
   return bytes;
 }

@@ -136,8 +136,18 @@ void throw_store_error(const soci::soci_error& error, const std::filesystem::pat
   }
 }
 
+// SQLite would lock each connection against its own thread, and all of them to count its memory.
+void leave_locks_out() {
+  static const bool done [[maybe_unused]] = [] {
+    sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+    sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    return true;
+  }();
+}
+
 Database::Database(const std::filesystem::path& path, std::span<const std::string_view> migrations)
     : path_(path) {
+  leave_locks_out();
   with_store_errors(
       [&] {
         make_private_file(path_);
