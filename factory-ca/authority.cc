@@ -260,11 +260,11 @@ CertificateRecord record_own(Ledger& ledger, const Certificate& issuing, Time no
 }
 
 void refuse_if_revoked(Ledger& ledger, const Certificate& issuing) {
-  std::optional<CertificateRecord> record = ledger.certificates.with_serial(issuing.serial().hex());
+  std::string serial = issuing.serial().hex();
+  if (!ledger.certificates.is_revoked(serial)) return;
+  std::optional<CertificateRecord> record = ledger.certificates.with_serial(serial);
   // Not by its bytes: a certificate has a second valid ECDSA signature, which takes no key to make.
-  bool is_revoked = record && record->state == CertificateState::revoked &&
-                    record->public_key == issuing.public_key().fingerprint();
-  if (!is_revoked) return;
+  if (record->public_key != issuing.public_key().fingerprint()) return;
   bool is_root = issuing.subject() == issuing.issuer();
   throw Error(ErrorCode::configuration,
               fmt::format("the CA's own certificate, {}, was revoked at {} ({})", issuing.subject(),

@@ -168,34 +168,38 @@ std::optional<CertificateRecord> CertificateLedger::live(SubjectKind kind, const
 }
 
 std::optional<CertificateRecord> CertificateLedger::with_public_key(const std::string& fingerprint) {
-  // Each has an index of its own.
-  static const std::string kHolder = select_where("public_key = :key AND state <> 'abandoned'");
-  static const std::string kGivenUp =
-      select_where("public_key = :key AND state = 'abandoned' ORDER BY not_before LIMIT 1");
-  if (std::optional<CertificateRecord> holder = select_one(database_, kHolder, fingerprint)) return holder;
-  return select_one(database_, kGivenUp, fingerprint);
+  static const std::string kText =
+      select_where("public_key = :key ORDER BY abandonment, renewal DESC LIMIT 1");
+  return select_one(database_, kText, fingerprint);
 }
 
 std::optional<StationRecord> CertificateLedger::station_with_key_id(const std::string& key_id) {
   static const std::string kText =
-      "SELECT serial, subject, not_before, not_after, certificate, state FROM certificates "
-      "WHERE kind = 'station' AND key_id = :key_id AND state IN ('issued', 'revoked') "
-      "ORDER BY generation DESC LIMIT 1";
+      "SELECT serial, subject, not_before, not_after, certificate, state, generation FROM certificates "
+      "WHERE kind = 'station' AND key_id = :key_id AND state IN ('issued', 'revoked')";
+  std::optional<StationRecord> newest;
   StationRecord record;
   record.key_id = key_id;
   std::string certificate;
   std::string state;
   long long not_before = 0;
   long long not_after = 0;
+  long long generation = 0;
+  long long newest_generation = 0;
+  auto look = [&] {
+    if (generation <= newest_generation) return;
+    newest_generation = generation;
+    record.not_before = Time(std::chrono::seconds(not_before));
+    record.not_after = Time(std::chrono::seconds(not_after));
+    record.certificate = from_hex(certificate).value_or(Bytes());
+    record.state = from_name(kStates, state);
+    newest = record;
+  };
+  // Not sorted by SQLite, which would make a table for it each time.
   using soci::into;
-  bool found = database_.row(kText, into(record.serial), into(record.subject), into(not_before),
-                             into(not_after), into(certificate), into(state), soci::use(key_id));
-  if (!found) return std::nullopt;
-  record.not_before = Time(std::chrono::seconds(not_before));
-  record.not_after = Time(std::chrono::seconds(not_after));
-  record.certificate = from_hex(certificate).value_or(Bytes());
-  record.state = from_name(kStates, state);
-  return record;
+  database_.rows(kText, look, into(record.serial), into(record.subject), into(not_before), into(not_after),
+                 into(certificate), into(state), into(generation), soci::use(key_id));
+  return newest;
 }
 
 std::vector<Bytes> CertificateLedger::of_station(const std::string& key_id) {
@@ -212,6 +216,21 @@ std::vector<Bytes> CertificateLedger::of_station(const std::string& key_id) {
 std::optional<CertificateRecord> CertificateLedger::with_serial(const std::string& serial) {
   static const std::string kText = select_where("serial = :serial");
   return select_one(database_, kText, serial);
+}
+
+bool CertificateLedger::is_revoked(const std::string& serial) {
+  return is_there("SELECT 1 FROM certificates WHERE serial = :serial AND state = 'revoked'", serial);
+}
+
+bool CertificateLedger::is_station_in_good_standing(const std::string& key_id) {
+  // Who is renewed has the one before revoked.
+  return is_there(
+      "SELECT 1 FROM certificates WHERE kind = 'station' AND key_id = :key_id AND state = 'issued'", key_id);
+}
+
+bool CertificateLedger::is_there(const std::string& query, const std::string& value) {
+  int one = 0;
+  return database_.row(query, soci::into(one), soci::use(value));
 }
 
 void CertificateLedger::each(SubjectKind kind, const std::string& order,
@@ -305,7 +324,9 @@ void CertificateLedger::reserve(const CertificateRecord& record) {
 
 void CertificateLedger::abandon(const std::string& serial) {
   database_.change(
-      "UPDATE certificates SET state = 'abandoned' WHERE serial = :serial AND state = 'reserved'",
+      "UPDATE certificates SET state = 'abandoned', abandonment = (SELECT max(abandonment) + 1 FROM "
+      "certificates AS other WHERE other.public_key = certificates.public_key) "
+      "WHERE serial = :serial AND state = 'reserved'",
       soci::use(serial));
 }
 

@@ -122,6 +122,9 @@ class CertificateLedger {
   // All that were ever issued for it, the newest first, in DER.
   std::vector<Bytes> of_station(const std::string& key_id);
   std::optional<CertificateRecord> with_serial(const std::string& serial);
+  // Asked for every certificate that is issued, where the whole record would cost ten times as much.
+  bool is_revoked(const std::string& serial);
+  bool is_station_in_good_standing(const std::string& key_id);
   // Issued and revoked ones, oldest first; an empty order means all.
   void each(SubjectKind kind, const std::string& order,
             const std::function<void(const CertificateRecord&)>& look);
@@ -154,6 +157,8 @@ class CertificateLedger {
   long long count_disowned();
 
  private:
+  bool is_there(const std::string& query, const std::string& value);
+
   Database& database_;
 };
 

@@ -24,7 +24,7 @@ inline constexpr const char* kSetRightOrDisown =
 
 class Ledger {
  public:
-  static constexpr std::size_t kSchemaVersion = 8;
+  static constexpr std::size_t kSchemaVersion = 9;
 
   // Opens the file, or makes it. Error(io, busy, configuration) as Database says.
   explicit Ledger(const std::filesystem::path& file);

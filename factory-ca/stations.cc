@@ -78,8 +78,7 @@ Certificate renew_enrolled_station(const Home& home, const StationName& name, co
 }
 
 bool is_in_good_standing(Ledger& ledger, BytesView key_id) {
-  std::optional<StationRecord> station = ledger.certificates.station_with_key_id(to_hex(key_id));
-  return station && station->state == CertificateState::issued;
+  return ledger.certificates.is_station_in_good_standing(to_hex(key_id));
 }
 
 Error station_is_revoked(const std::string& name) {

@@ -74,12 +74,21 @@ class Factory : public testing::Test {
     ledger().certificates.revoke(certificate.serial().hex(), RevocationReason::unspecified, clock.time);
     transaction.commit();
   }
-  // Makes the ledger what an older program left: undoes the last migration, and says that it is this old.
+  // Makes the ledger what an older program left: undoes the last migrations, and says that it is this old.
   void age_ledger(int version, const std::string& edit = "") {
     Database tool(directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
-    tool.sql() << "DROP INDEX certificates_by_time";
-    tool.sql() << "ALTER TABLE certificates DROP COLUMN disowned";
-    tool.sql() << "CREATE INDEX certificates_by_time ON certificates (not_before)";
+    tool.sql() << "DROP INDEX one_subject_a_key";
+    tool.sql() << "ALTER TABLE certificates DROP COLUMN abandonment";
+    tool.sql()
+        << "CREATE UNIQUE INDEX one_subject_a_key ON certificates (public_key, renewal) WHERE state <> "
+           "'abandoned'";
+    tool.sql()
+        << "CREATE INDEX given_up_keys ON certificates (public_key, not_before) WHERE state = 'abandoned'";
+    if (version < 8) {
+      tool.sql() << "DROP INDEX certificates_by_time";
+      tool.sql() << "ALTER TABLE certificates DROP COLUMN disowned";
+      tool.sql() << "CREATE INDEX certificates_by_time ON certificates (not_before)";
+    }
     if (!edit.empty()) tool.sql() << edit;
     tool.sql() << "PRAGMA user_version = " << version;
   }

@@ -272,6 +272,23 @@ TEST_F(IssuerRaces, AReservationIsGivenUpOnceAHundredthOfItsLifeIsOver) {
   EXPECT_EQ(used(), 2);
 }
 
+TEST_F(IssuerRaces, WhatAnOlderLedgerHadGivenUpIsItsSubjectsStill) {
+  open_order("PO-1", 3);
+  std::vector<std::string> given_up;
+  for (int i = 0; i < 3; ++i) {
+    crash_before_commit(request_);
+    given_up.push_back(live("dev-1").value().serial);
+    if (i < 2) ledger().certificates.abandon(given_up.back());
+    clock.time += std::chrono::seconds(1);
+  }
+  age_ledger(8);
+  Ledger opened(directory.path() / "ledger.db");
+  std::string key = request_.public_key().fingerprint();
+  EXPECT_EQ(opened.certificates.with_public_key(key).value().serial, given_up[2]) << "the live one";
+  opened.certificates.abandon(given_up[2]);
+  EXPECT_EQ(opened.certificates.with_public_key(key).value().serial, given_up[0]) << "the first";
+}
+
 TEST_F(IssuerRaces, AReservationOfAnotherIssuingKeyIsGivenUp) {
   open_order("PO-1", 1);
   crash_before_commit(request_);

@@ -122,8 +122,8 @@ TEST_F(LedgerCheck, ShowsOneThatNoEntryIsAbout) {
   raw("INSERT INTO certificates SELECT * FROM (SELECT '00ff', kind, 'dev-3', order_id, sender, profile, "
       "profile_digest, issuer_key_id, 'key-3', key_algorithm, key_id, not_before, not_after, tbs, "
       "tbs_digest, certificate, statement, state, issued_at, confirmation, confirmed_at, revoked_at, "
-      "generation, supersedes, renewal, revocation_reason, revocation_number, rework, disowned FROM "
-      "certificates "
+      "generation, supersedes, renewal, revocation_reason, revocation_number, rework, disowned, "
+      "abandonment FROM certificates "
       "WHERE subject = 'dev-1')");
   expect_broken("holds 3 certificates, and its log 2");
 }
@@ -159,8 +159,8 @@ TEST_F(LedgerCheck, ShowsARevocationThatIsAnother) {
   expect_broken("has reason \"superseded\", and entry 4 of the log says \"keyCompromise\"");
 }
 
-// What another CA issued is on no list of this one, whether or not it names its issuer's key. Two roots may
-// have certified the same one.
+// What another CA issued is on no list of this one, whether or not it names its issuer's key. Several roots
+// may have certified the same one.
 TEST_F(LedgerCheck, TakesTheCAsOwnCertificateOnceItIsRevoked) {
   SoftwareCa ours = make_issuing(make_root());
   CertificatePlan same = issuing_plan("Factory CA", ours.signer.public_key, kTestTime);
@@ -169,7 +169,8 @@ TEST_F(LedgerCheck, TakesTheCAsOwnCertificateOnceItIsRevoked) {
       X509_delete_ext(unnamed.get(), X509_get_ext_by_NID(unnamed.get(), NID_authority_key_identifier, -1)));
   ASSERT_GT(X509_sign(unnamed.get(), ours.key.get(), EVP_sha256()), 0);
 
-  for (const Certificate& own : {ours.certificate, Certificate(std::move(unnamed))}) {
+  for (const Certificate& own :
+       {ours.certificate, Certificate(std::move(unnamed)), certificate_under(make_root(), same)}) {
     EXPECT_NO_THROW(refuse_if_revoked(ledger(), own));
     Revoked revoked = revoke_certificate(ledger(), own.serial(), RevocationReason::ca_compromise, clock,
                                          Commitment::for_real, own);
