@@ -41,6 +41,13 @@ Plan plan;
 long counted = 0;
 int full_fd = -1;
 
+// An allocator may read a file when it is first asked; what counts here allocates, and must not ask it then.
+bool is_ready = false;
+__attribute__((constructor)) void begin() {
+  operator delete(operator new(1));
+  is_ready = true;
+}
+
 const char* plan_path() {
   static const char* const path = std::getenv("FLEETROOT_FAULT_PLAN");
   return path;
@@ -89,6 +96,7 @@ bool read_plan() {
 }
 
 std::string place_of(int fd) {
+  if (!is_ready) return "";
   sockaddr_storage name{};
   socklen_t size = sizeof name;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0)
@@ -115,6 +123,7 @@ void note(const std::string& process, const char* call, const std::string& place
 
 // What is to become of this call: nothing ("") if it is not its turn.
 std::string fate(const char* call, const std::string& place) {
+  if (!is_ready) return "";
   std::lock_guard lock(mutex);
   int error = errno;
   std::string fault;
