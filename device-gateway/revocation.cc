@@ -15,7 +15,6 @@ namespace {
 
 // It would stand in the way of those that the CA publishes once its clock is right: their numbers are lower.
 void refuse_if_from_the_future(const CertificateRevocationList& list, Time now) {
-  constexpr std::chrono::seconds kSmallSkew{60};
   if (list.this_update() - now <= kSmallSkew) return;
   throw Error(
       ErrorCode::clock,

@@ -13,9 +13,6 @@
 namespace fleetroot::ca {
 namespace {
 
-// By so much the clocks of station and CA may differ without harm.
-constexpr std::chrono::seconds kSmallSkew{60};
-
 std::string serial_of(const std::optional<CertificateRecord>& record) {
   return record ? record->serial : "";
 }

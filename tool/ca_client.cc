@@ -16,8 +16,6 @@
 namespace fleetroot::station {
 namespace {
 
-constexpr std::chrono::seconds kSmallSkew{60};
-
 void wait_until_valid(const Certificate& certificate) {
   SystemClock clock;
   auto ahead = certificate.not_before() - clock.now();

@@ -10,6 +10,9 @@ namespace fleetroot {
 
 using Time = std::chrono::sys_seconds;
 
+// By so much the clocks of two machines may differ without harm.
+inline constexpr std::chrono::seconds kSmallSkew{60};
+
 class Clock {
  public:
   virtual ~Clock() = default;

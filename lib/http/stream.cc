@@ -18,9 +18,6 @@ namespace {
 using asio::use_awaitable;
 using Socket = asio::ip::tcp::socket;
 
-// Of two machines that ask the same time server.
-constexpr std::chrono::seconds kSmallSkew{60};
-
 Trouble trouble_of(unsigned long code) {
   if (ERR_GET_LIB(code) != ERR_LIB_SSL) return Trouble::handshake;
   switch (ERR_GET_REASON(code)) {
