@@ -99,12 +99,7 @@ struct ImportOptions {
 };
 
 std::vector<Certificate> read_issuers(const std::vector<std::string>& files) {
-  std::vector<Certificate> issuers;
-  for (const std::string& file : files) {
-    for (Certificate& issuer : cli::read_named_file(file, Certificate::list_from_pem))
-      issuers.push_back(std::move(issuer));
-  }
-  return issuers;
+  return cli::read_named_files(files, Certificate::list_from_pem);
 }
 
 int import_crl(const ImportOptions& options) {

@@ -13,12 +13,7 @@ void add_home_option(CLI::App& command, std::string& home) {
 }
 
 std::vector<Certificate> read_certificates(const std::vector<std::string>& paths) {
-  std::vector<Certificate> certificates;
-  for (const std::string& path : paths) {
-    for (Certificate& certificate : cli::read_named_file(path, Certificate::list_from_pem))
-      certificates.push_back(std::move(certificate));
-  }
-  return certificates;
+  return cli::read_named_files(paths, Certificate::list_from_pem);
 }
 
 std::string choose_ca(const Home& home, const Settings& settings, const std::string& option) {

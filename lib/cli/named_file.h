@@ -2,6 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/base/files.h"
@@ -21,6 +24,16 @@ auto read_named_file(const std::filesystem::path& path, const Parse& parse,
   } catch (const Error& error) {
     throw naming(path, error);
   }
+}
+
+// What `parse_list` makes of each file, all of it in one list.
+template <typename Parse>
+auto read_named_files(const std::vector<std::string>& paths, const Parse& parse_list) {
+  decltype(parse_list(std::string())) all;
+  for (const std::string& path : paths) {
+    for (auto& one : read_named_file(path, parse_list)) all.push_back(std::move(one));
+  }
+  return all;
 }
 
 }  // namespace fleetroot::cli
