@@ -106,7 +106,6 @@ void refuse_if_nothing_can_be_issued(const Home& home, const std::optional<Order
 void run_signer(const Home& home, const ServeOptions& options, const std::vector<std::string>& names,
                 int listener) {
   call_process("ca-signer");
-  keep_freed_memory();
   Settings settings = home.settings();
   SystemClock clock;
   Ledger ledger(home.ledger());
@@ -221,7 +220,6 @@ int serve(const Home& home, ServeOptions options,
       "front",
       [&] {
         call_process("ca-front");
-        keep_freed_memory();
         // Nobody but the signer may have it.
         if (settings.issuing) pkcs11::forget_pin_variable(settings.issuing->token.uri);
         return run_child([&] {

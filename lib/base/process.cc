@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -92,11 +91,6 @@ std::pair<FileDescriptor, FileDescriptor> make_pipe() {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw cannot_make("make a pipe", errno);
   return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
-}
-
-void keep_freed_memory() {
-  constexpr int kEnough = 64 << 20;
-  mallopt(M_TRIM_THRESHOLD, kEnough);
 }
 
 ChildProcess::ChildProcess(const std::vector<std::string>& arguments) {

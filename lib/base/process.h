@@ -21,10 +21,6 @@ namespace fleetroot {
 // closed stay so: no other file gets their numbers.
 void harden_process();
 
-// For a program that works for many at a time: freed memory stays with it. glibc would give it back to the
-// system after every message and fetch it again, page by page, for the next.
-void keep_freed_memory();
-
 // Whether it would be passed over. One that is blocked comes all the same.
 bool is_ignored(int signal);
 
