@@ -262,13 +262,13 @@ CertificateRecord record_own(Ledger& ledger, const Certificate& issuing, Time no
 void refuse_if_revoked(Ledger& ledger, const Certificate& issuing) {
   std::string serial = issuing.serial().hex();
   if (!ledger.certificates.is_revoked(serial)) return;
-  std::optional<CertificateRecord> record = ledger.certificates.with_serial(serial);
+  CertificateRecord record = ledger.certificates.with_serial(serial).value();
   // Not by its bytes: a certificate has a second valid ECDSA signature, which takes no key to make.
-  if (record->public_key != issuing.public_key().fingerprint()) return;
+  if (record.public_key != issuing.public_key().fingerprint()) return;
   bool is_root = issuing.subject() == issuing.issuer();
   throw Error(ErrorCode::configuration,
               fmt::format("the CA's own certificate, {}, was revoked at {} ({})", issuing.subject(),
-                          record->revoked_at, name_of(record->revocation_reason)),
+                          record.revoked_at, name_of(record.revocation_reason)),
               is_root
                   ? "make another factory CA (fleetroot-ca init), and have the fleet trust its root; this "
                     "one signs revocation lists alone"

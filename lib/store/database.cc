@@ -19,6 +19,15 @@ constexpr int kShortLogPages = 100;
 constexpr int kLongLogPages = 8'000;
 constexpr int kManyKeptPages = 16'000;
 
+// SQLite would lock each connection against its own thread, and all of them to count its memory.
+void leave_locks_out() {
+  static const bool done [[maybe_unused]] = [] {
+    sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+    sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    return true;
+  }();
+}
+
 // SQLite would make the file with the umask's mode; its -wal and -shm files take the mode of this one.
 void make_private_file(const std::filesystem::path& path) {
   FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -134,15 +143,6 @@ void throw_store_error(const soci::soci_error& error, const std::filesystem::pat
       throw Error(ErrorCode::internal, "the database refused a statement", "keep this message and report it",
                   error.what());
   }
-}
-
-// SQLite would lock each connection against its own thread, and all of them to count its memory.
-void leave_locks_out() {
-  static const bool done [[maybe_unused]] = [] {
-    sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
-    sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-    return true;
-  }();
 }
 
 Database::Database(const std::filesystem::path& path, std::span<const std::string_view> migrations)
