@@ -118,7 +118,8 @@ sign() {
   wait_for has_logged '.reason == "superseded"'
 }
 
-@test "what a manifest has superseded stays out, whether the device was known or not, and before its new key has come" {
+# One that the gateway knows, and one that it has never seen.
+supersede_two_devices() {
   make_world
   "$pki" device factory 1FLEET-1 new
   "$pki" device factory 1FLEET-2 old-2
@@ -127,8 +128,11 @@ sign() {
   as dev production /whoami
   manifest rework 2026-11-25T01:00:00Z factory/ca "$(entry dev 1FLEET-1 '' revoked)" "$(entry new 1FLEET-1 5e01)" \
     "$(entry old-2 1FLEET-2 '' revoked)" "$(entry new-2 1FLEET-2 5e02)"
-
   import rework.manifest
+}
+
+@test "what a manifest has superseded stays out, whether the device was known or not, and before its new key has come" {
+  supersede_two_devices
 
   run ! as dev production /whoami
   run ! as old-2 production /whoami
@@ -173,15 +177,7 @@ sign() {
 }
 
 @test "a registry of a build that knew certificates alone: what it knew holds, and the same manifest tells it the keys" {
-  make_world
-  "$pki" device factory 1FLEET-1 new
-  "$pki" device factory 1FLEET-2 old-2
-  "$pki" device factory 1FLEET-2 new-2
-  start_gateway
-  as dev production /whoami
-  manifest rework 2026-11-25T01:00:00Z factory/ca "$(entry dev 1FLEET-1 '' revoked)" "$(entry new 1FLEET-1 5e01)" \
-    "$(entry old-2 1FLEET-2 '' revoked)" "$(entry new-2 1FLEET-2 5e02)"
-  import rework.manifest
+  supersede_two_devices
   stop_gateway
   of() { openssl x509 -in "$1.pem" -outform DER | digest; }
   sqlite3 gw/registry.db <<SQL
