@@ -41,15 +41,15 @@ const Kind& kind_of(KeyAlgorithm algorithm) {
   throw Error(ErrorCode::token_untrusted, std::move(message), std::move(hint));
 }
 
-Template public_template(const Kind& kind, const KeyName& name) {
+Template public_template(const Kind& kind, const KeyName& name, const ModuleProfile& profile) {
   Template object;
   object.add(CKA_TOKEN, true)
       .add(CKA_PRIVATE, false)
       .add(CKA_VERIFY, true)
-      .add(CKA_ENCRYPT, false)
       .add(CKA_WRAP, false)
       .add(CKA_ID, name.id.bytes())
       .add(CKA_LABEL, name.label);
+  if (profile.accepts_decrypt_false) object.add(CKA_ENCRYPT, false);
   if (kind.key_type == CKK_RSA) {
     static constexpr std::uint8_t kF4[] = {1, 0, 1};
     object.add_number(CKA_MODULUS_BITS, kind.modulus_bits).add(CKA_PUBLIC_EXPONENT, BytesView(kF4));
@@ -67,9 +67,10 @@ Template private_template(const Kind& kind, const KeyName& name, const ModulePro
       .add(CKA_SENSITIVE, true)
       .add(CKA_EXTRACTABLE, false)
       .add(CKA_SIGN, true)
+      .add(CKA_UNWRAP, false)
       .add(CKA_ID, name.id.bytes())
       .add(CKA_LABEL, name.label);
-  if (profile.accepts_decrypt_false) object.add(CKA_DECRYPT, false).add(CKA_UNWRAP, false);
+  if (profile.accepts_decrypt_false) object.add(CKA_DECRYPT, false);
   if (kind.key_type != CKK_RSA) object.add(CKA_DERIVE, false);
   return object;
 }
@@ -137,9 +138,10 @@ void refuse_unless_supported(const Session& session, KeyAlgorithm algorithm) {
 
 KeyPair generate_key_pair(const Session& session, KeyAlgorithm algorithm, const KeyName& name) {
   const Kind& kind = kind_of(algorithm);
+  const ModuleProfile& profile = session.module().profile();
   CK_MECHANISM mechanism{kind.mechanism, nullptr, 0};
-  Template public_part = public_template(kind, name);
-  Template private_part = private_template(kind, name, session.module().profile());
+  Template public_part = public_template(kind, name, profile);
+  Template private_part = private_template(kind, name, profile);
   CK_OBJECT_HANDLE public_handle = 0;
   CK_OBJECT_HANDLE private_handle = 0;
   check(session.module().functions().C_GenerateKeyPair(session.handle(), &mechanism, public_part.data(),
@@ -206,14 +208,17 @@ std::vector<std::string> audit(const ModuleProfile& profile, const KeyAttributes
   require(key.can_sign, "it cannot sign");
   require(!key.wants_pin_each_time, "it wants the PIN for each signature");
   require(!key.can_decrypt || !profile.accepts_decrypt_false, "it can decrypt");
-  require(!key.can_unwrap || !profile.accepts_decrypt_false, "it can unwrap keys");
+  require(!key.can_unwrap, "it can unwrap keys");
   require(!key.can_derive, "it can derive keys");
-  if (profile.history_is_reliable) {
-    require(key.always_sensitive, "it was not always sensitive");
-    require(key.never_extractable, "it was extractable once");
-  }
+  require(key.always_sensitive, "it was not always sensitive");
+  require(key.never_extractable, "it was extractable once");
   if (profile.local_is_reliable) require(key.is_local, "it was not generated on the token");
   return complaints;
+}
+
+std::string describe(const KeyAttributes& sound) {
+  return fmt::format("sensitive, never extractable{}{}", sound.is_local ? ", made in the token" : "",
+                     sound.can_decrypt ? "" : ", sign only");
 }
 
 void refuse_unless_sound(const Session& session, const KeyPair& pair) {

@@ -60,6 +60,8 @@ KeyAttributes read_attributes(const Session& session, const KeyPair& pair);
 // What is wrong with the key, one sentence each; empty if it is sensitive, never extractable, made in the
 // token, and good for signing only. What the module's profile calls unreliable is not held against it.
 std::vector<std::string> audit(const ModuleProfile& profile, const KeyAttributes& attributes);
+// The same of a sound key, for a report; what the module does not say is not in it.
+std::string describe(const KeyAttributes& sound);
 // Throws Error(token_untrusted) with all that audit() says.
 void refuse_unless_sound(const Session& session, const KeyPair& pair);
 

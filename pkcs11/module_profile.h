@@ -11,10 +11,9 @@ struct ModuleProfile {
   std::string_view manufacturer;
   // CKA_LOCAL is reported truthfully, so a key without it was not made in the token.
   bool local_is_reliable = true;
-  // An RSA template may say CKA_DECRYPT=false.
+  // Templates may say CKA_DECRYPT=false, and CKA_ENCRYPT=false of the public half, so a key that decrypts was
+  // not made by them.
   bool accepts_decrypt_false = true;
-  // CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE are reported truthfully.
-  bool history_is_reliable = true;
   // How many wrong PINs lock the token, where it does not show so in its flags. One of them is never spent.
   unsigned pin_tries = 3;
 };

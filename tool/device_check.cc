@@ -101,7 +101,7 @@ std::optional<pkcs11::KeyPair> verify_pair(const pkcs11::Session& session, const
   if (!pair) return pair;
   bool is_sound = find(findings, "key attributes" + which, [&] {
     pkcs11::refuse_unless_sound(session, *pair);
-    return std::string("sensitive, never extractable, made in the token, sign only");
+    return describe(pkcs11::read_attributes(session, *pair));
   });
   if (!is_sound) return pair;  // how it may sign, if at all, is anybody's guess
   find(findings, "pair proof" + which, [&] {

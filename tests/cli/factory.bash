@@ -23,8 +23,13 @@ make_order() {
 
 # make_station [HOME [NAME]]
 make_station() {
+  fleetroot-station init --home "${1:-st}" --name "${2:-st-01}"
+  enroll_station "$@"
+}
+
+# enroll_station [HOME [NAME]]: whose init has run
+enroll_station() {
   local home=${1:-st} name=${2:-st-01}
-  fleetroot-station init --home "$home" --name "$name"
   fleetroot-ca station enroll --home ca --name "$name" --request "$home/station.csr" --out "$name.pem"
   fleetroot-station enroll --home "$home" --certificate "$name.pem" --ca-certificate ca/issuing-ca.pem \
     --fleet-root ca/fleet-root.pem --ca 'exec:fleetroot-ca respond --home ca'

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Tokens behind other modules than SoftHSM: NSS softokn, and a remote token through p11-kit.
 load ../cli/factory
+load strangers
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -9,32 +10,6 @@ setup() {
 
 teardown() {
   if [[ -e server.pid ]] && kill -0 "$(<server.pid)"; then kill "$(<server.pid)"; fi
-}
-
-# strangers_see MODULE TOKEN PIN-FILE ACCESS: OpenSC and GnuTLS find one of each under one CKA_ID, and a private key that
-# signs and does nothing else
-strangers_see() {
-  local key flags
-  local -x USER_PIN GNUTLS_PIN # not in argv
-  USER_PIN=$(<"$3")
-  GNUTLS_PIN=$USER_PIN
-  run --separate-stderr -0 pkcs11-tool --module "$1" --token-label "$2" --login --pin env:USER_PIN --list-objects
-  [[ $(sed -n 's/ Object;.*//p' <<<"$output" | sort) == $'Certificate\nPrivate Key\nPublic Key' ]]
-  [[ $(grep -c '^  ID: *01$' <<<"$output") == 3 ]]
-  key=$(awk '/ Object;/ { wanted = /^Private Key/ } wanted' <<<"$output")
-  grep -qx "  Access: *$4" <<<"$key"
-  grep -qx '  Usage: *sign' <<<"$key"
-  grep -A 9 '^Public Key' <<<"$output" | grep -q '  Usage: *verify' # softokn adds derive to EC keys
-
-  run --separate-stderr -0 p11tool --provider "$1" --batch --login --list-all "pkcs11:token=${2// /%20}"
-  [[ $(grep -c '^Object ' <<<"$output") == 3 && $(grep -c 'ID: 01$' <<<"$output") == 3 ]]
-  flags=$(grep -A 2 'Type: Private key' <<<"$output" | grep 'Flags:')
-  [[ $flags == *CKA_PRIVATE* && $flags == *CKA_NEVER_EXTRACTABLE* && $flags == *CKA_SENSITIVE* ]]
-
-  # and it does not come out
-  run pkcs11-tool --module "$1" --token-label "$2" --login --pin env:USER_PIN --read-object \
-    --type privkey --id 01 --output-file private-key
-  [[ ! -s private-key ]]
 }
 
 # NSS

@@ -12,7 +12,6 @@ namespace {
 void expect_cautious(const ModuleProfile& profile) {
   EXPECT_EQ(profile.name, "standard");
   EXPECT_TRUE(profile.local_is_reliable);
-  EXPECT_TRUE(profile.history_is_reliable);
   EXPECT_TRUE(profile.accepts_decrypt_false);
   EXPECT_EQ(profile.pin_tries, 3U);
 }
@@ -41,10 +40,8 @@ TEST(ModuleProfile, ForgivesOnlyWhatItIsKnownFor) {
   EXPECT_FALSE(profile_of("Mozilla Foundation", "").local_is_reliable);
   EXPECT_TRUE(profile_of("Mozilla Foundation", "").accepts_decrypt_false);
   EXPECT_FALSE(profile_of("tpm2-software.github.io", "").accepts_decrypt_false);
-  for (const char* manufacturer : {"SoftHSM", "PKCS#11 Kit", "tpm2-software.github.io", "nobody"}) {
+  for (const char* manufacturer : {"SoftHSM", "PKCS#11 Kit", "tpm2-software.github.io", "nobody"})
     EXPECT_TRUE(profile_of(manufacturer, "").local_is_reliable) << manufacturer;
-    EXPECT_TRUE(profile_of(manufacturer, "").history_is_reliable) << manufacturer;
-  }
 }
 
 }  // namespace
