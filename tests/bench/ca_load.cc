@@ -10,6 +10,7 @@
 #include <openssl/pem.h>
 
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -49,22 +50,27 @@ EvpPkeyPtr read_key(const char* path) {
   return key;
 }
 
-// Runs `work` for every number below `count`, on so many threads; seconds.
+// Runs what `begin` makes, on so many threads, for every number below `count`; seconds, from when all have
+// begun.
 double spread(std::size_t count, std::size_t threads,
               const std::function<std::function<void(std::size_t)>()>& begin) {
   std::atomic<std::size_t> next = 0;
   std::exception_ptr failure;
-  auto started = steady_clock::now();
+  steady_clock::time_point started;
+  std::barrier all_begun(static_cast<std::ptrdiff_t>(threads),
+                         [&]() noexcept { started = steady_clock::now(); });
   {
     std::vector<std::jthread> pool;
     for (std::size_t t = 0; t < threads; ++t) {
       pool.emplace_back([&] {
         try {
           std::function<void(std::size_t)> work = begin();
+          all_begun.arrive_and_wait();
           for (std::size_t i = next++; i < count; i = next++) work(i);
         } catch (...) {
           failure = std::current_exception();
           next = count;
+          all_begun.arrive_and_drop();
         }
       });
     }
@@ -157,17 +163,22 @@ double run_socket(const Load& load, std::size_t clients) {
   });
 }
 
+http::Response exchange(http::Client& client, const http::Outgoing& request) {
+  return client.exchange(request, steady_clock::now() + std::chrono::seconds(60));
+}
+
+// Connected before the first request, as a line is that has run for a while.
 double run_https(const Load& load, std::size_t clients, const char* url) {
   http::ClientTls tls{.roots = {load.home.fleet_root()},
                       .identity = http::TlsIdentity{.chain = {load.station}, .key = load.key.get()}};
   return spread(load.messages.size(), clients, [&]() -> std::function<void(std::size_t)> {
     auto client = std::make_shared<http::Client>(http::Url::parse(url), tls);
+    exchange(*client, {.path = "/"});
     return [&, client](std::size_t i) {
-      http::Response response = client->exchange({.method = "POST",
-                                                  .path = "/.well-known/cmp/p/" + load.order.text(),
-                                                  .content_type = "application/pkixcmp",
-                                                  .body = load.messages[i]},
-                                                 steady_clock::now() + std::chrono::seconds(60));
+      http::Response response = exchange(*client, {.method = "POST",
+                                                   .path = "/.well-known/cmp/p/" + load.order.text(),
+                                                   .content_type = "application/pkixcmp",
+                                                   .body = load.messages[i]});
       if (response.status != 200) throw Error(ErrorCode::protocol, std::string(as_text(response.body)), "");
       refuse_unless_certified(response.body);
     };
@@ -181,11 +192,10 @@ double run_cfssl(const Load& load, std::size_t clients, const char* url) {
   return spread(bodies.size(), clients, [&]() -> std::function<void(std::size_t)> {
     auto client = std::make_shared<http::Client>(http::Url::parse(url), std::nullopt);
     return [&, client](std::size_t i) {
-      http::Response response = client->exchange({.method = "POST",
-                                                  .path = "/api/v1/cfssl/sign",
-                                                  .content_type = "application/json",
-                                                  .body = {bodies[i].begin(), bodies[i].end()}},
-                                                 steady_clock::now() + std::chrono::seconds(60));
+      http::Response response = exchange(*client, {.method = "POST",
+                                                   .path = "/api/v1/cfssl/sign",
+                                                   .content_type = "application/json",
+                                                   .body = {bodies[i].begin(), bodies[i].end()}});
       if (as_text(response.body).find("BEGIN CERTIFICATE") == std::string_view::npos)
         throw Error(ErrorCode::protocol, std::string(as_text(response.body)), "");
     };

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """What one device costs, side by side in one run: the token's own floor, `fleetroot-station provision`, and the same job
 scripted with pkcs11-tool and openssl. Each is a fresh process on a fresh token; they take turns, so that a busy moment
-hits all of them. Prints medians, the 10th and 90th percentile, and the ratio to the floor.
+hits all of them. Between them: that floor, while the station's and the CA's own tokens log in and sign twice in processes
+of their own, which is as little as a device's three tokens can take. Prints medians, the 10th and 90th percentile, and
+the ratio to the floor.
 
 Start-up is measured from outside: a forwarding PKCS#11 module (tests/witness) notes when the station first opens a
 session on the device's token, on the same clock that this script reads before it starts the process.
@@ -88,9 +90,18 @@ class Bench:
                 f'BENCH-{self.count:06}', '--token',
                 f'pkcs11:token=dev-1?module-path={module}&pin-source=file:{token.pin_file}']
 
+    def floor_command(self, role, label, pin_file):
+        return [str(self.build / 'tests/bench/floor'), role, SOFTHSM, label, str(pin_file)]
+
+    def other_tokens(self):
+        """What signs for a device besides its own token, each in a process of its own: commands and tokens."""
+        station, ca = self.station, self.directory / 'ca'
+        return [(self.floor_command('signer', 'st-01', station / 'station.pin'), station / 'softhsm/softhsm2.conf'),
+                (self.floor_command('signer', 'issuing-ca', ca / 'issuing-ca.pin'), ca / 'softhsm/softhsm2.conf')]
+
     def command(self, contender, directory, token):
-        if contender == 'floor':
-            return [str(self.build / 'tests/bench/floor'), SOFTHSM, 'dev-1', str(token.pin_file)]
+        if contender in ('floor', 'three floors'):
+            return self.floor_command('device', 'dev-1', token.pin_file)
         if contender == 'provision':
             return self.provision_command(token)
         return [str(HERE / 'by-hand'), f'BENCH-{self.count:06}', str(token.conf), str(token.pin_file),
@@ -100,9 +111,15 @@ class Bench:
     def measure(self, contender):
         directory, token = self.fresh_token()
         command = self.command(contender, directory, token)
+        others = self.other_tokens() if contender == 'three floors' else []
         start = time.monotonic()
+        beside = [subprocess.Popen(other, env={**os.environ, 'SOFTHSM2_CONF': str(conf)}, **QUIET)
+                  for other, conf in others]
         run(*command, SOFTHSM2_CONF=str(token.conf))
+        failed = [process.args for process in beside if process.wait() != 0]
         milliseconds = 1000 * (time.monotonic() - start)
+        if failed:
+            sys.exit(f'bench: error: {failed[0]} failed')
         shutil.rmtree(directory)
         return milliseconds
 
@@ -125,14 +142,15 @@ def percentile(values, share):
 
 
 def row(name, values, floor):
-    print(f'  {name:<38} {statistics.median(values):8.1f} {percentile(values, 0.1):8.1f} {percentile(values, 0.9):8.1f}'
+    print(f'  {name:<42} {statistics.median(values):8.1f} {percentile(values, 0.1):8.1f} {percentile(values, 0.9):8.1f}'
           f' {statistics.median(values) / floor:8.2f}')
 
 
 def compare(build, directory, runs):
     bench = Bench(build, directory, runs)
-    contenders = {'floor': 'raw Cryptoki, fresh process (floor)', 'provision': 'fleetroot-station provision, CA by exec',
-                  'by-hand': 'pkcs11-tool + openssl'}
+    contenders = {'floor': 'raw Cryptoki, fresh process (floor)',
+                  'three floors': "the same, and station's and CA's tokens",
+                  'provision': 'fleetroot-station provision, CA by exec', 'by-hand': 'pkcs11-tool + openssl'}
     results = {contender: [] for contender in contenders}
     start_ups = []
     for contender in contenders:
@@ -142,7 +160,7 @@ def compare(build, directory, runs):
             results[contender].append(bench.measure(contender))
         start_ups.append(bench.measure_start_up())
     floor = statistics.median(results['floor'])
-    print(f'  {"ms for one device":<38} {"median":>8} {"p10":>8} {"p90":>8} {"x floor":>8}')
+    print(f'  {"ms for one device":<42} {"median":>8} {"p10":>8} {"p90":>8} {"x floor":>8}')
     for contender, text in contenders.items():
         row(text, results[contender], floor)
     for function in ('C_Initialize', 'C_OpenSession'):

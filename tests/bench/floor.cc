@@ -1,8 +1,9 @@
 // What one device costs the token itself: login, P-256 key generation, three signatures, a certificate object
 // written, and read back in a new session, by raw Cryptoki in a fresh process. No libp11, no OpenSSL, no
-// journal, no CA.
+// journal, no CA. And what it costs the token of whoever else signs for it.
 //
-//   floor MODULE TOKEN-LABEL PIN-FILE
+//   floor device MODULE TOKEN-LABEL PIN-FILE
+//   floor signer MODULE TOKEN-LABEL PIN-FILE     login, two signatures with the key that is there
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
@@ -141,12 +142,19 @@ std::vector<CK_BYTE> read_certificate(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE s
   return bytes;
 }
 
-void run(const char* module_path, const std::string& token_label, std::string pin) {
-  CK_FUNCTION_LIST* p11 = load(module_path);
-  check(p11->C_Initialize(nullptr), "C_Initialize");
-  CK_SLOT_ID slot = find_slot(p11, token_label);
-  CK_SESSION_HANDLE first = open_session(p11, slot);
-  check(p11->C_Login(first, CKU_USER, reinterpret_cast<CK_UTF8CHAR*>(pin.data()), pin.size()), "C_Login");
+CK_OBJECT_HANDLE find_key(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE session) {
+  CK_OBJECT_CLASS object_class = CKO_PRIVATE_KEY;
+  CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &object_class, sizeof object_class}};
+  check(p11->C_FindObjectsInit(session, wanted, std::size(wanted)), "C_FindObjectsInit");
+  CK_OBJECT_HANDLE key = 0;
+  CK_ULONG count = 0;
+  check(p11->C_FindObjects(session, &key, 1, &count), "C_FindObjects");
+  check(p11->C_FindObjectsFinal(session), "C_FindObjectsFinal");
+  if (count != 1) throw std::runtime_error("no key is there");
+  return key;
+}
+
+void work_as_device(CK_FUNCTION_LIST* p11, CK_SLOT_ID slot, CK_SESSION_HANDLE first) {
   CK_OBJECT_HANDLE key = generate(p11, first);
   sign(p11, first, key);  // the proof of the pair
   sign(p11, first, key);  // the request
@@ -159,18 +167,37 @@ void run(const char* module_path, const std::string& token_label, std::string pi
     throw std::runtime_error("the certificate reads back different");
   sign(p11, second, key);  // the proof after the write
   check(p11->C_CloseSession(second), "C_CloseSession");
+}
+
+void work_as_signer(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE session) {
+  CK_OBJECT_HANDLE key = find_key(p11, session);
+  sign(p11, session, key);
+  sign(p11, session, key);
+}
+
+void run(const std::string& role, const char* module_path, const std::string& token_label, std::string pin) {
+  CK_FUNCTION_LIST* p11 = load(module_path);
+  check(p11->C_Initialize(nullptr), "C_Initialize");
+  CK_SLOT_ID slot = find_slot(p11, token_label);
+  CK_SESSION_HANDLE session = open_session(p11, slot);
+  check(p11->C_Login(session, CKU_USER, reinterpret_cast<CK_UTF8CHAR*>(pin.data()), pin.size()), "C_Login");
+  if (role == "device") {
+    work_as_device(p11, slot, session);
+  } else {
+    work_as_signer(p11, session);
+  }
   check(p11->C_Finalize(nullptr), "C_Finalize");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: floor MODULE TOKEN-LABEL PIN-FILE\n");
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: floor device|signer MODULE TOKEN-LABEL PIN-FILE\n");
     return 64;
   }
   try {
-    run(argv[1], argv[2], read_line(argv[3]));
+    run(argv[1], argv[2], argv[3], read_line(argv[4]));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "floor: %s\n", error.what());
     return 1;
