@@ -97,6 +97,14 @@ std::optional<TokenInfo> read_if_present(const CK_FUNCTION_LIST& functions, CK_S
   }
 }
 
+const ModuleProfile& behind(const ModuleProfile& client, const std::string& path, const std::string& remote) {
+  const ModuleProfile& profile = remote_profile(remote);
+  if (leads_elsewhere(client)) return profile;
+  throw Error(ErrorCode::module_unusable,
+              fmt::format("the PKCS#11 module {} is {}, which leads to no other module", path, client.name),
+              "leave out which one it leads to (--remote-module, or remote_module in station.toml)");
+}
+
 }  // namespace
 
 bool TokenInfo::matches(const Uri& uri) const {
@@ -131,11 +139,11 @@ struct Module::State {
   bool must_finalise = false;
 };
 
-Module::Module(const std::string& path, const std::string& init_args) : state_(std::make_unique<State>()) {
-  state_->init_args = init_args;
+Module::Module(const std::string& path, const ModuleOptions& options) : state_(std::make_unique<State>()) {
+  const std::string& init_args = state_->init_args = options.init_args;
   if (access(path.c_str(), R_OK) != 0) unusable(path, "is not there or cannot be read");
   state_->context.reset(PKCS11_CTX_new());
-  if (!init_args.empty()) PKCS11_CTX_init_args(state_->context.get(), state_->init_args.c_str());
+  if (!init_args.empty()) PKCS11_CTX_init_args(state_->context.get(), init_args.c_str());
   ERR_clear_error();
   if (PKCS11_CTX_load(state_->context.get(), path.c_str()) != 0) {
     std::optional<CK_RV> answer = last_answer();
@@ -166,6 +174,7 @@ Module::Module(const std::string& path, const std::string& init_args) : state_(s
   check(state_->functions->C_GetInfo(&info), "describe its module");
   state_->profile = &profile_of(padded_text(info.manufacturerID, sizeof info.manufacturerID),
                                 padded_text(info.libraryDescription, sizeof info.libraryDescription));
+  if (!options.remote.empty()) state_->profile = &behind(*state_->profile, path, options.remote);
   // SoftHSM looks for an engine that few systems have, and leaves in OpenSSL's queue that it is not there: no
   // cause of what is refused later.
   ERR_clear_error();

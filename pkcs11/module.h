@@ -32,14 +32,21 @@ struct TokenInfo {
   std::string describe() const;
 };
 
+struct ModuleOptions {
+  // The module's own initialisation string, usually empty.
+  std::string init_args{};
+  // Which module p11-kit-client leads to (remote_profile()); empty where that one does not differ.
+  std::string remote{};
+};
+
 // One owner a process and module: Cryptoki is initialised by the constructor, finalised and unloaded by the
 // destructor, which must run before main() returns (SoftHSM and OpenSSL fight over their exit handlers
 // otherwise). Not copyable, not movable; sessions refer to it and die before it. One thread.
 class Module {
  public:
-  // Error(module_unusable) if there is no such file, it is no PKCS#11 module, or it does not initialise.
-  // init_args: the module's own initialisation string, usually empty.
-  explicit Module(const std::string& path, const std::string& init_args = {});
+  // Error(module_unusable) if there is no such file, it is no PKCS#11 module, it does not initialise, or is
+  // said to lead elsewhere and does not. Error(usage) as remote_profile().
+  explicit Module(const std::string& path, const ModuleOptions& options = {});
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
   ~Module();

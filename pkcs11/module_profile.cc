@@ -1,18 +1,23 @@
 #include "pkcs11/module_profile.h"
 
+#include <fmt/format.h>
+
 #include <array>
+
+#include "lib/base/error.h"
 
 namespace fleetroot::pkcs11 {
 namespace {
 
+constexpr std::string_view kP11KitClient = "p11-kit-client";
 constexpr ModuleProfile kStandard{.name = "standard", .manufacturer = ""};
 constexpr std::array kProfiles{
     ModuleProfile{.name = "softhsm", .manufacturer = "SoftHSM"},
     ModuleProfile{.name = "nss-softokn", .manufacturer = "Mozilla Foundation", .local_is_reliable = false},
     ModuleProfile{
         .name = "tpm2-pkcs11", .manufacturer = "tpm2-software.github.io", .accepts_decrypt_false = false},
-    // The remote's own module is behind it; what it says of its keys passes through unchanged.
-    ModuleProfile{.name = "p11-kit-client", .manufacturer = "PKCS#11 Kit"},
+    // What the remote module says of its keys passes through unchanged.
+    ModuleProfile{.name = kP11KitClient, .manufacturer = "PKCS#11 Kit"},
 };
 
 }  // namespace
@@ -23,6 +28,18 @@ const ModuleProfile& profile_of(std::string_view manufacturer, std::string_view 
       return profile;
   }
   return kStandard;
+}
+
+bool leads_elsewhere(const ModuleProfile& profile) {
+  return profile.name == kP11KitClient;
+}
+
+const ModuleProfile& remote_profile(std::string_view name) {
+  for (const ModuleProfile& profile : kProfiles) {
+    if (profile.name == name && !leads_elsewhere(profile)) return profile;
+  }
+  throw Error(ErrorCode::usage, fmt::format("no module that differs is called \"{}\"", name),
+              "name nss-softokn or tpm2-pkcs11, or leave it out: other modules need not be named");
 }
 
 }  // namespace fleetroot::pkcs11

@@ -21,4 +21,9 @@ struct ModuleProfile {
 // The profile for a module that says this of itself; the standard's own for one that nobody has met.
 const ModuleProfile& profile_of(std::string_view manufacturer, std::string_view description);
 
+// Whether it is p11-kit's: then the keys are another module's, and p11-kit does not say whose.
+bool leads_elsewhere(const ModuleProfile& profile);
+// Of a module that p11-kit-client leads to. Error(usage) if there is none of this name.
+const ModuleProfile& remote_profile(std::string_view name);
+
 }  // namespace fleetroot::pkcs11

@@ -89,7 +89,7 @@ struct SigningToken::State {
                       .uri_source = uri.pin_source,
                       .base = settings.home,
                       .prompt = fmt::format("PIN for {}", uri.describe())})),
-        module(*uri.module_path, settings.init_args) {
+        module(*uri.module_path, {.init_args = settings.init_args}) {
     sessions.push_back(std::make_unique<Session>(module, module.find_token(uri)));
     log_in(*sessions.front());
     pin.reset();  // further sessions share the login

@@ -91,8 +91,7 @@ Bay Bay::parse(std::string_view text) {
                 "write it like --bay 'NAME=pkcs11:token=LABEL?module-path=…&pin-source=file:PATH'");
   }
   return {.name = BayName::parse(text.substr(0, equals)),
-          .token = TokenTemplate::parse(text.substr(equals + 1)),
-          .module_args = {}};
+          .token = TokenTemplate::parse(text.substr(equals + 1))};
 }
 
 void refuse_double_names(const std::vector<Bay>& bays, ErrorCode code) {

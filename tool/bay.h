@@ -9,6 +9,7 @@
 #include "lib/base/error.h"
 #include "lib/base/names.h"
 #include "lib/x509/device_id.h"
+#include "pkcs11/module.h"
 #include "pkcs11/uri.h"
 
 namespace fleetroot::station {
@@ -41,7 +42,7 @@ class TokenTemplate {
 struct Bay {
   BayName name;
   TokenTemplate token;
-  std::string module_args;
+  pkcs11::ModuleOptions module{};
 
   // "NAME=pkcs11:…". Error(usage).
   static Bay parse(std::string_view text);

@@ -57,7 +57,7 @@ void inspect(const InspectOptions& options, const Json& event) {
   TokenWatch watch(kTokenTimeout, [&](const Error& error) {
     if (options.json) cli::print_failure(event, error);
   });
-  DeviceToken token(uri, options.token.module_args, {});
+  DeviceToken token(uri, options.token.module, {});
   token.open_session(pin);
   std::vector<pkcs11::TokenObject> objects = pkcs11::inventory(token.session());
   if (options.json) {

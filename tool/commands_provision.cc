@@ -71,7 +71,7 @@ int provision(const ProvisionOptions& options) {
                      .order = OrderId::parse(options.order),
                      .bay = BayName::parse(options.bay),
                      .token = uri,
-                     .module_args = options.token.module_args,
+                     .module = options.token.module,
                      .pin = options.token.read_pin(uri),
                      .preset = options.preset.empty() ? settings.device_preset : options.preset,
                      .algorithm = options.algorithm.empty() ? settings.device_algorithm
@@ -152,7 +152,8 @@ void add_provision_command(CLI::App& program, Action& action) {
   CLI::Option* shared = command->add_option("--shared", options->shared,
                                             "credentials.zip of a gateway, instead of --order and --token");
   shared->excludes(order)->excludes(token);
-  for (const char* of_token : {"--pin-fd", "--module-args"}) shared->excludes(command->get_option(of_token));
+  for (const char* of_token : {"--pin-fd", "--module-args", "--remote-module"})
+    shared->excludes(command->get_option(of_token));
   command->add_option("--out", options->out, "with --shared: a directory for the identity (default: the ID)")
       ->needs(shared);
   command

@@ -83,7 +83,7 @@ class Verification {
     watch_.emplace(seconds(), [this](const Error& error) {
       if (options_.json) cli::print_failure(event_of(options_), error);
     });
-    token_.emplace(uri, options_.token.module_args, device_id_);
+    token_.emplace(uri, options_.token.module, device_id_);
     if (options_.home.empty()) return token_->open_session(pin);
     Home home(options_.home);
     token_->lock(home.file("locks"));

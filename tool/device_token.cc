@@ -42,9 +42,9 @@ pkcs11::KeyName chain_name(const Certificate& certificate) {
   return {pkcs11::KeyId::parse(certificate.subject_key_identifier()), "fleetroot-issuing-ca"};
 }
 
-DeviceToken::DeviceToken(const pkcs11::Uri& uri, const std::string& module_args,
+DeviceToken::DeviceToken(const pkcs11::Uri& uri, const pkcs11::ModuleOptions& module,
                          const std::optional<DeviceId>& device_id)
-    : module_(module_path_of(uri), module_args),
+    : module_(module_path_of(uri), module),
       info_(module_.find_token(uri)),
       identity_(token_identity(info_, device_id)),
       names_for_pins_(names_for_pins(info_, device_id)) {}

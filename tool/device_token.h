@@ -28,7 +28,7 @@ pkcs11::KeyName chain_name(const Certificate& certificate);
 class DeviceToken {
  public:
   // Finds the token of the device, where one is named, without a session yet. Error as Module's.
-  DeviceToken(const pkcs11::Uri& uri, const std::string& module_args,
+  DeviceToken(const pkcs11::Uri& uri, const pkcs11::ModuleOptions& module,
               const std::optional<DeviceId>& device_id);
 
   const pkcs11::TokenInfo& info() const { return info_; }

@@ -87,10 +87,13 @@ std::vector<Bay> read_bays(ConfigFile& config, const fs::path& home) {
     std::string table = fmt::format("bay[{}]", i);
     std::string name = config.required_string(table + ".name");
     std::string token = config.required_string(table + ".token");
+    std::string remote = config.string(table + ".remote_module").value_or("");
+    if (!remote.empty())
+      parsed(config, table + ".remote_module", [&] { return &pkcs11::remote_profile(remote); });
     bays.push_back(
         {.name = parsed(config, table + ".name", [&] { return BayName::parse(name); }),
          .token = parsed(config, table + ".token", [&] { return TokenTemplate::parse(token, home); }),
-         .module_args = config.string(table + ".module_args").value_or("")});
+         .module = {.init_args = config.string(table + ".module_args").value_or(""), .remote = remote}});
   }
   refuse_double_names(bays, ErrorCode::configuration);
   return bays;

@@ -28,7 +28,8 @@ std::vector<std::string> arguments_for(const LineSettings& settings, const Bay& 
                                      "--bay=" + bay.name.text(),
                                      "--device-id=" + job.device_id.text(),
                                      "--token=" + job.token.value_or(bay.token).uri_for(job.device_id)};
-  if (!bay.module_args.empty()) arguments.push_back("--module-args=" + bay.module_args);
+  if (!bay.module.init_args.empty()) arguments.push_back("--module-args=" + bay.module.init_args);
+  if (!bay.module.remote.empty()) arguments.push_back("--remote-module=" + bay.module.remote);
   return arguments;
 }
 

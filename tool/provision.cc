@@ -182,7 +182,7 @@ std::optional<FileDescriptor> Provisioning::turn_with_other_bays() const {
 
 // 2. The token by its URI, alone, logged in.
 void Provisioning::open_token() {
-  token_ = std::make_unique<DeviceToken>(job_.token, job_.module_args, device_id_);
+  token_ = std::make_unique<DeviceToken>(job_.token, job_.module, device_id_);
   token_->lock(home_.file("locks"));
   token_->open_session(job_.pin, journal_, job_.retry_pin);
 }

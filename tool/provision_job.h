@@ -5,6 +5,7 @@
 
 #include "lib/base/names.h"
 #include "pkcs11/key_policy.h"
+#include "pkcs11/module.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/uri.h"
 #include "tool/bay.h"
@@ -17,7 +18,7 @@ struct ProvisionJob {
   OrderId order;
   BayName bay;
   pkcs11::Uri token;
-  std::string module_args;
+  pkcs11::ModuleOptions module{};
   pkcs11::Pin pin;
   std::string preset;
   KeyAlgorithm algorithm;

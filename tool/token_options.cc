@@ -27,8 +27,10 @@ std::string reason_against_descriptor(const std::string& text) {
 void TokenOptions::add_to(CLI::App& command) {
   command.add_option("--token", uri, "PKCS#11 URI of the device's token, with module-path and pin-source")
       ->required();
-  command.add_option("--module-args", module_args,
+  command.add_option("--module-args", module.init_args,
                      "initialisation string for the module (NSS softokn wants one)");
+  command.add_option("--remote-module", module.remote,
+                     "what p11-kit-client leads to, if it is one of nss-softokn, tpm2-pkcs11");
   command.add_option("--pin-fd", pin_fd, "read the PIN from this file descriptor")
       ->check(reason_against_descriptor);
 }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "pkcs11/module.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/uri.h"
 #include "tool/commands_cli.h"
@@ -11,7 +12,8 @@
 namespace fleetroot::station {
 
 struct TokenOptions {
-  std::string uri, module_args;
+  std::string uri;
+  pkcs11::ModuleOptions module{};
   std::optional<int> pin_fd;
 
   void add_to(CLI::App& command);

@@ -107,7 +107,7 @@ make_line() {
   refused 77 'makes no device test-8' fleetroot-station provision --shared credentials.zip --device-id test-8
   refused 64 'excludes' fleetroot-station provision --shared credentials.zip --device-id test-8 --order PO-1
   for option in '--preset lmp' '--algorithm p384' '--placeholder' '--rework' '--retry-pin' '--bay 2' '--pin-fd 0' '--module-args x' \
-    '--home st' '--ca exec:true'; do
+    '--remote-module tpm2-pkcs11' '--home st' '--ca exec:true'; do
     # shellcheck disable=SC2086 # words
     refused 64 'excludes' fleetroot-station provision --shared credentials.zip --device-id test-8 $option
   done

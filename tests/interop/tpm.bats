@@ -112,6 +112,22 @@ EOF2
   run --separate-stderr -0 on_tpm provision DEV-1 --order PO-1 --retry-pin
 }
 
+@test "P-256 on a TPM far away, through p11-kit" {
+  make_factory DEV-1
+  p11-kit server --foreground --provider "$tpm_module" --name "$PWD/far" 'pkcs11:token=dev-1' >far.log 2>&1 3>&- &
+  until [[ -S far ]]; do kill -0 $!; done
+  on_far_tpm() {
+    P11_KIT_SERVER_ADDRESS=unix:path=$PWD/far fleetroot-station "$1" --home st --device-id DEV-1 "${@:2}" \
+      --token "pkcs11:token=dev-1?module-path=$(find /usr/lib -name p11-kit-client.so)&pin-source=file:tpm/pin"
+  }
+  run --separate-stderr -0 on_far_tpm provision --order PO-1 --remote-module tpm2-pkcs11
+  run -0 on_far_tpm verify --remote-module tpm2-pkcs11
+  run on_far_tpm verify
+  [[ $status == 65 && $output == *'it can decrypt'* ]]
+  kill $!
+  strangers_see_tpm
+}
+
 @test "a CA's issuing key in a TPM" {
   make_ca --issuing-token "$(tpm_uri)"
   make_order PO-1 DEV-1

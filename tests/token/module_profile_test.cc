@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/expect_error.h"
 #include "tests/token/token_directory.h"
 
 namespace fleetroot::pkcs11 {
@@ -42,6 +43,17 @@ TEST(ModuleProfile, ForgivesOnlyWhatItIsKnownFor) {
   EXPECT_FALSE(profile_of("tpm2-software.github.io", "").accepts_decrypt_false);
   for (const char* manufacturer : {"SoftHSM", "PKCS#11 Kit", "tpm2-software.github.io", "nobody"})
     EXPECT_TRUE(profile_of(manufacturer, "").local_is_reliable) << manufacturer;
+}
+
+TEST(ModuleProfile, OfARemoteModuleIsOneThatDiffers) {
+  EXPECT_EQ(remote_profile("tpm2-pkcs11").name, "tpm2-pkcs11");
+  for (const char* name : {"", "p11-kit-client", "standard", "tpm2"})
+    EXPECT_EQ(code_of([&] { remote_profile(name); }), ErrorCode::usage) << name;
+}
+
+TEST_F(ModuleProfiles, AModuleThatLeadsNowhereIsSaidToBeNoOther) {
+  auto load = [this] { Module module(module_path(), {.remote = "tpm2-pkcs11"}); };
+  EXPECT_EQ(code_of(load), ErrorCode::module_unusable);
 }
 
 }  // namespace

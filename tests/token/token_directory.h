@@ -49,7 +49,7 @@ inline Pin pin_from(const TokenSettings& settings, const Uri& uri) {
 struct OpenToken {
   explicit OpenToken(const TokenSettings& settings)
       : uri(Uri::parse(settings.uri)),
-        module(*uri.module_path, settings.init_args),
+        module(*uri.module_path, {.init_args = settings.init_args}),
         session(module, module.find_token(uri)) {
     session.log_in(pin_from(settings, uri));
   }
