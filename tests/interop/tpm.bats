@@ -13,6 +13,7 @@ setup() {
 }
 
 teardown() {
+  if [[ -n ${server-} ]] && kill -0 "$server"; then kill "$server"; fi
   switch_tpm_off
 }
 
@@ -115,16 +116,24 @@ EOF2
 @test "P-256 on a TPM far away, through p11-kit" {
   make_factory DEV-1
   p11-kit server --foreground --provider "$tpm_module" --name "$PWD/far" 'pkcs11:token=dev-1' >far.log 2>&1 3>&- &
-  until [[ -S far ]]; do kill -0 $!; done
+  server=$!
+  until [[ -S far ]]; do kill -0 "$server"; done
+  export P11_KIT_SERVER_ADDRESS=unix:path=$PWD/far
+  far_uri="pkcs11:token=dev-1?module-path=$(find /usr/lib -name p11-kit-client.so)&pin-source=file:$PWD/tpm/pin"
   on_far_tpm() {
-    P11_KIT_SERVER_ADDRESS=unix:path=$PWD/far fleetroot-station "$1" --home st --device-id DEV-1 "${@:2}" \
-      --token "pkcs11:token=dev-1?module-path=$(find /usr/lib -name p11-kit-client.so)&pin-source=file:tpm/pin"
+    fleetroot-station "$1" --home st --device-id DEV-1 --token "$far_uri" "${@:2}"
   }
   run --separate-stderr -0 on_far_tpm provision --order PO-1 --remote-module tpm2-pkcs11
   run -0 on_far_tpm verify --remote-module tpm2-pkcs11
   run on_far_tpm verify
   [[ $status == 65 && $output == *'it can decrypt'* ]]
-  kill $!
+
+  printf '[[bay]]\nname = "1"\ntoken = "%s"\nremote_module = "tpm2-pkcs11"\n' "$far_uri" >>st/station.toml
+  run --separate-stderr -0 fleetroot-station line --home st --order PO-1 --json <<<DEV-1
+  [[ $(jq -r 'select(.event == "device").result' <<<"$output") == already ]]
+  sed -i 's/"tpm2-pkcs11"/"tpm3"/' st/station.toml
+  refused 78 'remote_module' fleetroot-station config check --home st
+  kill "$server"
   strangers_see_tpm
 }
 
