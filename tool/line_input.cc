@@ -2,28 +2,26 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-#include <set>
+#include "lib/base/strict_json.h"
 
 namespace fleetroot::station {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 [[noreturn]] void refuse(std::string why) {
   throw Error(ErrorCode::usage, "the JSON line " + why,
               R"(write it like {"device_id":"…","bay":"1"}; "order" and "token" may follow)");
 }
 
-// One object with texts in it, none twice.
+// One object with texts in it.
 Json parse_object(std::string_view text) {
-  std::set<std::string> names;
-  auto look = [&](int depth, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::key && depth == 1 && !names.insert(value.get<std::string>()).second)
-      refuse(fmt::format("names {} twice", value.get<std::string>()));
-    return true;
-  };
-  Json object = Json::parse(text, look, false);
+  Json object;
+  try {
+    object = parse_strict_json(text);
+  } catch (const Error& error) {
+    refuse("has a fault: " + error.message());
+  }
   if (object.is_discarded()) refuse("is no JSON object");
   for (const auto& [name, value] : object.items()) {
     if (!value.is_string()) refuse(fmt::format("gives {} a value that is no text", name));

@@ -82,10 +82,12 @@ write('one-more', json.dumps([{'a': 1}] * 1001))
 write('many', json.dumps([{}] * 250000))
 write('wide', json.dumps({f'{i:x}': 1 for i in range(80000)}))
 write('twice', '{"a":1,"a":2}')
+write('behind-nul', '{"a":1}\0{"a":2}')
+write('mark', '\ufeff{"a":1}')
 PYTHON
 
   [[ $(as dev production /events --data-binary @most) == '{"accepted":1000}' ]]
-  for refused in one-more many wide twice; do
+  for refused in one-more many wide twice behind-nul mark; do
     [[ $(as dev production /events --data-binary "@$refused") == *'"code":"bad_json"'* ]]
   done
 

@@ -78,6 +78,8 @@ load line
     echo "{\"device_id\":\"D-3\",\"token\":\"pkcs11:token=x?module-path=$softhsm\"}"
     printf '%05000d\n' 0
     printf 'D-\0003\n'
+    printf '{"device_id":"D-3"}\0{"device_id":"D-4","bay":"7"}\n'
+    printf '\xef\xbb\xbf{"device_id":"D-3"}\n'
     printf '%040d\n' 7
     echo D-2
   } >scans
@@ -87,12 +89,12 @@ load line
 
   [[ $(result_of D-1) == pass && $(result_of D-2) == pass ]]
   [[ $(jq -s -c 'map(select(.line and .result == "fail") | [.line, .error.code])' events.jsonl) == \
-    '[[2,"invalid_device_id"],[3,"usage"],[4,"usage"],[5,"usage"],[6,"usage"],[7,"usage"],[8,"usage"],[9,"usage"],[10,"usage"],[11,"usage"],[12,"usage"],[13,"invalid_device_id"]]' ]]
+    '[[2,"invalid_device_id"],[3,"usage"],[4,"usage"],[5,"usage"],[6,"usage"],[7,"usage"],[8,"usage"],[9,"usage"],[10,"usage"],[11,"usage"],[12,"usage"],[13,"invalid_device_id"],[14,"usage"],[15,"invalid_device_id"]]' ]]
   [[ $(jq -s 'all(.[] | select(.error); (.error.message | length > 0) and (.error.hint | length > 0))' events.jsonl) == true ]]
   [[ $(jq -r 'select(.line == 9).error.hint' events.jsonl) == "the bays are: 1, 2" ]]
   # a good ID that is no token label: it has 40 characters
   [[ $(result_of "$(printf '%040d' 7)") == fail ]]
-  [[ $(count failed) == 13 && $(count retry) == 0 ]]
+  [[ $(count failed) == 15 && $(count retry) == 0 ]]
 
   run --separate-stderr -64 "${two_bays[@]}" <<<'{"device_id":"D-1","bay":"nowhere"}'
   [[ ${lines[0]} == "FAIL D-1  line 1  "*"there is no bay nowhere; hint: "* ]]

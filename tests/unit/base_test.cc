@@ -326,6 +326,16 @@ TEST(StrictJson, WhatIsNoJsonIsDiscarded) {
     EXPECT_TRUE(parse_strict_json(text).is_discarded()) << text;
 }
 
+// What the library reads past by itself (RFC 8259 sections 2 and 8.1).
+TEST(StrictJson, IsTheWholeText) {
+  const std::string nul(1, '\0');
+  for (const std::string& text :
+       {R"({"a":1})" + nul, R"({"a":1})" + nul + R"({"a":2} garb)", nul + "{}", R"({"a":)" + nul + "1}",
+        R"({"a":"x)" + nul + R"("})", std::string("\xef\xbb\xbf{}"), std::string("\xef\xbb\xbf")})
+    EXPECT_TRUE(parse_strict_json(text).is_discarded()) << text;
+  EXPECT_EQ(parse_strict_json(R"({"a":"\u0000\ufeff"})").dump(), "{\"a\":\"\\u0000\xef\xbb\xbf\"}");
+}
+
 TEST(StrictJson, NamesAreThereOnce) {
   EXPECT_EQ(why_refused(R"({"a":1,"b":2,"a":3})"), "a: is there twice");
   EXPECT_EQ(why_refused(R"([{"x":{"a":1,"\u0061":1}}])"), "a: is there twice");
