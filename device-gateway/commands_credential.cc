@@ -35,10 +35,10 @@ void add_create(CLI::App& group, Action& action) {
   add_environment_option(*command, options->environment);
   command->add_option("--out", options->out, "where the archive goes; it is not overwritten")->required();
   command->add_option("--quota", options->quota, "how many devices it may make")
-      ->check(CLI::Range(1, 1'000'000))
+      ->transform(cli::whole_number(1, 1'000'000))
       ->capture_default_str();
   command->add_option("--expires", options->days, "after how many days")
-      ->check(CLI::Range(1, 3650))
+      ->transform(cli::whole_number(1, 3650))
       ->capture_default_str();
   command->add_option("--url", options->url, "where devices find the gateway (default: gateway.toml)");
   command->callback([options, &action] { action = [options] { return create(*options); }; });

@@ -163,7 +163,7 @@ void add_create(CLI::App& orders, Action& action) {
   command
       ->add_option("--quantity", options->quantity,
                    "how many certificates at most (default: one a device of the list)")
-      ->check(CLI::Range(1LL, 100'000'000LL));
+      ->transform(cli::whole_number(1, 100'000'000));
   command->callback([options, &action] { action = [options] { return create(*options); }; });
 }
 

@@ -67,15 +67,15 @@ void add_serve_commands(CLI::App& program, Action& action) {
       "--est", options->serve.front.speaks_est,
       "speak EST too, at /.well-known/est/ORDER/simpleenroll; anybody may ask for the CA certificates");
   command->add_option("--max-connections", limits.connections, "at once")
-      ->check(CLI::Range(1, 1'000'000))
+      ->transform(cli::whole_number(1, 1'000'000))
       ->capture_default_str();
   command->add_option("--max-connections-per-address", limits.connections_per_address, "at once")
-      ->check(CLI::Range(1, 1'000'000))
+      ->transform(cli::whole_number(1, 1'000'000))
       ->capture_default_str();
   command
       ->add_option("--max-requests-per-second", limits.requests_per_second_per_address,
                    "from one address (default: no limit)")
-      ->check(CLI::Range(1, 1'000'000));
+      ->transform(cli::whole_number(1, 1'000'000));
   command->callback([options, &action] { action = [options] { return run_serve(*options); }; });
 }
 

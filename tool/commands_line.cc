@@ -81,7 +81,7 @@ void add_line_command(CLI::App& program, Action& action) {
   command
       ->add_option("--stop-after", options->stop_after,
                    "stop after so many failures in a row (default: never)")
-      ->check(CLI::Range(1, 1'000'000));
+      ->transform(cli::whole_number(1, 1'000'000));
   command->add_flag("--json", options->json, "one JSON object a line");
   command->callback([options, &action] { action = [options] { return line(*options); }; });
 }

@@ -133,7 +133,7 @@ void add_media_commands(CLI::App& program, Action& action) {
   auto export_options = add_options(*export_command);
   export_command->add_option("--out", export_options->medium, "the medium's directory")->required();
   export_command->add_option("--days", export_options->days, "how long the CA may take a new bundle")
-      ->check(CLI::Range(1, 3650))
+      ->transform(cli::whole_number(1, 3650))
       ->capture_default_str();
   export_command->callback([export_options, &action] {
     action = [export_options] {

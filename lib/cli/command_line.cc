@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include "lib/base/error.h"
@@ -69,6 +70,19 @@ CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string
   CLI::App* group = add_command(parent, name, summary, examples);
   group->require_subcommand(1);
   return group;
+}
+
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
+  auto read = [least, most](std::string& text) -> std::string {
+    std::uint64_t number = 0;
+    const char* end = text.data() + text.size();
+    auto [rest, error] = std::from_chars(text.data(), end, number);
+    if (rest != end || error != std::errc() || number < least || number > most)
+      return fmt::format("the value is no whole number from {} to {}, in decimal digits", least, most);
+    text = std::to_string(number);
+    return "";
+  };
+  return {read, fmt::format("{} to {}", least, most)};
 }
 
 int run(const std::string& name, const std::string& description, const std::string& examples, int argc,

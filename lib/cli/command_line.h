@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -21,6 +22,10 @@ CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string
 // The type name of an option whose value is a scan. What a scanner read is judged by the command, as every
 // other scan; all other options refuse an empty value.
 constexpr const char* kScan = "SCAN";
+
+// For option->transform(): a whole number in decimal digits and nothing else. Zeros in front of it are what
+// others pad with; CLI11 by itself takes them for octal.
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most);
 
 // Reads the command line, then does what it asks for. `add_commands` registers the commands, whose callbacks
 // set the action. --help and --version are there already. Error(usage) for what cannot be understood, and for

@@ -652,8 +652,13 @@ PYTHON
     refused 64 "\"$url\" is " fleetroot-gateway credentials create --home gw --environment test --out c.zip --url "$url"
     [[ ! -e c.zip && -z $(fleetroot-gateway credentials list --home gw --json) ]]
   done
-  refused 64 'expires' fleetroot-gateway credentials create --home gw --environment test --out c.zip --expires 0
-  [[ ! -e c.zip ]]
+  for days in 0 0x10 3651; do
+    refused 64 '--expires: .*whole number from 1 to 3650' \
+      fleetroot-gateway credentials create --home gw --environment test --out c.zip --expires "$days"
+    [[ ! -e c.zip ]]
+  done
+  fleetroot-gateway credentials create --home gw --environment test --out c.zip --expires 010 --quota 0100
+  [[ $(fleetroot-gateway credentials list --home gw --json | jq '.quota, (((.expires | fromdate) - now) / 86400 | round)' | xargs) == '100 10' ]]
 }
 
 @test "an address that cannot be had is told before any is announced" {

@@ -28,7 +28,8 @@ leaf_commands() {
     [[ $stderr == *": error: $why"*": hint: "* ]]
   }
   why='--order is required' said_as_json fleetroot-station line --home st --json
-  why='--stop-after: Value 0 not in range 1 to 1000000' said_as_json fleetroot-station line --home st --order PO-1 --stop-after 0 --json
+  why='--stop-after: the value is no whole number from 1 to 1000000, in decimal digits' \
+    said_as_json fleetroot-station line --home st --order PO-1 --stop-after 0 --json
   why='The following argument was not expected: --colour' said_as_json fleetroot-station provision --json --colour
   why='fleetroot-ca order knows no command "delete"' said_as_json fleetroot-ca order delete --json
   why='--home is required' said_as_json fleetroot-gateway device list --json

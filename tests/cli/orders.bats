@@ -30,6 +30,23 @@ load factory
   run -0 provision dev-1 DEV-1
 }
 
+@test "a quantity is decimal digits, whatever an ERP system pads it with" {
+  make_ca
+  open_order() {
+    fleetroot-ca order create --home ca --id "$1" --pattern 'DEV-[0-9]+' --quantity "$2"
+  }
+  i=0
+  for digits in 0100 08 0000000000000000000000000100000000 7; do
+    open_order "PO-$((++i))" "$digits"
+  done
+  [[ $(fleetroot-ca order list --home ca --json | jq -s -c 'map(.quantity)') == '[100,8,100000000,7]' ]]
+
+  for other in 0x10 +5 -5 1e3 5.0 ' 5' '5 ' 5k 0b1 "1'000" 1_000 ٥ 0 00 100000001 18446744073709551617; do
+    refused 64 '--quantity: .*whole number from 1 to 100000000' open_order PO-X "$other"
+  done
+  refused 65 'PO-X' fleetroot-ca order show --home ca --id PO-X
+}
+
 @test "a device ID that does not fit the order's pattern is refused" {
   make_ca
   fleetroot-ca order create --home ca --id PO-1 --profile device --pattern 'DEV-[0-9]+' --quantity 2
