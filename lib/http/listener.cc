@@ -22,12 +22,15 @@ using AddressesPtr = std::unique_ptr<addrinfo, FreeAddresses>;
 AddressesPtr resolve(const std::string& address) {
   std::size_t colon = address.rfind(':');
   std::string host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  bool is_bracketed = host.starts_with('[') && host.ends_with(']');
+  if (is_bracketed) host = host.substr(1, host.size() - 2);
+  // The last group of "::1" is no port.
+  bool is_clear = is_bracketed || host.find(':') == std::string::npos;
   std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
-  if (host.empty() || port.empty() || port.size() > 5 ||
+  if (!is_clear || host.empty() || port.empty() || port.size() > 5 ||
       port.find_first_not_of("0123456789") != std::string::npos || std::stoi(port) > 65535) {
     throw Error(ErrorCode::usage, fmt::format("\"{}\" is no address to listen on", address),
-                "write it like 127.0.0.1:8443; port 0 lets the system choose");
+                "write it like 127.0.0.1:8443 or [::1]:8443; port 0 lets the system choose");
   }
   addrinfo wanted{};
   wanted.ai_family = AF_UNSPEC;

@@ -665,6 +665,7 @@ PYTHON
   make_gateway
   run --separate-stderr -64 fleetroot-gateway serve --home gw --listen production=127.0.0.1:0 --metrics nonsense
   [[ -z $output ]]
+  refused 64 'is no address to listen on' fleetroot-gateway serve --home gw --listen production=::1
   start_gateway
   taken=${metrics#http://}
   taken=${taken%/metrics}

@@ -372,6 +372,9 @@ EOF
   done
   refused 64 "EST takes a station's certificate" serve_with --est --no-client-certificate
   diff before <(find ca | sort)
+  for listen in 127.0.0.1 '[::1]' ::1 '[2001:db8::5]' ::1:8443; do
+    refused 64 'is no address to listen on' fleetroot-ca serve --home ca --listen "$listen"
+  done
 
   begin_serving --name ca.factory.example --name 192.0.2.1 --name 2001:db8::1 --name CA-1 --name "${label:1}.1a"
   run -0 openssl x509 -in ca/front/front.pem -noout -ext subjectAltName

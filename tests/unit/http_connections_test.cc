@@ -176,8 +176,10 @@ TEST(HttpListener, SaysWhatItCannotHave) {
   Listener first = Listener::bind("127.0.0.1:0");
   EXPECT_THAT(first.address(), testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
   EXPECT_EQ(code_of([&] { Listener::bind(first.address()); }), ErrorCode::configuration);
-  EXPECT_EQ(code_of([&] { Listener::bind("127.0.0.1"); }), ErrorCode::usage);
-  EXPECT_EQ(code_of([&] { Listener::bind("127.0.0.1:x"); }), ErrorCode::usage);
+  // With colons an address must be in brackets: its end could be a port.
+  for (const char* bad : {"127.0.0.1", "127.0.0.1:x", "::1", "[::1]", "::1:8443", "2001:db8::5",
+                          "[2001:db8::5]", "[::1", "[::1:0", "::1]:0", "[::1]0", "[]:0", ":0", ""})
+    EXPECT_EQ(code_of([&] { Listener::bind(bad); }), ErrorCode::usage) << bad;
   EXPECT_EQ(code_of([&] { Listener::bind("192.0.2.1:0"); }), ErrorCode::configuration);
 }
 
