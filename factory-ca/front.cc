@@ -119,7 +119,11 @@ class Front {
     std::optional<EstPath> est = settings_.speaks_est ? parse_est_path(request.path) : std::nullopt;
     if (est) return take_est(*est, std::move(request), std::move(reply));
     std::optional<CmpPath> path = parse_cmp_path(request.path);
-    if (!path) return reply(http::Response::text(404, "nothing is here; CMP is at /.well-known/cmp\n"));
+    if (!path) {
+      const char* est_too = settings_.speaks_est ? ", EST at /.well-known/est" : "";
+      return reply(
+          http::Response::text(404, fmt::format("nothing is here; CMP is at {}{}\n", kCmpPath, est_too)));
+    }
     std::optional<http::Response> refusal = reason_against(request, "POST", kPkixCmp);
     if (!refusal && settings_.wants_station_certificate) refusal = reason_against(request.peer);
     if (refusal) return reply(std::move(*refusal));

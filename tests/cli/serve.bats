@@ -213,6 +213,7 @@ make_request() {
   begin_serving --no-client-certificate
   cmp=(--header 'Content-Type: application/pkixcmp')
   [[ $(post / "${cmp[@]}" --data x) == 404 ]]
+  [[ $(<body) == 'nothing is here; CMP is at /.well-known/cmp' ]]
   [[ $(post /.well-known/cmp/p/a/b "${cmp[@]}" --data x) == 404 ]]
   [[ $(post /.well-known/cmp/p/..%2f "${cmp[@]}" --data x) == 404 ]]
   [[ $(post /.well-known/cmp --request GET) == 405 ]]
@@ -221,6 +222,16 @@ make_request() {
   head -c 100000 /dev/zero >big
   [[ $(post /.well-known/cmp "${cmp[@]}" --data-binary @big) == 413 ]]
   [[ $(post /.well-known/cmp --header "X: $(head -c 9000 /dev/zero | tr '\0' x)" --data x) == 431 ]]
+  end_serving
+}
+
+@test "where there is EST too, a wrong path hears of both" {
+  make_ca
+  begin_serving --est
+  for path in / /.well-known/est/PO-1/nowhere /.well-known/cmp/nowhere; do
+    [[ $(post "$path" --data x) == 404 ]]
+    [[ $(<body) == 'nothing is here; CMP is at /.well-known/cmp, EST at /.well-known/est' ]]
+  done
   end_serving
 }
 
