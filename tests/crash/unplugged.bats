@@ -16,7 +16,7 @@ make_ca_that() {
 #!/usr/bin/env python3
 import os, subprocess
 first = os.read(0, 1)
-subprocess.run(['bash', '-c', '''$1'''], check=True)
+subprocess.run(['bash', '-c', r'''$1'''], check=True)
 ca = subprocess.Popen(['fleetroot-ca', 'respond', '--home', 'ca'], stdin=subprocess.PIPE)
 ca.stdin.write(first)
 ca.stdin.flush()
@@ -70,13 +70,14 @@ EOF2
 }
 
 @test "an object that a kill left without a single attribute is swept" {
-  # SoftHSM makes the file first, with eight bytes that count its changes.
-  make_ca_that 'printf "\0\0\0\0\0\0\0\1" >$(dirname D-1/tokens/*/token.object)/11111111-2222-3333-4444-555555555555.object
-    exit 1' wrecking-ca
+  # SoftHSM makes the file first, with eight bytes that count its changes, and a lock beside it; what it says is written
+  # at the end.
+  wreck=$(dirname D-1/tokens/*/token.object)/11111111-2222-3333-4444-555555555555.object
+  make_ca_that "touch ${wreck%.object}.lock; printf '\0\0\0\0\0\0\0\1' >$wreck; exit 1" wrecking-ca
 
   run --separate-stderr -69 provision D-1 D-1 --ca "exec:$PWD/wrecking-ca"
-  stranger D-1 --list-objects | grep -v fleetroot
+  [[ $(stat -c %s "$wreck") == 8 ]]
 
   finishes D-1
-  [[ ! -e $(dirname D-1/tokens/*/token.object)/11111111-2222-3333-4444-555555555555.object ]]
+  [[ ! -e $wreck ]]
 }
