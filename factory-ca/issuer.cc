@@ -165,14 +165,15 @@ Issuer::Authorisation Issuer::authorise(const ProvenRequest& request) {
   // reservation, another process may be signing.
   bool may_be_signed =
       authorisation.reservation && authorisation.reservation->public_key == request.key.fingerprint();
+  // What was checked so far, and what is below, holds for the order that the request names.
   std::optional<OrderId> place = authorisation.order_of_place();
-  if (authorisation.rework && *place != request.order) {
+  if (place && *place != request.order) {
     throw Error(may_be_signed ? ErrorCode::bad_request : ErrorCode::not_on_order,
                 fmt::format("device {} belongs to order {}, not to {}", request.device.text(), place->text(),
                             request.order.text()),
-                "a rework keeps the device's place: provision it on its own order");
+                "a device keeps its place: provision it on its own order");
   }
-  WorkOrder order = ledger_.orders.get(place.value_or(request.order));
+  WorkOrder order = ledger_.orders.get(request.order);
   authorisation.device = ledger_.orders.device(order, request.device);
   if (!authorisation.device) {
     throw Error(ErrorCode::not_on_order,
@@ -325,14 +326,13 @@ void Issuer::reserve(const ProvenRequest& request, const Authorisation& authoris
                      const LintedCertificate& linted) {
   const std::optional<CertificateRecord>& reservation = authorisation.reservation;
   if (reservation && reservation->serial == linted.serial().hex()) return;
-  std::optional<OrderId> place = authorisation.order_of_place();
   if (reservation) ledger_.certificates.abandon(reservation->serial);
-  if (!place) ledger_.orders.take_place(request.order);
+  if (!authorisation.order_of_place()) ledger_.orders.take_place(request.order);
   const std::optional<CertificateRecord>& predecessor = authorisation.predecessor;
   ledger_.certificates.reserve({.serial = linted.serial().hex(),
                                 .kind = SubjectKind::device,
                                 .subject = request.device.text(),
-                                .order = place.value_or(request.order).text(),
+                                .order = request.order.text(),
                                 .sender = request.sender,
                                 .profile = authorisation.profile->name().text(),
                                 .profile_digest = authorisation.profile->digest(),
@@ -363,7 +363,7 @@ Bytes Issuer::commit(const ProvenRequest& request, const Authorisation& authoris
   if (authorisation.reservation) ledger_.certificates.take_over(serial, request.sender, request.statement);
   if (ledger_.certificates.commit(serial, certificate, now)) {
     nlohmann::json entry{{"device_id", request.device.text()},
-                         {"order", authorisation.order_of_place().value_or(request.order).text()},
+                         {"order", request.order.text()},
                          {"sender", request.sender},
                          {"serial", serial},
                          {"supersedes", serial_of(authorisation.predecessor)},

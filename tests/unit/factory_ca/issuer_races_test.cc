@@ -355,14 +355,25 @@ TEST_F(IssuerRaces, AReservationIsForItsKeyAlone) {
   EXPECT_EQ(used(), 1);
 }
 
-TEST_F(IssuerRaces, AnAdoptedReservationIsLoggedForItsOwnOrder) {
+// Station and list were looked up for the order that was asked for.
+TEST_F(IssuerRaces, AReservationIsForItsOrderAlone) {
   open_order("PO-1", 1);
-  open_order("PO-2", 1);
+  open_order("PO-2", 1, "other-[0-9]+");
   crash_before_commit(request_);
-  (void)process.issue(request_, "PO-2");
+  close_order("PO-1");
+  {
+    WriteTransaction transaction = ledger().write();
+    ledger().station_orders.bind("st-01", {OrderId::parse("PO-2")});
+    transaction.commit();
+  }
+  Error error = error_of([&] { (void)process.issue(request_, "PO-2", "st-01"); });
+  EXPECT_EQ(error.code(), ErrorCode::bad_request) << "not not_on_order, for which a station gives the key up";
+  EXPECT_EQ(error.message(), "device dev-1 belongs to order PO-1, not to PO-2");
+  EXPECT_EQ(code_of([&] { (void)process.issue(request_, "PO-2"); }), ErrorCode::bad_request);
+  EXPECT_THAT(events("device.certified"), SizeIs(0));
+  EXPECT_EQ(live("dev-1").value().state, CertificateState::reserved);
+  EXPECT_NO_THROW((void)process.issue(request_)) << "it resumes where it was begun";
   EXPECT_EQ(live("dev-1").value().order, "PO-1");
-  ASSERT_THAT(events("device.certified"), SizeIs(1));
-  EXPECT_EQ(events("device.certified")[0]["order"], "PO-1");
   EXPECT_EQ(used("PO-2"), 0);
 }
 

@@ -164,6 +164,7 @@ class Promises : public Factory, public testing::WithParamInterface<unsigned> {
                                      ErrorCode::order_full,
                                      ErrorCode::order_closed,
                                      ErrorCode::not_on_order,
+                                     ErrorCode::bad_request,
                                      ErrorCode::clock};
   int deaths_ = 0;
   Database raw_{directory / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, "")};
