@@ -108,7 +108,8 @@ EvpPkeyPtr read_key(const fs::path& path) {
 
 [[noreturn]] void refuse(const SharedJob& job, const http::Response& response) {
   json answer = json::parse(response.body.begin(), response.body.end(), nullptr, false);
-  std::string code = answer.is_object() ? answer.value("code", "") : "";
+  json code_member = answer.is_object() ? answer.value("code", json()) : json();
+  std::string code = code_member.is_string() ? code_member.get<std::string>() : "";
   if (code == "device_already_registered") {
     throw Error(ErrorCode::device_has_certificate,
                 fmt::format("the gateway knows a device {} already", job.device_id.text()),
@@ -155,7 +156,7 @@ class KeptAnswer {
     Bytes answer;
     try {
       answer = ask();
-    } catch (const Error&) {
+    } catch (...) {
       drop();
       throw;
     }

@@ -96,6 +96,36 @@ make_line() {
   [[ $(used) == 1 && ! -e test-7/answer.p12 ]]
 }
 
+@test "provision --shared: a refusal whose code is no text leaves nothing behind" {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server_ca.pem \
+    -subj /CN=gateway -addext subjectAltName=IP:127.0.0.1
+  openssl pkcs12 -export -inkey server.key -in server_ca.pem -passout pass: -out autoprov_credentials.p12
+  cat >gateway.py <<'PYTHON'
+import http.server, ssl
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers['Content-Length']))
+        self.send_response(409)
+        self.send_header('Content-Length', '10')
+        self.end_headers()
+        self.wfile.write(b'{"code":7}')
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain('server_ca.pem', 'server.key')
+server.socket = tls.wrap_socket(server.socket, server_side=True)
+print(f'https://127.0.0.1:{server.server_port}', flush=True)
+server.serve_forever()
+PYTHON
+  python3 gateway.py >autoprov.url 2>gw.err 3>&- &
+  gateway=$!
+  wait_for grep -q . autoprov.url
+  python3 -m zipfile -c credentials.zip autoprov.url autoprov_credentials.p12 server_ca.pem
+
+  refused 77 'makes no device test-7' fleetroot-station provision --shared credentials.zip --device-id test-7
+
+  [[ -z $(find test-7 -type f) ]]
+}
+
 @test "provision --shared: what is no archive, and what may make no device" {
   make_gateway
   start_gateway
