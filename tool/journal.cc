@@ -236,6 +236,7 @@ void Journal::plan(const DeviceRecord& record, Time now) {
     database_.sql() << "INSERT OR REPLACE INTO devices_before_plans SELECT * FROM devices "
                        "WHERE token = :token AND state <> 'planned'",
         soci::use(record.token);
+    database_.sql() << "DELETE FROM devices WHERE token = :token", soci::use(record.token);
     write_device(database_.sql(), record, format_time(now), "");
     transaction.commit();
   });
