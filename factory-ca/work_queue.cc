@@ -1,5 +1,7 @@
 #include "factory-ca/work_queue.h"
 
+#include "factory-ca/failures.h"
+
 namespace fleetroot::ca {
 
 WorkQueue::WorkQueue(unsigned threads) {
@@ -29,7 +31,13 @@ void WorkQueue::run() {
     Work work = std::move(waiting_.front());
     waiting_.pop_front();
     lock.unlock();
-    work();
+    try {
+      work();
+    } catch (const std::exception& bug) {
+      tell_failure({ErrorCode::internal, "the front failed in a way that it does not know", "report this",
+                    bug.what()});
+    }
+    work = nullptr;  // what it holds may answer as it goes
     lock.lock();
   }
 }

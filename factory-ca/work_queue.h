@@ -1,5 +1,5 @@
 // Threads that do what is waiting, in its order: for the front, whose connections' threads must not wait for
-// the signer.
+// the signer. What it throws is told on stderr, and ends no thread.
 #pragma once
 
 #include <condition_variable>
