@@ -12,13 +12,29 @@ constexpr std::array kStates{CertificateState::reserved, CertificateState::issue
                              CertificateState::abandoned, CertificateState::revoked};
 constexpr std::array kConfirmations{Confirmation::none, Confirmation::accepted, Confirmation::rejected};
 
+Error bad_record(std::string what) {
+  return {ErrorCode::io, "the ledger holds " + std::move(what),
+          "stop, keep the ledger, and restore a backup"};
+}
+
+Error unknown_word(const std::string& word) {
+  return bad_record(fmt::format("the unknown word \"{}\"", word));
+}
+
 template <typename Value, std::size_t N>
 Value from_name(const std::array<Value, N>& values, const std::string& name) {
   for (Value value : values) {
     if (name_of(value) == name) return value;
   }
-  throw Error(ErrorCode::io, fmt::format("the ledger holds the unknown word \"{}\"", name),
-              "stop, keep the ledger, and restore a backup");
+  throw unknown_word(name);
+}
+
+RevocationReason reason_from_name(const std::string& name) {
+  try {
+    return parse_revocation_reason(name);
+  } catch (const Error&) {
+    throw unknown_word(name);
+  }
 }
 
 constexpr std::string_view kColumns =
@@ -41,7 +57,7 @@ struct Row {
     record.certificate = from_hex(certificate).value_or(Bytes());
     record.not_before = Time(std::chrono::seconds(not_before));
     record.not_after = Time(std::chrono::seconds(not_after));
-    record.revocation_reason = parse_revocation_reason(revocation_reason);
+    record.revocation_reason = reason_from_name(revocation_reason);
     return record;
   }
 };
@@ -138,6 +154,11 @@ std::string_view name_of(Confirmation confirmation) {
       return "rejected";
   }
   return "";
+}
+
+Time time_on_record(const std::string& text) {
+  if (std::optional<Time> time = parse_time(text)) return *time;
+  throw bad_record(fmt::format("\"{}\" as a time", text));
 }
 
 std::string issuer_key_id_of(const Certificate& certificate) {
@@ -292,8 +313,8 @@ void CertificateLedger::each_revoked(const std::string& issuer_key_id,
          soci::into(not_after), soci::into(first_list));
     rows.execute();
     while (rows.fetch()) {
-      revoked.reason = parse_revocation_reason(reason);
-      revoked.date = parse_time(date).value();
+      revoked.reason = reason_from_name(reason);
+      revoked.date = time_on_record(date);
       revoked.not_after = Time(std::chrono::seconds(not_after));
       revoked.first_list = static_cast<std::uint64_t>(first_list);
       look(revoked);

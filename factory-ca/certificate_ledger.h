@@ -105,6 +105,8 @@ struct Standing {
 // How a record names who signed this: by its key, which is its own where a root names none, and empty where
 // another's certificate does not say.
 std::string issuer_key_id_of(const Certificate& certificate);
+// A time as a record has it. Error(io) if it is none.
+Time time_on_record(const std::string& text);
 
 // Calls that change something belong into a WriteTransaction.
 class CertificateLedger {

@@ -259,7 +259,7 @@ void Issuer::refuse_if_made_before(const ProvenRequest& request, const Rework& r
                             request.device.text()),
                 "give the CMP message a messageTime (RFC 9810 section 5.1.1), in UTC and whole seconds");
   }
-  if (*request.made + kSmallSkew >= parse_time(rework.authorised_at).value()) return;
+  if (*request.made + kSmallSkew >= time_on_record(rework.authorised_at)) return;
   throw Error(ErrorCode::device_has_certificate,
               fmt::format("the request for device {} was made at {}, before its rework was authorised at {}",
                           request.device.text(), format_time(*request.made), rework.authorised_at),

@@ -91,6 +91,14 @@ TEST_F(LaterLife, AReworkIsForWhatWasAskedForAfterIt) {
   EXPECT_THAT(reworks(), ElementsAre(ReworkState::used));
 }
 
+TEST_F(LaterLife, AReworkOfNoTimeIsNone) {
+  (void)process.issue(first_);
+  authorise();
+  Database raw(directory.path() / "ledger.db", std::vector<std::string_view>(Ledger::kSchemaVersion, ""));
+  raw.sql() << "UPDATE reworks SET authorised_at = 'yesterday'";
+  EXPECT_EQ(refusal_of(second_), ErrorCode::io);
+}
+
 TEST_F(LaterLife, WhatWasBegunUnderAReworkGoesOnWhateverItsRequestSays) {
   process.issue(first_);
   authorise();

@@ -97,6 +97,26 @@ TEST_F(LedgerTest, HoldsOneSubjectAKeyForEver) {
   expect_refused("UPDATE certificates SET public_key = 'k1' WHERE serial = '03'", "UNIQUE");
 }
 
+TEST_F(LedgerTest, TakesNoReasonAndNoTimeThatThereIsNot) {
+  reserve(record("01", "dev-1", "k1"));
+  ASSERT_TRUE(ledger_.certificates.commit("01", certificate_.der(), kTestTime));
+  ledger_.certificates.revoke("01", RevocationReason::superseded, kTestTime);
+  std::string issuer = ledger_.certificates.with_serial("01").value().issuer_key_id;
+  auto read_list = [&] { ledger_.certificates.each_revoked(issuer, [](const RevokedCertificate&) {}); };
+  EXPECT_NO_THROW(read_list());
+
+  raw_.sql() << "UPDATE certificates SET revoked_at = '2026-11-31T00:00:00Z'";
+  Error no_time = error_of(read_list);
+  EXPECT_EQ(no_time.code(), ErrorCode::io);
+  EXPECT_EQ(no_time.message(), "the ledger holds \"2026-11-31T00:00:00Z\" as a time");
+
+  raw_.sql() << "UPDATE certificates SET revocation_reason = 'zzz'";
+  Error no_reason = error_of([&] { (void)ledger_.certificates.with_serial("01"); });
+  EXPECT_EQ(no_reason.code(), ErrorCode::io) << "not usage: nobody has typed it";
+  EXPECT_EQ(no_reason.message(), "the ledger holds the unknown word \"zzz\"");
+  EXPECT_EQ(code_of(read_list), ErrorCode::io);
+}
+
 TEST_F(LedgerTest, UsesASerialNumberOnce) {
   reserve(record("01", "dev-1", "k1"));
   ledger_.certificates.abandon("01");
