@@ -158,7 +158,8 @@ CertificatePlan server_plan(const std::string& common_name, const std::vector<st
 }
 
 Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
-                    const CertificatePlan& plan, Time now, const std::function<void()>& once_allowed) {
+                    const CertificatePlan& plan, const Clock& clock,
+                    const std::function<void()>& once_allowed) {
   LintedCertificate linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
   std::string serial = linted.serial().hex();
   {
@@ -174,7 +175,9 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
     if (before) return *before;
   }
   Certificate certificate = Certificate::from_der(sign(std::move(linted), signer.key, signer.public_key));
+  Time now = std::max(clock.now(), plan.not_before);
   WriteTransaction transaction = ledger.write();
+  if (signer.certificate) refuse_if_revoked(ledger, *signer.certificate);
   if (!ledger.certificates.commit(serial, certificate.der(), now)) {
     throw Error(ErrorCode::busy, fmt::format("{} is being certified by another process", subject),
                 "run the same command again");
@@ -186,7 +189,8 @@ Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, cons
 }
 
 Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
-                          const PublicKey& key, const Validity& validity, Time now) {
+                          const PublicKey& key, const Validity& validity, const Clock& clock) {
+  Time begun = ledger.time_of_issue(clock);
   std::optional<CertificateRecord> current;
   std::optional<LintedCertificate> linted;
   CertificateRecord next;
@@ -201,10 +205,10 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
                   "a station renews with the key that it has; enroll a new key: fleetroot-ca station enroll");
     }
     Time::duration life = current->not_after - current->not_before;
-    if (now < current->not_before + life / 2) return Certificate::from_der(current->certificate);
+    if (begun < current->not_before + life / 2) return Certificate::from_der(current->certificate);
 
     CertificatePlan plan =
-        station_plan(station, key, now, std::min(validity.end(now), signer.facts.not_after));
+        station_plan(station, key, begun, std::min(validity.end(begun), signer.facts.not_after));
     linted = lint(encode_tbs(plan, signer.facts, SerialNumber::random()), plan, signer.facts);
     next = record_of(*linted, signer, SubjectKind::station, station, plan, current);
     next.renewal = current->renewal + 1;
@@ -213,7 +217,9 @@ Certificate renew_station(Ledger& ledger, const Signer& signer, const std::strin
     transaction.commit();
   }
   Certificate certificate = Certificate::from_der(sign(*std::move(linted), signer.key, signer.public_key));
+  Time now = std::max(clock.now(), begun);
   WriteTransaction transaction = ledger.write();
+  if (signer.certificate) refuse_if_revoked(ledger, *signer.certificate);
   Standing still = ledger.certificates.standing(SubjectKind::station, station);
   bool is_overtaken = !still.issued || still.issued->serial != current->serial;
   if (!is_overtaken) revoke_and_log(ledger, *current, RevocationReason::superseded, now);

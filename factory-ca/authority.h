@@ -38,17 +38,18 @@ CertificatePlan server_plan(const std::string& common_name, const std::vector<st
 // Reserve, sign, commit (docs/issuance-cycle.md, steps 6 to 9) for a subject that is no device. The same
 // subject with the same key gets the same certificate again. Error(device_has_certificate) if it has one for
 // another key, Error(key_reused) if the key belongs to another subject, Error(configuration) if the signer's
-// own certificate is revoked by then. What `once_allowed` changes becomes durable with the reservation,
-// before there is a certificate.
+// own certificate is revoked, also while it signs: then the reservation stays, for nobody. What
+// `once_allowed` changes becomes durable with the reservation, before there is a certificate.
 Certificate certify(Ledger& ledger, const Signer& signer, SubjectKind kind, const std::string& subject,
-                    const CertificatePlan& plan, Time now, const std::function<void()>& once_allowed = {});
+                    const CertificatePlan& plan, const Clock& clock,
+                    const std::function<void()>& once_allowed = {});
 
 // A station's next certificate, for the key that it has, once half of the current one's life is over; before
 // that, and said twice, the current one. The old one is superseded in the transaction that commits the new.
 // It lives as long as `validity` says now. Error(not_authorised) if it has none for this key,
-// Error(configuration) as for certify().
+// Error(configuration) as for certify(), Error(clock) as Ledger::time_of_issue() says.
 Certificate renew_station(Ledger& ledger, const Signer& signer, const std::string& station,
-                          const PublicKey& key, const Validity& validity, Time now);
+                          const PublicKey& key, const Validity& validity, const Clock& clock);
 
 // Inside a WriteTransaction: puts an issuing CA's own certificate on record as issued, with the log entry
 // that says so, in the ledger of a home whose root is elsewhere: so that it can be revoked there, too.

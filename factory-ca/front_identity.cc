@@ -154,7 +154,7 @@ Certificate certify_front(const Home& home, const Signer& signer, Ledger& ledger
   }
   Time not_after = std::min(Time(now + kLife), signer.facts.not_after);
   return certify(ledger, signer, SubjectKind::authority, subject,
-                 server_plan(subject, names, request.public_key(), now, not_after), now);
+                 server_plan(subject, names, request.public_key(), now, not_after), clock);
 }
 
 FrontIdentity::FrontIdentity(const Home& home, pkcs11::SigningFailure when_signing_fails)

@@ -437,8 +437,7 @@ cmp::Issued Issuer::renew(const cmp::Sender& sender, const PublicKey& key,
   }
   cmp::Issued issued{.certificate = {}, .chain = {issuing_certificate_}};
   ledger_.alone([&] {
-    Time now = ledger_.time_of_issue(clock_);
-    issued.certificate = renew_station(ledger_, signer_, sender.name, key, station_validity_, now).der();
+    issued.certificate = renew_station(ledger_, signer_, sender.name, key, station_validity_, clock_).der();
   });
   return issued;
 }

@@ -85,18 +85,18 @@ KeyLocation new_location(const fs::path& home, const std::string& uri, const cha
 }
 
 Certificate make_root(Ledger& ledger, const pkcs11::SigningKey& key, const std::string& name,
-                      unsigned path_length, Time now) {
+                      unsigned path_length, const Clock& clock) {
   std::string common_name = name + " Fleet Root";
-  CertificatePlan plan = root_plan(common_name, key.public_key(), path_length, now);
+  CertificatePlan plan = root_plan(common_name, key.public_key(), path_length, clock.now());
   Signer signer{.key = key.evp(), .public_key = key.public_key(), .facts = IssuerFacts::self_signed(plan)};
-  return certify(ledger, signer, SubjectKind::authority, common_name, plan, now);
+  return certify(ledger, signer, SubjectKind::authority, common_name, plan, clock);
 }
 
 void create_root(const NewCa& wanted, NewHome& home, Ledger& ledger, const KeyLocation& root,
-                 const std::optional<PublicKey>& issuing_key, Time now) {
+                 const std::optional<PublicKey>& issuing_key, const Clock& clock) {
   pkcs11::SigningKey key = home.generate(root.token, wanted.algorithm, kRootKey);
   bool signs_devices = wanted.tiers == Tiers::single;
-  Certificate root_certificate = make_root(ledger, key, wanted.name, signs_devices ? 0 : 1, now);
+  Certificate root_certificate = make_root(ledger, key, wanted.name, signs_devices ? 0 : 1, clock);
   write_file(wanted.home / "fleet-root.pem", root_certificate.pem());
   if (signs_devices) write_file(wanted.home / "issuing-ca.pem", root_certificate.pem());
   if (!issuing_key) return;
@@ -105,8 +105,9 @@ void create_root(const NewCa& wanted, NewHome& home, Ledger& ledger, const KeyLo
                 .facts = IssuerFacts::of(root_certificate),
                 .certificate = root_certificate};
   std::string common_name = wanted.name + " Issuing CA";
+  Time now = ledger.time_of_issue(clock);
   Certificate issuing = certify(ledger, signer, SubjectKind::authority, common_name,
-                                issuing_plan(common_name, *issuing_key, now), now);
+                                issuing_plan(common_name, *issuing_key, now), clock);
   write_file(wanted.home / "issuing-ca.pem", issuing.pem());
 }
 
@@ -156,9 +157,8 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
   if (has_issuing_key) pkcs11::refuse_unless_possible(wanted.issuing_token, wanted.home / "softhsm");
   if (has_root_key) pkcs11::refuse_unless_possible(wanted.root_token, wanted.home / root_place / "softhsm");
   NewHome home(wanted.home);
-  Time now = clock.now();
   Ledger ledger(wanted.home / "ledger.db");
-  note_creation(ledger, wanted.name, now);
+  note_creation(ledger, wanted.name, clock.now());
 
   std::optional<KeyLocation> issuing;
   std::optional<KeyLocation> root;
@@ -176,7 +176,7 @@ void create_ca(const NewCa& wanted, const Clock& clock) {
   }
   if (has_root_key) {
     root = new_location(wanted.home, wanted.root_token, root_place, "fleet-root", kRootKey.id);
-    create_root(wanted, home, ledger, *root, issuing_key, now);
+    create_root(wanted, home, ledger, *root, issuing_key, clock);
   }
   if (wanted.tiers == Tiers::single) std::swap(issuing, root);
   home.finish(wanted.name, issuing, root);
@@ -228,7 +228,7 @@ Certificate issue_authority(const Home& home, const CertificateRequest& request,
   std::string common_name = request.common_name();
   Time now = ledger.time_of_issue(clock);
   return certify(ledger, root.signer(), SubjectKind::authority, common_name,
-                 issuing_plan(common_name, request.public_key(), now), now);
+                 issuing_plan(common_name, request.public_key(), now), clock);
 }
 
 std::vector<std::string> check_configuration(const Home& home, const Clock& clock) {

@@ -65,7 +65,7 @@ Certificate enroll_station(const Home& home, const StationName& name, const Cert
   };
   Time not_after = std::min(settings.station_validity.end(now), issuing.certificate().not_after());
   return certify(ledger, issuing.signer(), SubjectKind::station, name.text(),
-                 station_plan(name.text(), request.public_key(), now, not_after), now, bind);
+                 station_plan(name.text(), request.public_key(), now, not_after), clock, bind);
 }
 
 Certificate renew_enrolled_station(const Home& home, const StationName& name, const Clock& clock) {
@@ -73,8 +73,7 @@ Certificate renew_enrolled_station(const Home& home, const StationName& name, co
   Ledger ledger(home.ledger());
   PublicKey key = Certificate::from_der(enrolled(ledger, name).certificate).public_key();
   CaKey issuing(issuing_key_of(settings), home.issuing_certificate());
-  return renew_station(ledger, issuing.signer(), name.text(), key, settings.station_validity,
-                       ledger.time_of_issue(clock));
+  return renew_station(ledger, issuing.signer(), name.text(), key, settings.station_validity, clock);
 }
 
 bool is_in_good_standing(Ledger& ledger, BytesView key_id) {

@@ -16,7 +16,7 @@ class Certify : public Factory {
  protected:
   Certificate station(const std::string& name, const PublicKey& key) {
     return certify(ledger(), issuing.signer, SubjectKind::station, name,
-                   station_plan(name, key, clock.time, clock.time + std::chrono::days(365)), clock.time);
+                   station_plan(name, key, clock.time, clock.time + std::chrono::days(365)), clock);
   }
 
   PublicKey key_ = software_public_key();
@@ -82,17 +82,42 @@ TEST_F(Certify, RefusesOnceTheSignersOwnCertificateIsRevoked) {
   signer.certificate = station("st-01", key_);  // any that the ledger has
   auto certify_another = [&] {
     CertificatePlan plan = station_plan("st-02", software_public_key(), clock.time, kNoExpiry);
-    certify(ledger(), signer, SubjectKind::station, "st-02", plan, clock.time);
+    certify(ledger(), signer, SubjectKind::station, "st-02", plan, clock);
   };
   revoke(*signer.certificate);
   EXPECT_EQ(code_of(certify_another), ErrorCode::configuration);
   EXPECT_FALSE(ledger().certificates.live(SubjectKind::station, "st-02"));
 }
 
+TEST_F(Certify, CommitsNothingOnceTheSignersOwnCertificateIsRevoked) {
+  Signer signer = issuing.signer;
+  signer.certificate = station("st-01", key_);  // any that the ledger has
+  when_looking(1, [&] { revoke(*signer.certificate); });
+  CertificatePlan plan = station_plan("st-02", software_public_key(), clock.time, kNoExpiry);
+  EXPECT_EQ(code_of([&] { certify(ledger(), signer, SubjectKind::station, "st-02", plan, clock); }),
+            ErrorCode::configuration);
+  EXPECT_EQ(ledger().certificates.live(SubjectKind::station, "st-02").value().state,
+            CertificateState::reserved);
+  EXPECT_THAT(events("station.certified"), SizeIs(1)) << "the first one's";
+}
+
+TEST_F(Certify, CommitsWhenItHasSignedAndNeverBefore) {
+  auto issued_at = [&](const char* name) {
+    station(name, software_public_key());
+    return ledger().certificates.live(SubjectKind::station, name).value().issued_at;
+  };
+  Time begun = clock.time;
+  when_looking(1, [&] { clock.time += std::chrono::hours(1); });
+  EXPECT_EQ(issued_at("st-01"), format_time(begun + std::chrono::hours(1)));
+  begun = clock.time;
+  when_looking(1, [&] { clock.time -= std::chrono::hours(24); });
+  EXPECT_EQ(issued_at("st-02"), format_time(begun));
+}
+
 class Renew : public Certify {
  protected:
   Certificate renew(const Validity& validity = kStationValidity) {
-    return renew_station(ledger(), issuing.signer, "st-01", key_, validity, clock.time);
+    return renew_station(ledger(), issuing.signer, "st-01", key_, validity, clock);
   }
   CertificateState state_of(const Certificate& certificate) {
     return ledger().certificates.with_serial(certificate.serial().hex()).value().state;
@@ -130,12 +155,38 @@ TEST_F(Renew, NeedsTheCurrentKeyAndALiveCertificate) {
   clock.time += std::chrono::days(183);
   auto refusal = [&](const char* name, const PublicKey& key) {
     return code_of(
-        [&] { (void)renew_station(ledger(), issuing.signer, name, key, kStationValidity, clock.time); });
+        [&] { (void)renew_station(ledger(), issuing.signer, name, key, kStationValidity, clock); });
   };
   EXPECT_EQ(refusal("st-01", software_public_key()), ErrorCode::not_authorised);
   EXPECT_EQ(refusal("st-02", key_), ErrorCode::not_authorised);
   revoke(first_);
   EXPECT_EQ(refusal("st-01", key_), ErrorCode::not_authorised);
+}
+
+TEST_F(Renew, CommitsNothingOnceTheSignersOwnCertificateIsRevoked) {
+  Signer signer = issuing.signer;
+  signer.certificate = station("st-02", software_public_key());  // any that the ledger has
+  clock.time += std::chrono::days(183);
+  when_looking(2, [&] { revoke(*signer.certificate); });
+  EXPECT_EQ(code_of([&] { renew_station(ledger(), signer, "st-01", key_, kStationValidity, clock); }),
+            ErrorCode::configuration);
+  EXPECT_EQ(state_of(first_), CertificateState::issued);
+  EXPECT_THAT(events("station.renewed"), SizeIs(0));
+}
+
+TEST_F(Renew, CommitsWhenItHasSignedAndNeverBefore) {
+  clock.time += std::chrono::days(183);
+  Time begun = clock.time;
+  when_looking(2, [&] { clock.time += std::chrono::hours(1); });
+  Certificate next = renew();
+  EXPECT_EQ(next.not_before(), begun);
+  auto issued_at = [&](const Certificate& certificate) {
+    return ledger().certificates.with_serial(certificate.serial().hex()).value().issued_at;
+  };
+  EXPECT_EQ(issued_at(next), format_time(begun + std::chrono::hours(1)));
+  clock.time = begun += std::chrono::days(183);
+  when_looking(2, [&] { clock.time -= std::chrono::hours(24); });
+  EXPECT_EQ(issued_at(renew()), format_time(begun));
 }
 
 TEST_F(Renew, StartsAnewOverAReservationThatNobodyFinished) {

@@ -67,7 +67,7 @@ class Bundles : public Factory {
   Certificate station = certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
                                 station_plan("st-01", PublicKey::from_evp(station_key.get()), clock.time,
                                              clock.time + std::chrono::hours(24 * 365)),
-                                clock.time);
+                                clock);
 };
 
 TEST_F(Bundles, GetWhatTheLedgerHolds) {

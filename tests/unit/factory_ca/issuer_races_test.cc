@@ -46,7 +46,7 @@ class IssuerRaces : public Factory {
   Certificate enroll_station() {
     return certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
                    station_plan("st-01", station_key_, clock.time, clock.time + std::chrono::days(30)),
-                   clock.time);
+                   clock);
   }
   ErrorCode refusal_of_station() {
     Submission submission{.sender = "st-01",

@@ -111,7 +111,7 @@ TEST_F(IssuerTest, RefusesTheKeyOfADeviceEvenAfterItsRevocation) {
 TEST_F(IssuerTest, RefusesTheKeyOfAStation) {
   certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
           station_plan("st-01", request_.public_key(), clock.time, clock.time + std::chrono::days(30)),
-          clock.time);
+          clock);
   EXPECT_EQ(refusal_of(request_).code(), ErrorCode::key_reused);
   EXPECT_THAT(events("alarm.key_reused"), SizeIs(1));
 }

@@ -412,7 +412,7 @@ TEST_F(LaterLife, AKeyWhoseReservationAReworkGaveUpIsStillThatDevices) {
               certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
                       station_plan("st-01", PublicKey::from_evp(key.get()), clock.time,
                                    clock.time + std::chrono::days(30)),
-                      clock.time);
+                      clock);
             }),
             ErrorCode::key_reused);
   EXPECT_EQ(refusal_of(request_for("dev-1", key)), ErrorCode::device_has_certificate);

@@ -266,10 +266,9 @@ TEST_F(RevocationListsTest, KeepsTheCertificatesOfOtherIssuersOut) {
 }
 
 TEST_F(RevocationListsTest, StationsAreOnItToo) {
-  Certificate station =
-      certify(ledger(), issuing.signer, SubjectKind::station, "st-01",
-              station_plan("st-01", software_public_key(), clock.time, clock.time + std::chrono::days(30)),
-              clock.time);
+  Certificate station = certify(
+      ledger(), issuing.signer, SubjectKind::station, "st-01",
+      station_plan("st-01", software_public_key(), clock.time, clock.time + std::chrono::days(30)), clock);
   revoke_it(station);
   EXPECT_TRUE(publish().is_revoked(station.serial()));
 }
