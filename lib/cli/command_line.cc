@@ -32,14 +32,22 @@ bool wants_json(int argc, char** argv) {
   return std::any_of(argv, argv + argc, [](std::string_view argument) { return argument == "--json"; });
 }
 
+constexpr const char* kEmptyValue = "the value is empty: give one, or leave the option out";
+
+// CLI11 takes the argument behind "--name=" for its value, whatever that is.
+void refuse_values_left_out(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    std::string_view argument = argv[i];
+    if (argument == "--") return;
+    if (argument.starts_with("--") && argument.find('=') == argument.size() - 1)
+      throw CLI::ValidationError(std::string(argument.substr(0, argument.size() - 1)), kEmptyValue);
+  }
+}
+
 // After what else is checked of a value, which has words of its own.
 void refuse_empty_values(CLI::App& command) {
   static const CLI::Validator kNotEmpty(
-      [](const std::string& value) {
-        return value.empty() ? std::string("the value is empty: give one, or leave the option out")
-                             : std::string();
-      },
-      "");
+      [](const std::string& value) { return std::string(value.empty() ? kEmptyValue : ""); }, "");
   auto takes_one = [](const CLI::Option* option) {
     return option->get_items_expected_max() > 0 && option->get_type_name() != kScan;
   };
@@ -96,6 +104,7 @@ int run(const std::string& name, const std::string& description, const std::stri
   add_commands(program, action);
   refuse_empty_values(program);
   try {
+    refuse_values_left_out(argc, argv);
     program.parse(argc, argv);
   } catch (const CLI::Success& wanted) {
     return program.exit(wanted);  // --help, --version

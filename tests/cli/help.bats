@@ -111,5 +111,12 @@ with_a_value() {
   refused 64 '--order' fleetroot-ca station bind --home ca --name st-01 --order PO-1 --order ""
   refused 64 '--out' fleetroot-ca crl publish --home ca --out=""
   [[ ! -e ca/crl.der ]]
+  # and takes nothing else for the value
+  refused 64 'error: --reason: the value is empty' fleetroot-ca rework authorize --home ca --device-id DEV-1 --reason= --dry-run
+  refused 64 'error: --name: the value is empty' fleetroot-ca init --home ca-2 --name= --single-tier
+  refused 64 'error: --out: the value is empty' fleetroot-station media export --home st --out= --json
+  [[ ! -e ca-2 && ! -e --json ]]
+  run ! --separate-stderr fleetroot-gateway device list --home= --json
+  [[ $status == 64 && $(jq --raw-output .error.code <<<"$output") == usage ]]
   FLEETROOT_CA_HOME='' refused 64 '--home is required' fleetroot-ca ledger verify
 }
