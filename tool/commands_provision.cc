@@ -1,5 +1,6 @@
 // provision.
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -119,6 +120,16 @@ int provision_without_token(const ProvisionOptions& options) {
   }
 }
 
+// What is read for the device ID is printed.
+bool is_scan_read_from_pin(const ProvisionOptions& options) {
+  if (options.device_id_file.empty() || !options.token.pin_fd) return false;
+  const char* path = options.device_id_file == "-" ? "/dev/stdin" : options.device_id_file.c_str();
+  struct stat scan {
+  }, pin{};
+  return stat(path, &scan) == 0 && fstat(*options.token.pin_fd, &pin) == 0 && scan.st_dev == pin.st_dev &&
+         scan.st_ino == pin.st_ino;
+}
+
 // With --shared. In the environment it is there for other commands.
 void refuse_if_typed(const CLI::Option& option) {
   if (!option.empty() && std::getenv(option.get_envname().c_str()) == nullptr)
@@ -194,6 +205,8 @@ void add_provision_command(CLI::App& program, Action& action) {
     for (const CLI::Option* needed : {home, order, token}) {
       if (needed->empty()) throw CLI::RequiredError(needed->get_name());
     }
+    if (is_scan_read_from_pin(*options))
+      throw CLI::ValidationError("--device-id-file", "the PIN comes from there (--pin-fd)");
     action = [options] { return provision(*options); };
   });
 }

@@ -130,6 +130,22 @@ with_pin_from() {
     --token "pkcs11:token=dev-1?module-path=$softhsm&pin-source=file:../dev-1/pin"
 }
 
+@test "a PIN that would be read as the device's ID: 64, and nobody sees it" {
+  wrong_way() { # FILE DESCRIPTOR
+    refused 64 'error: --device-id-file: the PIN comes from there' on_token dev-1 fleetroot-station provision --home st \
+      --order PO-1 --token "$without_pin_source" --device-id-file "$1" --pin-fd "$2" --json
+    [[ $output$stderr != *"$default_pin"* ]]
+  }
+  for file in - /dev/stdin /dev/fd/0 /proc/self/fd/0 dev-1/pin; do
+    wrong_way "$file" 0 <dev-1/pin
+  done
+  wrong_way - 0 < <(cat dev-1/pin)
+  wrong_way /dev/fd/5 5 5< <(cat dev-1/pin)
+  echo DEV-1 >scan
+  on_token dev-1 fleetroot-station provision --home st --order PO-1 --token "$without_pin_source" --device-id-file - \
+    --pin-fd 5 5<dev-1/pin <scan
+}
+
 @test "the CA's command has no descriptor from which it could read the device's PIN" {
   cat >spying-ca <<'END'
 #!/bin/bash
