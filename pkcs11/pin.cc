@@ -246,9 +246,10 @@ std::optional<FileDescriptor> WrongPin::turn() const {
   return lock_file(lock_);
 }
 
-// Of a PIN that was wrong, the version alone; a try of which nobody has heard adds a question mark.
-std::string WrongPin::note_after(std::size_t unheard_tries) const {
-  return version_ + std::string(unheard_tries, '?');
+// The version, then a mark for each try that may have been spent since the last right PIN, on whatever
+// version. Where this version was wrong, the last mark says so.
+std::string WrongPin::note_after(std::size_t tries, char last) const {
+  return version_ + std::string(tries - 1, '?') + last;
 }
 
 void WrongPin::refuse_if_unchanged() const {
@@ -257,7 +258,8 @@ void WrongPin::refuse_if_unchanged() const {
     throw Error(ErrorCode::busy, fmt::format("the PIN in {} was changed just now", pin_file_->string()),
                 "run the same command again");
   }
-  if (read_file_if_present(note_) != version_) return;
+  std::string noted = read_file_if_present(note_).value_or("");
+  if (!noted.starts_with(version_) || noted.ends_with('?')) return;
   throw Error(
       ErrorCode::pin_wrong,
       fmt::format("the PIN in {} was wrong, and the file has not changed since", pin_file_->string()),
@@ -267,17 +269,19 @@ void WrongPin::refuse_if_unchanged() const {
 
 void WrongPin::begin_try(unsigned pin_tries) {
   if (!pin_file_) return;
-  std::string noted = read_file_if_present(note_).value_or("");
-  unheard_tries_ = noted.starts_with(version_) ? noted.size() - version_.size() : 0;
-  if (unheard_tries_ + 1 >= pin_tries) {
+  noted_ = read_file_if_present(note_).value_or("");
+  tries_ = noted_.size() - (noted_.find('\n') + 1);
+  if (tries_ + 1 >= pin_tries) {
     throw Error(
-        ErrorCode::pin_wrong,
-        fmt::format("the PIN in {} was tried {} times, and nobody heard whether it was right",
-                    pin_file_->string(), unheard_tries_),
-        "see that it is right, by the token vendor's tool, then touch the file; a credential is another "
-        "one once its service was started again");
+        ErrorCode::pin_locked,
+        fmt::format("the PIN in {} was wrong {} times (a login that was cut off counts), and the token's "
+                    "last try is never spent here",
+                    pin_file_->string(), tries_),
+        fmt::format("log in once with the right PIN by the token vendor's tool, correct the PIN source, "
+                    "then remove {}",
+                    note_.string()));
   }
-  write_file(note_, note_after(unheard_tries_ + 1), 0600);
+  write_file(note_, note_after(tries_ + 1, '?'), 0600);
 }
 
 void WrongPin::note(const std::string& text) const {
@@ -290,12 +294,12 @@ void WrongPin::note(const std::string& text) const {
 }
 
 void WrongPin::remember() const {
-  note(version_);
+  note(note_after(tries_ + 1, '!'));
 }
 
 void WrongPin::take_back() const {
-  if (unheard_tries_ == 0) return forget();
-  note(note_after(unheard_tries_));
+  if (noted_.empty()) return forget();
+  note(noted_);
 }
 
 void WrongPin::forget() const {

@@ -47,10 +47,11 @@ Pin read_pin(const PinSource& source);
 void forget_pin_variable(const std::string& uri);
 
 // For a token of our own, of which every process of a busy day would spend a try: the file whose PIN was
-// wrong, a credential too, is not tried again before it has changed; nor one that was tried as often as a
-// token allows, less once, by processes that were cut off before they heard whether it was right. What tells
-// the file from a changed one is kept in the home, nothing of the PIN. Other sources are as if they had never
-// been wrong.
+// wrong, a credential too, is not tried again before it has changed; and however often it changes, the last
+// try that a token allows is not spent. A try that was cut off before anybody heard whether the PIN was right
+// counts as one of a wrong one. What tells the file from a changed one, and the count, are kept in the home
+// until a PIN is right, or somebody removes the note; nothing of the PIN is. Other sources are as if they had
+// never been wrong.
 class WrongPin {
  public:
   WrongPin(const std::filesystem::path& home, const std::optional<std::string>& uri_source);
@@ -61,22 +62,25 @@ class WrongPin {
   // Error(pin_wrong); Error(busy) where the file has changed since it was read.
   void refuse_if_unchanged() const;
   // Then, for a token that locks after `pin_tries` wrong PINs: durable before one is sent, so that whatever
-  // ends these processes, the last is not. Error(pin_wrong, io).
+  // ends these processes, the last is not. Error(pin_locked, io).
   void begin_try(unsigned pin_tries);
-  // What became of it: it was wrong; the token failed, and what was noted before holds again; it was right.
+  // What became of it: it was wrong; the token judged none, and what was noted before holds again; it was
+  // right.
   void remember() const;
   void take_back() const;
   void forget() const;
 
  private:
-  std::string note_after(std::size_t unheard_tries) const;
+  std::string note_after(std::size_t tries, char last) const;
   void note(const std::string& text) const;
 
   std::filesystem::path note_;
   std::filesystem::path lock_;
   std::optional<std::filesystem::path> pin_file_;
   std::string version_;
-  std::size_t unheard_tries_ = 0;  // of this version, before this one
+  // before this try
+  std::string noted_;
+  std::size_t tries_ = 0;
 };
 
 }  // namespace fleetroot::pkcs11

@@ -168,13 +168,38 @@ TEST_F(PinSources, TriesOfWhichNobodyHearsAreNotTheLast) {
   write("pin", "1234");
   for (int process = 0; process < 2; ++process)
     EXPECT_NO_THROW(WrongPin(directory_.path(), "file:pin").begin_try(3));
-  WrongPin next(directory_.path(), "file:pin");
-  EXPECT_EQ(code_of([&] { next.begin_try(3); }), ErrorCode::pin_wrong);
-  write("pin", "5678");
-  EXPECT_NO_THROW(WrongPin(directory_.path(), "file:pin").begin_try(3));
+  EXPECT_EQ(code_of([&] { WrongPin(directory_.path(), "file:pin").begin_try(3); }), ErrorCode::pin_locked);
 }
 
-TEST_F(PinSources, ATryThatTheTokenFailedLeavesThoseBeforeIt) {
+TEST_F(PinSources, NoCorrectionOfAFileSpendsTheLastTry) {
+  auto try_wrong = [&](const char* pin) {
+    write("pin", pin);
+    WrongPin next(directory_.path(), "file:pin");
+    next.refuse_if_unchanged();
+    next.begin_try(3);
+    next.remember();
+  };
+  EXPECT_NO_THROW(try_wrong("1"));
+  EXPECT_NO_THROW(try_wrong("2"));
+  for (const char* pin : {"3", "4"}) EXPECT_EQ(code_of([&] { try_wrong(pin); }), ErrorCode::pin_locked);
+  std::filesystem::remove(directory_.path() / "wrong-pin");
+  EXPECT_NO_THROW(try_wrong("5"));
+}
+
+TEST_F(PinSources, ARightPinGivesAllTriesBack) {
+  for (int process = 0; process < 4; ++process) {
+    write("pin", "wrong");
+    WrongPin wrong(directory_.path(), "file:pin");
+    wrong.begin_try(3);
+    wrong.remember();
+    write("pin", "right");
+    WrongPin right(directory_.path(), "file:pin");
+    EXPECT_NO_THROW(right.begin_try(3));
+    right.forget();
+  }
+}
+
+TEST_F(PinSources, ATryThatNoTokenJudgedLeavesThoseBeforeIt) {
   write("pin", "1234");
   WrongPin(directory_.path(), "file:pin").begin_try(3);
   for (int process = 0; process < 3; ++process) {
@@ -183,7 +208,7 @@ TEST_F(PinSources, ATryThatTheTokenFailedLeavesThoseBeforeIt) {
     next.take_back();
   }
   EXPECT_NO_THROW(WrongPin(directory_.path(), "file:pin").begin_try(3));
-  EXPECT_EQ(code_of([&] { WrongPin(directory_.path(), "file:pin").begin_try(3); }), ErrorCode::pin_wrong);
+  EXPECT_EQ(code_of([&] { WrongPin(directory_.path(), "file:pin").begin_try(3); }), ErrorCode::pin_locked);
 }
 
 }  // namespace
