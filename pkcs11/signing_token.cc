@@ -105,12 +105,9 @@ struct SigningToken::State {
     try {
       session.log_in(*pin);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::pin_wrong) {
-        wrong_pin.remember();
-      } else {
-        wrong_pin.take_back();
-      }
-      throw;
+      if (error.code() == ErrorCode::pin_wrong) wrong_pin.remember();
+      if (error.code() == ErrorCode::pin_locked) wrong_pin.take_back();
+      throw;  // after any other answer the token may have judged the PIN: the try stays noted
     }
     wrong_pin.forget();
   }

@@ -84,12 +84,13 @@ void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool re
         "correct the PIN source, log in once with the token vendor's tool, then run provision or verify with "
         "--retry-pin for this device");
   }
+  session_ = std::make_unique<pkcs11::Session>(module_, info_);
   journal.count_wrong_pin(names_for_pins_);
   try {
-    open_session(pin);
+    session_->log_in(pin);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::pin_wrong) journal.take_wrong_pin_back(names_for_pins_);
-    throw;
+    if (error.code() == ErrorCode::pin_locked) journal.take_wrong_pin_back(names_for_pins_);
+    throw;  // after any other answer the token may have judged the PIN: the try stays counted
   }
   // Of tokens that cannot be told apart, only a person knows that it was this one.
   if (is_numbered(info_) || retry_pin) return journal.clear_wrong_pins(names_for_pins_);

@@ -106,9 +106,24 @@ no_login() {
   done
 }
 
-@test "a login that fails, and not for the PIN, counts for nothing" {
+@test "a login that the token does not answer, as one that is pulled out, may have spent a try" {
+  unset WITNESS_PIN_TRIES
+  type_pin wrong
+  for answer in 0x32 0x6; do
+    WITNESS_ANSWER="C_Login 1 $answer" run -75 counted
+  done
+  refused 77 'was wrong 2 times \(a login that was cut off counts\)' counted
+  (($(grep -c C_Login calls) == 2))
+  type_pin right
+  run -0 counted --retry-pin
+  # one that was right all the while needs nobody's word
   for _ in 1 2 3; do
     WITNESS_ANSWER='C_Login 1 0x32' run -75 counted
+    run -0 counted
+  done
+  # and before a PIN is sent nothing is spent
+  for _ in 1 2 3; do
+    WITNESS_ANSWER='C_OpenSession 1 0x32' run -75 counted
   done
   run -0 counted
 }
@@ -190,6 +205,22 @@ station st st/station.pin"
   cat right >ca/issuing-ca.pin
   rm ca/wrong-pin
   run -0 "${check[@]}"
+}
+
+@test "the CA's and the station's own tokens: a login that the token does not answer may have spent a try" {
+  unset WITNESS_PIN_TRIES
+  sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" ca/ca.toml
+  check=(fleetroot-ca config check --home ca)
+  for _ in 1 2 3; do
+    WITNESS_ANSWER='C_Login 1 0x32' run -75 "${check[@]}"
+    run -0 "${check[@]}"
+  done
+  : >calls
+  for _ in 1 2; do
+    WITNESS_ANSWER='C_Login 1 0x32' run -75 "${check[@]}"
+  done
+  refused 77 'the PIN in .*issuing-ca.pin was wrong 2 times' "${check[@]}"
+  (($(grep -c C_Login calls) == 2))
 }
 
 @test "a token of the factory's own: of all who come at the same moment, one tries a wrong PIN" {

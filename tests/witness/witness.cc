@@ -12,12 +12,13 @@
 // without any the token is locked, and its flags say how it stands. WITNESS_KILL, as "C_CreateObject 2",
 // kills the process before the second of these calls. WITNESS_WRONG_SIGNATURE, as "2", makes the second
 // signature of each process a wrong one. WITNESS_ANSWER, as "C_Sign 2 0x32", answers the second of these
-// calls in each process with that CK_RV and passes it to nobody; "CKA_VALUE 1 0x30" does so for the first
-// read of that attribute, as unavailable. WITNESS_HANG names a file: while it is there, no signature comes
-// back, nor does one ever that began then. WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot
-// be read. WITNESS_WRITE_PROTECTED, where it is set, makes of the token one that gives read-only sessions
-// alone. WITNESS_UNNUMBERED, where it is set, shows all tokens with the serial number 0000000000000000.
-// WITNESS_LONG_FLAG, where it is set, shows CKA_DECRYPT as true, in eight bytes.
+// calls in each process with that CK_RV and passes it to nobody, but for a C_Login, which the token judges
+// first; "CKA_VALUE 1 0x30" does so for the first read of that attribute, as unavailable. WITNESS_HANG
+// names a file: while it is there, no signature comes back, nor does one ever that began then.
+// WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be read. WITNESS_WRITE_PROTECTED, where
+// it is set, makes of the token one that gives read-only sessions alone. WITNESS_UNNUMBERED, where it is
+// set, shows all tokens with the serial number 0000000000000000. WITNESS_LONG_FLAG, where it is set, shows
+// CKA_DECRYPT as true, in eight bytes.
 // WITNESS_FOUND, as "65", is how many objects are found whenever the next are asked for, whatever the room.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
@@ -111,12 +112,11 @@ CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY
 
 CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
   note("C_Login");
-  if (std::optional<CK_RV> other = other_answer("C_Login")) return *other;
   int left = pin_tries_left();
   if (left == 0) return CKR_PIN_LOCKED;
   CK_RV rv = real->C_Login(session, user, pin, size);
   leave_pin_tries(rv == CKR_PIN_INCORRECT ? left - 1 : kPinTries);
-  return rv;
+  return other_answer("C_Login").value_or(rv);
 }
 
 // PKCS#11 2.40 section 3.2, table 9.
