@@ -9,8 +9,8 @@
 #include "factory-ca/certificate_plan.h"
 #include "factory-ca/est.h"
 #include "factory-ca/front_identity.h"
+#include "factory-ca/refusals.h"
 #include "factory-ca/work_queue.h"
-#include "lib/base/program.h"
 #include "lib/cmp/message.h"
 #include "lib/cmp/registration_authority.h"
 #include "lib/x509/certs_only.h"
@@ -86,12 +86,6 @@ std::optional<http::Response> reason_against(const http::Request& request, const
   return http::Response::text(415, fmt::format("this takes {}\n", content_type));
 }
 
-// Whoever has presented a certificate is one of this CA's stations: the handshake let nobody else in.
-std::optional<http::Response> reason_against(const http::Peer& peer) {
-  if (peer.certificate) return std::nullopt;
-  return http::Response::text(403, "this takes a station's certificate\n");
-}
-
 class Front {
  public:
   Front(const Home& home, const FrontSettings& settings, const FrontReports& reports)
@@ -108,11 +102,21 @@ class Front {
       tls.client_certificate =
           settings_.speaks_est ? http::ClientCertificate::optional : http::ClientCertificate::required;
       tls.check = [this](http::Peer& peer) {
-        telling(peer, [&] { refuse_unless_stations_certificate(*peer.certificate); });
+        telling(Refusals::Kind::no_stations_certificate, peer,
+                [&] { refuse_unless_stations_certificate(*peer.certificate); });
         peer.note = std::make_shared<std::atomic<bool>>(false);
       };
     }
     return tls;
+  }
+
+  // Of those who do not get past the handshake, and have shown nothing to check.
+  void hear_of(const http::Peer& peer, http::Trouble trouble, const std::string& words) {
+    using Kind = Refusals::Kind;
+    if (trouble == http::Trouble::no_certificate) tell_of_no_certificate(peer);
+    if (trouble == http::Trouble::old_tls)
+      refusals_.tell(Kind::old_tls, peer.address, "it speaks neither TLS 1.3 nor 1.2");
+    if (trouble == http::Trouble::handshake) refusals_.tell(Kind::handshake, peer.address, words);
   }
 
   void take(http::Request request, http::Reply reply) {
@@ -125,7 +129,7 @@ class Front {
           http::Response::text(404, fmt::format("nothing is here; CMP is at {}{}\n", kCmpPath, est_too)));
     }
     std::optional<http::Response> refusal = reason_against(request, "POST", kPkixCmp);
-    if (!refusal && settings_.wants_station_certificate) refusal = reason_against(request.peer);
+    if (!refusal && settings_.wants_station_certificate) refusal = reason_against_peer(request.peer);
     if (refusal) return reply(std::move(*refusal));
     http::Peer peer = std::move(request.peer);
     answer_later(std::move(reply), peer, [this, path, peer, body = std::move(request.body)] {
@@ -138,13 +142,24 @@ class Front {
  private:
   // Whoever is refused is told of.
   template <typename Check>
-  static void telling(const http::Peer& peer, Check check) {
+  void telling(Refusals::Kind kind, const http::Peer& peer, Check check) {
     try {
       check();
     } catch (const Error& error) {
-      print_remark("fleetroot-ca", fmt::format("refused {}: {}", peer.address, error.what()));
+      refusals_.tell(kind, peer.address, error.what());
       throw;
     }
+  }
+
+  void tell_of_no_certificate(const http::Peer& peer) {
+    refusals_.tell(Refusals::Kind::no_certificate, peer.address, "it shows no certificate");
+  }
+
+  // Whoever has presented a certificate is one of this CA's stations: the handshake let nobody else in.
+  std::optional<http::Response> reason_against_peer(const http::Peer& peer) {
+    if (peer.certificate) return std::nullopt;
+    tell_of_no_certificate(peer);
+    return http::Response::text(403, "this takes a station's certificate\n");
   }
 
   // In the handshake, where nobody has proven a key yet: of one of this CA's stations, and in time.
@@ -164,7 +179,8 @@ class Front {
   void refuse_unless_enrolled(const http::Peer& peer) {
     const auto* is_known = std::any_cast<std::shared_ptr<std::atomic<bool>>>(&peer.note);
     if (is_known == nullptr || **is_known) return;
-    telling(peer, [&] { ask({.question = Question::station, .message = peer.certificate->der()}); });
+    telling(Refusals::Kind::no_enrolled_station, peer,
+            [&] { ask({.question = Question::station, .message = peer.certificate->der()}); });
     **is_known = true;
   }
 
@@ -172,7 +188,7 @@ class Front {
     bool enrolls = path.operation == EstOperation::enroll || path.operation == EstOperation::reenroll;
     std::optional<http::Response> refusal =
         enrolls ? reason_against(request, "POST", kPkcs10) : reason_against(request, "GET", {});
-    if (!refusal && path.operation != EstOperation::cacerts) refusal = reason_against(request.peer);
+    if (!refusal && path.operation != EstOperation::cacerts) refusal = reason_against_peer(request.peer);
     if (refusal) return reply(std::move(*refusal));
     if (path.operation == EstOperation::cacerts) {
       std::vector<Certificate> certificates{fleet_root_};
@@ -217,6 +233,7 @@ class Front {
   Certificate fleet_root_;
   Certificate issuing_;
   cmp::RegistrationAuthority registration_;
+  Refusals refusals_;
   SignerLink link_;
   WorkQueue work_{kAsking};
 };
@@ -232,10 +249,15 @@ void wait_for_end(int lifeline) {
 void run_front(const Home& home, const FrontSettings& settings, std::vector<http::Listener> listeners,
                int lifeline, const FrontReports& reports) {
   Front front(home, settings, reports);
-  http::Server server({.listeners = std::move(listeners), .tls = front.tls(), .limits = settings.limits},
-                      [&front](http::Request request, http::Reply reply) {
-                        front.take(std::move(request), std::move(reply));
-                      });
+  http::Server server(
+      {.listeners = std::move(listeners),
+       .tls = front.tls(),
+       .limits = settings.limits,
+       .on_trouble = [&front](const http::Peer& peer, http::Trouble trouble,
+                              const std::string& words) { front.hear_of(peer, trouble, words); }},
+      [&front](http::Request request, http::Reply reply) {
+        front.take(std::move(request), std::move(reply));
+      });
   reports.ready();
   wait_for_end(lifeline);
   server.stop(kGrace);

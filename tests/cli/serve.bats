@@ -51,6 +51,11 @@ make_request() {
   openssl x509 -req -in stranger.csr -signkey stranger.key -out stranger.pem 2>/dev/null
   begin_serving
   run ! post /.well-known/cmp
+  wait_for_line serve.err 'refused 127.0.0.1: it shows no certificate'
+  run ! post /.well-known/cmp --tls-max 1.1 --ciphers DEFAULT@SECLEVEL=0
+  wait_for_line serve.err 'refused 127.0.0.1: it speaks neither TLS 1.3 nor 1.2'
+  run ! curl --silent --max-time 60 "http://$address/.well-known/cmp"
+  wait_for_line serve.err 'refused 127.0.0.1: the TLS connection failed'
   run ! post /.well-known/cmp --cert DEV-1.pem --key DEV-1.key
   run ! post /.well-known/cmp --cert stranger.pem --key stranger.key
   grep 'refused 127.0.0.1: .*is no certificate of a station' serve.err
@@ -59,6 +64,29 @@ make_request() {
   fleetroot-ca station enroll --home ca --name st-02 --request st-02.csr --out st-02.pem
   [[ $(post /.well-known/cmp --cert st-02.pem --key st-02.key --header 'Content-Type: application/pkixcmp' \
     --data-binary nonsense) == 400 ]]
+}
+
+@test "who is refused over and over does not fill the server's log, and is counted" {
+  make_ca
+  begin_serving
+  tries=0
+  until grep -q 'like it were left out' serve.err || ((++tries > 500)); do
+    run ! post /.well-known/cmp
+  done
+  told=$(grep -c 'it shows no certificate' serve.err)
+  left_out=$(sed -n 's/.*; \([0-9]*\) like it were left out before$/\1/p' serve.err)
+  # the last may be in the log before the one before it has ended
+  ((told == 2 && left_out > 0 && told + left_out <= tries))
+  end_serving
+}
+
+@test "with EST, where anybody may connect, a station that shows no certificate is told of too" {
+  make_ca
+  begin_serving --est
+  [[ $(post /.well-known/cmp --header 'Content-Type: application/pkixcmp' --data x) == 403 ]]
+  wait_for_line serve.err 'refused 127.0.0.1: it shows no certificate'
+  [[ $(curl --silent --cacert ca/fleet-root.pem "$url/.well-known/est/csrattrs" --output body --write-out '%{http_code}') == 403 ]]
+  end_serving
 }
 
 @test "a station renews over the LAN, and again where the answer was lost" {
