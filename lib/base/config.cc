@@ -38,12 +38,16 @@ std::string_view table_of(std::string_view key) {
   return key.substr(0, dot == std::string_view::npos ? 0 : dot);
 }
 
-// A key of another table means something else, however much it looks like this one.
+// A key of another table means something else, however much it looks like this one; and one that has less
+// than half of the other's letters is no slip of it.
 std::optional<std::string> nearest_in_table(const std::set<std::string>& known, const std::string& key) {
+  std::size_t table = table_of(key).size();
   std::optional<std::string> nearest;
   for (const std::string& other : known) {
     if (table_of(other) != table_of(key)) continue;
-    if (!nearest || edit_distance(other, key) < edit_distance(*nearest, key)) nearest = other;
+    std::size_t distance = edit_distance(other, key);
+    if (distance > (std::max(other.size(), key.size()) - table + 1) / 2) continue;
+    if (!nearest || distance < edit_distance(*nearest, key)) nearest = other;
   }
   return nearest;
 }

@@ -140,6 +140,18 @@ TEST(Config, AnUnknownKeyNamesTheNearestKnownOne) {
   EXPECT_THAT(error.hint(), HasSubstr("token.uri?"));
 }
 
+TEST(Config, OnlyAKeyThatLooksLikeItIsSuggested) {
+  auto hint_for = [](const std::string& key) {
+    ConfigFile file = config((key + " = 1\n").c_str());
+    for (const char* known : {"bay", "ca", "name", "ca_timeout_seconds"}) file.string(known);
+    return error_of([&] { file.refuse_unknown_keys(); }).hint();
+  };
+  for (const char* key : {"xyzzyfoobar", "colour"})
+    EXPECT_EQ(hint_for(key), "correct its name, or remove it") << key;
+  EXPECT_EQ(hint_for("bya"), "did you mean bay?");
+  EXPECT_EQ(hint_for("ca_timeout"), "did you mean ca_timeout_seconds?");
+}
+
 TEST(Config, NoKeyOfAnotherTableIsSuggested) {
   ConfigFile file = config("[a.one]\nkey = \"1\"\n[a.two]\nkey = \"2\"\n");
   file.string("a.one.key");
