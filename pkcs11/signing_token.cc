@@ -52,7 +52,7 @@ std::optional<SoftHsmOpening> open_embedded(const TokenSettings& settings) {
   if (!settings.softhsm_directory) return std::nullopt;
   if (!std::filesystem::is_directory(*settings.softhsm_directory)) {
     throw Error(
-        ErrorCode::token_absent,
+        ErrorCode::configuration,
         fmt::format("the embedded token is gone: there is no {}", settings.softhsm_directory->string()),
         "restore the directory from the back-up, then run the same command again");
   }

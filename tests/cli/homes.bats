@@ -270,7 +270,7 @@ END
   [[ $output == *"Test Fleet Root"*"its key signs (p256)"* ]]
 
   mv root/softhsm away
-  refused 75 'token' fleetroot-ca config check --home root
+  refused 78 'the embedded token is gone' fleetroot-ca config check --home root
   mv away root/softhsm
   rm root/fleet-root.pem
   refused 78 'no root/fleet-root.pem' fleetroot-ca config check --home root

@@ -44,6 +44,14 @@ with_pin_from() {
   [[ $stderr == *": error: the station's own key: the PIN for the token "*" is wrong"* ]]
 }
 
+@test "a station whose own SoftHSM directory is gone: no plugging in brings it back" {
+  mv st/softhsm away
+  run --separate-stderr -78 provision dev-1 DEV-1
+  [[ $output == "FAIL DEV-1  hold the line: it is not this device's fault" ]]
+  [[ $stderr == *": error: the station's own key: the embedded token is gone"* ]]
+  [[ $(error_code provision dev-1 DEV-1) == configuration ]]
+}
+
 @test "a station's own token that fails: not this device's fault" {
   sed -i "s|module-path=$softhsm|module-path=$FLEETROOT_WITNESS|" st/station.toml
   export WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls

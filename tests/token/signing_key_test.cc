@@ -69,14 +69,14 @@ TEST_F(SigningKeyTest, SeveralKeysOfOneTokenSignFromSeveralThreads) {
   EXPECT_EQ(good, 600);
 }
 
-TEST_F(SigningKeyTest, AnEmbeddedTokenThatIsGoneIsAbsent) {
+TEST_F(SigningKeyTest, AnEmbeddedTokenThatIsGoneIsMisconfigured) {
   { SigningKey::generate(settings_, KeyAlgorithm::p256, kName); }
   std::filesystem::rename(directory_ / "softhsm", directory_ / "elsewhere");
   try {
     (void)SigningKey::open(settings_, kName.id);
     FAIL() << "a token that is not there was opened";
   } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::token_absent);
+    EXPECT_EQ(error.code(), ErrorCode::configuration);
   }
   EXPECT_FALSE(std::filesystem::exists(directory_ / "softhsm")) << "nothing is made in its place";
 }
