@@ -1,7 +1,9 @@
 #include "tool/home.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <regex>
 
 #include "lib/base/config.h"
@@ -99,6 +101,14 @@ std::vector<Bay> read_bays(ConfigFile& config, const fs::path& home) {
   return bays;
 }
 
+// Programs that keep back-ups leave out empty directories.
+void make_unless_there(const fs::path& directory) {
+  if (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return;
+  throw system_error(ErrorCode::cannot_create,
+                     fmt::format("cannot create the directory {}", directory.string()),
+                     "check the home's permissions and the disk", errno);
+}
+
 }  // namespace
 
 PublicKey Home::create(const fs::path& path, const StationName& name, const std::string& token_uri,
@@ -138,7 +148,9 @@ PublicKey Home::create(const fs::path& path, const StationName& name, const std:
 }
 
 Settings Home::settings() const {
-  return read_settings(ConfigFile::read(file("station.toml")));
+  Settings settings = read_settings(ConfigFile::read(file("station.toml")));
+  make_unless_there(file("locks"));
+  return settings;
 }
 
 Settings Home::read_settings(ConfigFile config) const {

@@ -166,6 +166,15 @@ END
   run -0 fleetroot-station config check --home st
 }
 
+@test "a station's home from a back-up that left out what was empty" {
+  make_factory DEV-1
+  make_token dev-1
+  rmdir st/locks
+  run -0 fleetroot-station config check --home st
+  run -0 provision dev-1 DEV-1
+  [[ $(stat -c %a st/locks) == 700 ]]
+}
+
 @test "an unknown key is an error that names the nearest known one" {
   make_factory DEV-1
   make_token dev-1
