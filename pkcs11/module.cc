@@ -212,20 +212,26 @@ TokenInfo Module::find_token(const Uri& uri) const {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", token.describe());
   };
   for (const TokenInfo& token : all) {
-    if (!token.is_initialised) continue;
+    if (!token.is_initialised) {
+      has_uninitialised = true;
+      continue;
+    }
     list(present, token);
     if (!token.matches(uri)) continue;
     list(matching, token);
     found.push_back(token);
   }
+  bool has_uninitialised = false;
   if (found.size() > 1) {
     throw Error(
         ErrorCode::token_ambiguous,
         fmt::format("{} tokens match {}: {}", found.size(), uri.describe(), matching),
         fmt::format("add {}=… to the token URI, so that it names one", uri.serial ? "token" : "serial"));
   }
-  if (found.empty() && present.empty() && !all.empty()) {
-    throw Error(ErrorCode::token_uninitialised, "the token is not initialised",
+  if (found.empty() && present.empty() && has_uninitialised) {
+    throw Error(ErrorCode::token_uninitialised,
+                fmt::format("no initialised token matches {}: one is present that is not initialised",
+                            uri.describe()),
                 "initialise it and its user PIN first (with its vendor's tool)");
   }
   if (found.empty()) {
@@ -236,6 +242,7 @@ TokenInfo Module::find_token(const Uri& uri) const {
   if (!found.front().has_user_pin) {
     throw Error(ErrorCode::token_uninitialised,
                 fmt::format("the token {} has no user PIN yet", found.front().describe()),
+    if (has_uninitialised) present += ", and one that is not initialised";
                 "set its user PIN first (with its vendor's tool)");
   }
   return found.front();

@@ -32,10 +32,8 @@ void clear_progress() {
 
 // What may be wrong with the device's own token, or with its PIN, and with nothing else on the line.
 bool may_be_about_token(ErrorCode code) {
-  constexpr std::array kCodes{ErrorCode::token_full,          ErrorCode::pin_missing,
-                              ErrorCode::pin_wrong,           ErrorCode::pin_locked,
-                              ErrorCode::token_uninitialised, ErrorCode::token_ambiguous,
-                              ErrorCode::token_untrusted,     ErrorCode::token_failed};
+  constexpr std::array kCodes{ErrorCode::token_full, ErrorCode::pin_missing,     ErrorCode::pin_wrong,
+                              ErrorCode::pin_locked, ErrorCode::token_untrusted, ErrorCode::token_failed};
   return std::find(kCodes.begin(), kCodes.end(), code) != kCodes.end();
 }
 

@@ -127,7 +127,13 @@ with_uri() {
   make_token_directory dev-1
   (umask 077 && echo "$default_pin" >dev-1/pin)
 
-  refused 78 'initiali[sz]ed' with_uri dev-1 "pkcs11:model=SoftHSM%20v2?module-path=$softhsm&pin-source=file:dev-1/pin"
+  refused 78 'no initialised token matches .*one is present that is not initialised' with_uri dev-1 \
+    "pkcs11:model=SoftHSM%20v2?module-path=$softhsm&pin-source=file:dev-1/pin"
+  # what the exit code says
+  [[ $output == "FAIL DEV-1  hold the line"* ]]
+  make_token dev-2
+  refused 75 'no token matches token=nonesuch \(present: dev-2 .*, and one that is not initialised\)' with_uri dev-2 \
+    "pkcs11:token=nonesuch?module-path=$softhsm&pin-source=file:dev-2/pin"
 }
 
 @test "two tokens that match: 78, and neither is touched" {
