@@ -17,6 +17,9 @@
 namespace fleetroot::pkcs11 {
 namespace {
 
+// No machine has so many.
+constexpr CK_ULONG kMaximumSlots = 10'000;
+
 struct CloseLibrary {
   void operator()(void* library) const { dlclose(library); }
 };
@@ -73,6 +76,10 @@ std::vector<CK_SLOT_ID> occupied_slots(const CK_FUNCTION_LIST& functions) {
   for (int tries = 0; rv == CKR_BUFFER_TOO_SMALL && tries < kTries; ++tries) {
     CK_ULONG count = 0;
     check(functions.C_GetSlotList(CK_TRUE, nullptr, &count), "list its slots");
+    if (count > kMaximumSlots) {
+      throw Error(ErrorCode::token_untrusted, fmt::format("the module says that it has {} slots", count),
+                  "replace the token, or its module");
+    }
     slots.resize(count);
     rv = functions.C_GetSlotList(CK_TRUE, slots.data(), &count);
     slots.resize(std::min<std::size_t>(count, slots.size()));

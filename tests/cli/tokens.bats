@@ -165,6 +165,13 @@ on_witnessed() {
   WITNESS_ANSWER="C_GetSlotList 2 0x150" run -0 on_witnessed inspect # BUFFER_TOO_SMALL
 }
 
+@test "a module that shows more slots than any machine has: 65" {
+  make_token dev-1
+  for count in 0xffffffffffffffff 0x10000000; do
+    WITNESS_SLOTS=$count refused 65 'the module says that it has [0-9]* slots' on_witnessed inspect
+  done
+}
+
 @test "a flag that is longer than one is not taken for absent: a key that decrypts had passed" {
   make_token dev-1
   WITNESS_LONG_FLAG=yes refused 65 'a flag of 8 bytes' on_witnessed provision --home st --order PO-1 --device-id DEV-1

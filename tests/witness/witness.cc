@@ -19,6 +19,7 @@
 // it is set, makes of the token one that gives read-only sessions alone. WITNESS_UNNUMBERED, where it is
 // set, shows all tokens with the serial number 0000000000000000. WITNESS_LONG_FLAG, where it is set, shows
 // CKA_DECRYPT as true, in eight bytes.
+// WITNESS_SLOTS, as "0xffffffffffffffff", is how many slots there are said to be.
 // WITNESS_FOUND, as "65", is how many objects are found whenever the next are asked for, whatever the room.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
@@ -205,6 +206,10 @@ CK_RV find_objects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE* objects, CK_ULON
 
 CK_RV get_slot_list(CK_BBOOL present, CK_SLOT_ID* slots, CK_ULONG* count) {
   if (std::optional<CK_RV> other = other_answer("C_GetSlotList")) return *other;
+  if (const char* slots_said = std::getenv("WITNESS_SLOTS")) {
+    *count = std::strtoul(slots_said, nullptr, 16);
+    return CKR_OK;
+  }
   if (std::getenv("WITNESS_SLOT") == nullptr) return real->C_GetSlotList(present, slots, count);
   CK_ULONG behind = *count - (slots == nullptr ? 0 : 1);
   CK_RV rv = real->C_GetSlotList(present, slots, &behind);
