@@ -218,6 +218,7 @@ TokenInfo Module::find_token(const Uri& uri) const {
   auto list = [](std::string& text, const TokenInfo& token) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", token.describe());
   };
+  bool has_uninitialised = false;
   for (const TokenInfo& token : all) {
     if (!token.is_initialised) {
       has_uninitialised = true;
@@ -228,7 +229,6 @@ TokenInfo Module::find_token(const Uri& uri) const {
     list(matching, token);
     found.push_back(token);
   }
-  bool has_uninitialised = false;
   if (found.size() > 1) {
     throw Error(
         ErrorCode::token_ambiguous,
@@ -242,6 +242,7 @@ TokenInfo Module::find_token(const Uri& uri) const {
                 "initialise it and its user PIN first (with its vendor's tool)");
   }
   if (found.empty()) {
+    if (has_uninitialised) present += ", and one that is not initialised";
     throw Error(ErrorCode::token_absent, fmt::format("no token matches {}", uri.describe()),
                 "plug it in, or correct the token URI, then run the same command again",
                 present.empty() ? "no token is present" : "present: " + present);
@@ -249,7 +250,6 @@ TokenInfo Module::find_token(const Uri& uri) const {
   if (!found.front().has_user_pin) {
     throw Error(ErrorCode::token_uninitialised,
                 fmt::format("the token {} has no user PIN yet", found.front().describe()),
-    if (has_uninitialised) present += ", and one that is not initialised";
                 "set its user PIN first (with its vendor's tool)");
   }
   return found.front();

@@ -216,8 +216,12 @@ Pin Pin::from_secret(Secret secret) {
     refuse("the PIN has a control character in it, as a line end of Windows is",
            "write the PIN alone, with one newline behind it or none");
   }
+  if (text.starts_with("\xef\xbb\xbf")) {
+    refuse("the PIN begins with a byte order mark, as editors of Windows write it",
+           "write the PIN alone, with one newline behind it or none");
+  }
   if (secret.size() > kMaximumPinSize) {
-    refuse(fmt::format("the PIN has {} bytes, {} are allowed", secret.size(), kMaximumPinSize),
+    refuse(fmt::format("the PIN has more than {} bytes", kMaximumPinSize),
            "check that the PIN source holds only the PIN");
   }
   return Pin(std::move(secret));

@@ -259,9 +259,11 @@ station st st/station.pin"
   run -0 fleetroot-station config check --home st
 }
 
-@test "a PIN file with line ends of Windows spends no try" {
+@test "a PIN file as editors of Windows write it spends no try" {
   printf '%s\r\n' "$default_pin" >dev-1/pin
   refused 77 'control character' counted
+  printf '\xef\xbb\xbf%s\n' "$default_pin" >dev-1/pin
+  refused 77 'byte order mark' counted
   no_login
 }
 

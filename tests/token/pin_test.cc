@@ -64,6 +64,8 @@ TEST_F(PinSources, AFileWithoutAPinIsRefused) {
   for (const char* name : {"absent", "empty", "newline", "long", "huge", "directory", "pipe"}) {
     EXPECT_EQ(refusal_of(name), ErrorCode::pin_missing) << name;
   }
+  for (const char* name : {"long", "huge"})
+    EXPECT_EQ(error_of([&] { read_from(name); }).message(), "the PIN has more than 255 bytes");
   write("longest", std::string(255, '1'));
   EXPECT_EQ(read_from("longest"), std::string(255, '1'));
 }
