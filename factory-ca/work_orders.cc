@@ -15,10 +15,10 @@ struct Row {
   long long quantity = 0, used = 0;
 
   WorkOrder order(Memo<DevicePattern>& patterns) const {
-    auto parse = [&] { return DevicePattern::parse(pattern); };
+    auto read = [&] { return DevicePattern::recorded(pattern); };
     return {.id = OrderId::parse(id),
             .profile = ProfileName::parse(profile),
-            .pattern = pattern.empty() ? std::nullopt : std::optional(patterns.get(pattern, parse)),
+            .pattern = pattern.empty() ? std::nullopt : std::optional(patterns.get(pattern, read)),
             .quantity = quantity,
             .used = used,
             .is_open = state == "open",

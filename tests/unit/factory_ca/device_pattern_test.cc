@@ -82,6 +82,28 @@ TEST(DevicePattern, CountsToSixtyFourAtMost) {
   EXPECT_TRUE(admits("[0-9]{1,3}99", "99999"));
 }
 
+TEST(DevicePattern, DoesNotGrowBeyondItsDevices) {
+  for (const char* pattern :
+       {"((a{1,64}){1,64}){1,64}", "(((a{1,64}){1,64}){1,64}){1,64}", "a{32}{32}", "(a{16,}){64}",
+        "((((((((((a+)+)+)+)+)+)+)+)+)+){2}", "((a|b|c|d|e|f|g|h){0,32}-){32}", "([])]{64}){64}",
+        "([[:alpha:])]{64}){64}", "([\\]{64}){64}", "(\\({64}){64}"}) {
+    EXPECT_THAT(refusal_of(pattern), HasSubstr("too large")) << pattern;
+  }
+  for (const char* pattern : {"((((a?){64}){64}){64}){64}", "((a*)*)*", "(a|b*){0,64}", "(a|){2}", "(){64}",
+                              "(^a|$)*", "a*+", "a?{64}", "((((()))))+"}) {
+    EXPECT_THAT(refusal_of(pattern), HasSubstr("may be nothing")) << pattern;
+  }
+  EXPECT_TRUE(admits("([0-9A-F]{2}:){7}[0-9A-F]{2}", "00:1A:7D:DA:71:13:00:01"));
+  EXPECT_TRUE(admits("[A-Z]+(-[A-Z0-9]+)*", "A-1-B2"));
+  EXPECT_TRUE(admits("([A-Z]{1,8}-){1,16}[0-9]?", "A-BC-1"));
+  EXPECT_TRUE(admits("[]a]{32}b?", std::string(32, 'a')));
+}
+
+// Older ones were taken without a look at that.
+TEST(DevicePattern, IsReadFromAnOrderAsItWasTaken) {
+  EXPECT_TRUE(DevicePattern::recorded("([A-Z]?[0-9]?){4}").matches(DeviceId::parse("A1B2")));
+}
+
 TEST(DevicePattern, IsWrittenBackAsItWasRead) {
   EXPECT_EQ(DevicePattern::parse("1FLEET[0-9]{10}").text(), "1FLEET[0-9]{10}");
 }
