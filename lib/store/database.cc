@@ -114,6 +114,15 @@ std::string name_of(const std::filesystem::path& file) {
   return file.empty() ? "the database" : fmt::format("the database {}", file.string());
 }
 
+// The statements are ours, and so is what they were written for.
+bool says_that_the_schema_is_another(const std::string& message) {
+  return message.find("no such table") != std::string::npos ||
+         message.find("no such column") != std::string::npos ||
+         message.find("has no column named") != std::string::npos;
+}
+
+constexpr const char* kKeepTheFile = "stop, keep the file, and restore a backup";
+
 }  // namespace
 
 void throw_store_error(const soci::soci_error& error, const std::filesystem::path& file) {
@@ -137,9 +146,11 @@ void throw_store_error(const soci::soci_error& error, const std::filesystem::pat
                   "check its permissions and the free space, then run the same command again", cause);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(file)),
-                  "stop, keep the file, and restore a backup", cause);
+      throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(file)), kKeepTheFile, cause);
     default:
+      if (result == SQLITE_ERROR && says_that_the_schema_is_another(error.get_error_message())) {
+        throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(file)), kKeepTheFile, error.what());
+      }
       throw Error(ErrorCode::internal, "the database refused a statement", "keep this message and report it",
                   error.what());
   }
@@ -236,7 +247,7 @@ void Database::refuse_if_damaged() {
   bool found = row("PRAGMA quick_check(1)", soci::into(finding));
   if (found && finding == "ok") return;
   throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(path_)),
-              "stop, keep its file, and restore the back-up", finding);
+              kKeepTheFile, finding);
 }
 
 WriteTransaction::WriteTransaction(Database& database) : database_(database) {

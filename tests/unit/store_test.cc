@@ -87,7 +87,7 @@ TEST_F(Store, OfANewerProgramIsRefusedAndLeftAlone) {
 
 TEST_F(Store, AMigrationThatFailsLeavesTheVersionBeforeIt) {
   { Database database(path_, kFirst); }
-  const Migrations broken{kFirst[0], "UPDATE counter SET value = 9;\nUPDATE nowhere SET value = 1;\n"};
+  const Migrations broken{kFirst[0], "UPDATE counter SET value = 9;\nINSERT INTO counter VALUES (1, 0);\n"};
   EXPECT_EQ(code_of([&] { Database(path_, broken); }), ErrorCode::internal);
   Database database(path_, kSecond);
   EXPECT_EQ(value_in(database), 0);
@@ -125,6 +125,21 @@ TEST_F(Store, WhatCannotBeReadOrWrittenIsNamedAndNoValueIsShown) {
   error = error_of([&] { Database(directory_ / "damaged.db", kFirst); });
   EXPECT_EQ(error.message(), fmt::format("the database {} is damaged", (directory_ / "damaged.db").string()));
   EXPECT_EQ(error.cause(), "file is not a database");
+}
+
+// Not a bug to report: somebody changed the file.
+TEST_F(Store, ThatLacksATableOrAColumnIsDamaged) {
+  Database database(path_, kSecond);
+  database.sql() << "ALTER TABLE counter DROP COLUMN name";
+  for (const char* text : {"UPDATE counter SET name = 'x'", "INSERT INTO counter (name) VALUES ('x')"}) {
+    Error error = error_of([&] { database.change(text); });
+    EXPECT_EQ(error.code(), ErrorCode::io) << text;
+    EXPECT_EQ(error.message(), fmt::format("the database {} is damaged", path_.string()));
+  }
+  database.sql() << "DROP TABLE counter";
+  EXPECT_EQ(code_of([&] { database.change("DELETE FROM counter"); }), ErrorCode::io);
+  Database anew(path_, kSecond);
+  EXPECT_EQ(code_of([&] { anew.change("DELETE FROM counter"); }), ErrorCode::io);
 }
 
 TEST_F(Store, ATransactionThatIsNotCommittedNeverWas) {
