@@ -410,6 +410,16 @@ long long CertificateLedger::disown_later(Time now) {
                           soci::use(seconds));
 }
 
+std::optional<std::string> CertificateLedger::at_odds_with_its_state() {
+  std::string serial;
+  bool found = database_.row(
+      "SELECT serial FROM certificates WHERE (state = 'abandoned') <> (abandonment > 0) OR (state <> "
+      "'revoked' "
+      "AND (revoked_at <> '' OR revocation_reason <> 'unspecified' OR revocation_number <> 1)) LIMIT 1",
+      soci::into(serial));
+  return found ? std::optional(serial) : std::nullopt;
+}
+
 long long CertificateLedger::count_disowned() {
   long long count = 0;
   database_.row("SELECT count(*) FROM certificates WHERE disowned <> 0", soci::into(count));

@@ -156,6 +156,9 @@ class CertificateLedger {
   std::vector<CertificateRecord> later_than(Time now);
   // Nothing of it holds time up any more. How many there were.
   long long disown_later(Time now);
+  // The serial number of one that has a revocation's date, reason or list and is not revoked, or counts as an
+  // abandoned reservation and is none.
+  std::optional<std::string> at_odds_with_its_state();
   long long count_disowned();
 
  private:

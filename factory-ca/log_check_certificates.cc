@@ -27,6 +27,9 @@ class CertificateCheck final : public LogCheck {
     long long revoked = certificates_.count(CertificateState::revoked);
     refuse_unless_equal(certificates_.count(CertificateState::issued) + revoked, certified_, "certificates");
     refuse_unless_equal(revoked, revoked_, "revoked certificates");
+    if (std::optional<std::string> serial = certificates_.at_odds_with_its_state()) {
+      throw broken(fmt::format("the certificate {} has on record what does not go with its state", *serial));
+    }
     refuse_unless_equal(certificates_.count_disowned(), disowned_, "disowned certificates");
   }
 

@@ -2,6 +2,8 @@
 // that names it. What is forgotten there is not on the next list.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "factory-ca/log_check.h"
 
 namespace fleetroot::ca {
@@ -81,11 +83,24 @@ class ListCheck final : public LogCheck {
     // That it is there is for the check of certificates to say.
     if (!record) return;
     auto newest = newest_.find(record->issuer_key_id);
-    if (newest == newest_.end() || record->first_list > newest->second) return;
+    if (newest != newest_.end() && record->first_list <= newest->second) {
+      throw broken(fmt::format(
+          "the certificate {} was revoked by entry {} of the log, after the revocation list {} that is to "
+          "name it first",
+          serial, event.entry, record->first_list));
+    }
+    // It follows the list that had the highest number then, which may have been reserved alone.
+    long long before = record->first_list - 1;
+    if (before == 0 || holds(before, record->issuer_key_id)) return;
     throw broken(fmt::format(
-        "the certificate {} was revoked by entry {} of the log, after the revocation list {} that is to name "
-        "it first",
-        serial, event.entry, record->first_list));
+        "the certificate {} is to be named by the revocation list {} first, and the ledger knows none with "
+        "the number {}",
+        serial, record->first_list, before));
+  }
+  bool holds(long long number, const std::string& issuer_key_id) const {
+    auto [begin, end] = lists_.equal_range(number);
+    return std::any_of(begin, end,
+                       [&](const auto& list) { return list.second.record.issuer_key_id == issuer_key_id; });
   }
 
   CertificateLedger& certificates_;

@@ -5,7 +5,9 @@
 #include <soci/sqlite3/soci-sqlite3.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "lib/base/error.h"
 #include "lib/base/files.h"
@@ -110,6 +112,20 @@ std::pair<dev_t, ino_t> file_at(const std::filesystem::path& path) {
   return {status.st_dev, status.st_ino};
 }
 
+// What each table, index and trigger was made with, by "the table NAME". What ANALYZE keeps is no promise.
+std::map<std::string, std::string> schema_of(soci::session& session) {
+  std::map<std::string, std::string> schema;
+  std::string name;
+  std::string text;
+  soci::statement rows =
+      (session.prepare << "SELECT 'the ' || type || ' ' || name, coalesce(sql, '') FROM sqlite_schema "
+                          "WHERE name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'",
+       soci::into(name), soci::into(text));
+  rows.execute();
+  while (rows.fetch()) schema[name] = text;
+  return schema;
+}
+
 std::string name_of(const std::filesystem::path& file) {
   return file.empty() ? "the database" : fmt::format("the database {}", file.string());
 }
@@ -157,7 +173,7 @@ void throw_store_error(const soci::soci_error& error, const std::filesystem::pat
 }
 
 Database::Database(const std::filesystem::path& path, std::span<const std::string_view> migrations)
-    : path_(path) {
+    : path_(path), migrations_(migrations.begin(), migrations.end()) {
   leave_locks_out();
   with_store_errors(
       [&] {
@@ -167,7 +183,7 @@ Database::Database(const std::filesystem::path& path, std::span<const std::strin
       },
       path_);
   opened_ = file_at(path_);
-  migrate(migrations);
+  migrate();
 }
 
 void Database::expect_many_changes() {
@@ -183,8 +199,8 @@ void Database::refuse_if_replaced() const {
       "put back what was there, or start again every program that works on it: it opens what is there then");
 }
 
-void Database::migrate(std::span<const std::string_view> migrations) {
-  int newest = static_cast<int>(migrations.size());
+void Database::migrate() {
+  int newest = static_cast<int>(migrations_.size());
   int version = with_store_errors([&] { return schema_version(session_); }, path_);
   while (version != newest) {
     if (version > newest) {
@@ -199,7 +215,7 @@ void Database::migrate(std::span<const std::string_view> migrations) {
           // Read again under the lock: another process may have migrated meanwhile.
           int current = schema_version(session_);
           if (current < newest) {
-            run_script(session_, migrations[static_cast<std::size_t>(current)]);
+            run_script(session_, migrations_[static_cast<std::size_t>(current)]);
             session_ << fmt::format("PRAGMA user_version = {}", ++current);
           }
           return current;
@@ -245,9 +261,39 @@ soci::statement& Database::kept(const std::string& text) {
 void Database::refuse_if_damaged() {
   std::string finding;
   bool found = row("PRAGMA quick_check(1)", soci::into(finding));
-  if (found && finding == "ok") return;
-  throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(path_)),
-              kKeepTheFile, finding);
+  if (!found || finding != "ok") {
+    throw Error(ErrorCode::io, fmt::format("{} is damaged", name_of(path_)), kKeepTheFile, finding);
+  }
+  refuse_another_schema();
+  std::string child;
+  std::string parent;
+  if (row("SELECT \"table\", parent FROM pragma_foreign_key_check LIMIT 1", soci::into(child),
+          soci::into(parent))) {
+    throw Error(ErrorCode::io,
+                fmt::format("{} is damaged: it has a row of {} that belongs to none of {}", name_of(path_),
+                            child, parent),
+                kKeepTheFile);
+  }
+}
+
+// Unique indexes are what our promises rest on.
+void Database::refuse_another_schema() {
+  with_store_errors(
+      [&] {
+        soci::session anew(soci::sqlite3, ":memory:");
+        for (std::string_view migration : migrations_) run_script(anew, migration);
+        std::map<std::string, std::string> held = schema_of(session_);
+        std::map<std::string, std::string> made = schema_of(anew);
+        std::vector<std::pair<std::string, std::string>> different;
+        std::set_symmetric_difference(held.begin(), held.end(), made.begin(), made.end(),
+                                      std::back_inserter(different));
+        if (different.empty()) return;
+        throw Error(ErrorCode::io,
+                    fmt::format("{} is damaged: {} is not as this program makes it", name_of(path_),
+                                different.front().first),
+                    kKeepTheFile);
+      },
+      path_);
 }
 
 WriteTransaction::WriteTransaction(Database& database) : database_(database) {

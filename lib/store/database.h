@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace fleetroot {
 
@@ -37,7 +38,7 @@ class Database {
  public:
   // Opens or makes the file (mode 0600) and runs the migrations that it has not had, each in a transaction of
   // its own; migration N brings the schema to version N+1. Error(configuration) if the file is newer than the
-  // program, Error(io) if it is damaged or cannot be written.
+  // program, Error(io) if it is damaged or cannot be written. What `migrations` views must outlive it.
   Database(const std::filesystem::path& path, std::span<const std::string_view> migrations);
 
   soci::session& sql() { return session_; }
@@ -83,7 +84,8 @@ class Database {
 
   // For whoever goes on and on: the log is folded in seldom, and up to 64 MiB of the file are remembered.
   void expect_many_changes();
-  // Walks the whole file. Error(io) if it is not what the database wrote.
+  // Walks the whole file. Error(io) if it is not what the database wrote, has another schema than the
+  // migrations make, or a row that belongs to none.
   void refuse_if_damaged();
   // Error(io) once its path leads to another file, or to none: a back-up was put back, and what is written
   // here nobody will find. Transactions begin with this.
@@ -115,9 +117,11 @@ class Database {
   };
 
   soci::statement& kept(const std::string& text);
-  void migrate(std::span<const std::string_view> migrations);
+  void migrate();
+  void refuse_another_schema();
 
   std::filesystem::path path_;
+  std::vector<std::string_view> migrations_;
   soci::session session_;
   std::pair<dev_t, ino_t> opened_;  // the file itself
   std::map<std::string, soci::statement> kept_;

@@ -142,6 +142,30 @@ TEST_F(Store, ThatLacksATableOrAColumnIsDamaged) {
   EXPECT_EQ(code_of([&] { anew.change("DELETE FROM counter"); }), ErrorCode::io);
 }
 
+TEST_F(Store, IsFoundToHaveAnotherSchema) {
+  const Migrations migrations{kSecond[0], kSecond[1], "CREATE UNIQUE INDEX one_name ON counter (name)"};
+  { Database(path_, kSecond); }
+  Database database(path_, migrations);
+  EXPECT_NO_THROW(database.refuse_if_damaged());
+  database.sql() << "ANALYZE";
+  EXPECT_NO_THROW(database.refuse_if_damaged());
+  const std::vector<std::pair<std::string, std::string>> changes{
+      {"DROP INDEX one_name", "the index one_name"},
+      {"CREATE INDEX one_name ON counter (name)", "the index one_name"},
+      {"CREATE TRIGGER planted AFTER UPDATE ON counter BEGIN DELETE FROM counter; END",
+       "the trigger planted"},
+      {"CREATE TABLE another (id)", "the table another"},
+      {"ALTER TABLE counter ADD COLUMN more", "the table counter"}};
+  for (const auto& [change, what] : changes) {
+    WriteTransaction undone(database);
+    if (change.starts_with("CREATE INDEX")) database.sql() << "DROP INDEX one_name";
+    database.sql() << change;
+    Error error = error_of([&] { database.refuse_if_damaged(); });
+    EXPECT_EQ(error.code(), ErrorCode::io) << change;
+    EXPECT_THAT(error.message(), HasSubstr(what));
+  }
+}
+
 TEST_F(Store, ATransactionThatIsNotCommittedNeverWas) {
   Database database(path_, kFirst);
   {

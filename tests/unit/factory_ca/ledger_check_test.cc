@@ -154,6 +154,28 @@ TEST_F(LedgerCheck, ShowsACertificateThatIsOnRecordForSomethingElse) {
     expect_each_broken({{"UPDATE certificates SET " + edit + " WHERE subject = 'dev-1'", why}});
 }
 
+TEST_F(LedgerCheck, ShowsWhatDoesNotGoWithACertificatesState) {
+  std::string why = "the certificate " + serial(0) + " has on record what does not go with its state";
+  for (const char* edit : {"revoked_at = '2026-11-24T00:00:00Z'", "revocation_reason = 'superseded'",
+                           "revocation_number = 7", "abandonment = 1"})
+    expect_each_broken({{std::string("UPDATE certificates SET ") + edit + " WHERE subject = 'dev-1'", why}});
+}
+
+TEST_F(LedgerCheck, ShowsAnIndexThatIsGoneAndATriggerThatWasPlanted) {
+  expect_each_broken({
+      {"DROP INDEX one_subject_a_key", "the index one_subject_a_key"},
+      {"DROP INDEX one_live_certificate_a_subject", "the index one_live_certificate_a_subject"},
+      {"CREATE TRIGGER planted AFTER INSERT ON log BEGIN UPDATE orders SET used = 0; END",
+       "the trigger planted"},
+  });
+}
+
+TEST_F(LedgerCheck, ShowsAListOfAnOrderThatIsNot) {
+  raw("PRAGMA foreign_keys = OFF");
+  raw("INSERT INTO order_devices VALUES ('PO-9', 'X-9', '{}')");
+  expect_broken("a row of order_devices that belongs to none of orders");
+}
+
 TEST_F(LedgerCheck, ShowsARevocationThatIsAnother) {
   raw("UPDATE certificates SET revocation_reason = 'superseded' WHERE subject = 'dev-2'");
   expect_broken("has reason \"superseded\", and entry 4 of the log says \"keyCompromise\"");
@@ -201,6 +223,8 @@ TEST_F(LedgerCheck, ShowsARevocationListThatIsAnother) {
        "the log knows nothing of the revocation list 3"},
       {"UPDATE certificates SET revocation_number = 1 WHERE subject = 'dev-1'",
        "was revoked by entry 6 of the log, after the revocation list 1 that is to name it first"},
+      {"UPDATE certificates SET revocation_number = 99 WHERE subject = 'dev-1'",
+       "is to be named by the revocation list 99 first, and the ledger knows none with the number 98"},
   });
 }
 
