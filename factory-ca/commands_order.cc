@@ -59,7 +59,8 @@ int create(const OrderOptions& options) {
   (void)issuing_key_of(home.settings());  // an offline root has no profiles, and no orders
   std::filesystem::path file = home.ledger();
   Profile profile = Profile::read(home.profiles(), order.profile);
-  // What the profile needs and the list lacks is found now, not at the line.
+  // What the profile needs and the order lacks is found now, not at the line.
+  if (order.pattern) profile.refuse_if_columns_are_needed();
   for (const DeviceRecord& device : devices) profile.refuse_unless_sufficient(device);
   Ledger ledger(file);
   open_order(ledger, order, devices, profile.digest(), SystemClock());

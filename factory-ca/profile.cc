@@ -248,4 +248,13 @@ void Profile::refuse_unless_sufficient(const DeviceRecord& device) const {
   if (hardware_module_) (void)hardware_module_->serial.of(device);
 }
 
+void Profile::refuse_if_columns_are_needed() const {
+  std::string column = serial_number_ ? serial_number_->column : "";
+  if (column.empty() && hardware_module_) column = hardware_module_->serial.column;
+  if (column.empty()) return;
+  throw Error(ErrorCode::bad_request,
+              fmt::format("the profile needs the column {}, and an order with a pattern has none", column),
+              "give the order a list with that column, or change the profile");
+}
+
 }  // namespace fleetroot::ca

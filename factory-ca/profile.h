@@ -54,6 +54,8 @@ class Profile {
   CertificatePlan plan(const DeviceRecord& device, const PublicKey& key, Time not_before) const;
   // Throws as plan() would, for whoever makes an order before there is a key.
   void refuse_unless_sufficient(const DeviceRecord& device) const;
+  // Error(bad_request) if it needs more of a device than its ID.
+  void refuse_if_columns_are_needed() const;
 
  private:
   Profile(ProfileName name, Validity validity) : name_(std::move(name)), validity_(validity) {}

@@ -261,6 +261,9 @@ std::vector<std::string> check_configuration(const Home& home, const Clock& cloc
     check_key(root_key_of(settings), root);
   }
   Ledger ledger(home.ledger());
+  for (const WorkOrder& order : ledger.orders.list()) {
+    if (order.is_open) (void)Profile::read(home.profiles(), order.profile);
+  }
   refuse_if_revoked(ledger, settings.issuing ? home.issuing_certificate() : home.fleet_root());
   lines.push_back(fmt::format("the clock says {}, and no certificate is from later than that",
                               format_time(ledger.time_of_issue(clock))));

@@ -133,6 +133,28 @@ load factory
   [[ $(jq -s 'map(if type == "array" then .[] else . end) | length' <<<"$output") == 0 ]]
 }
 
+@test "a profile that needs a column takes no order with a pattern" {
+  make_ca
+  sed 's/"idevid"/"numbered"/; /^serial_number/s/device_id/column:hw_serial/' ca/profiles/idevid.toml \
+    >ca/profiles/numbered.toml
+  sed 's/"idevid"/"module"/; /^serial =/s/device_id/column:hw_serial/' ca/profiles/idevid.toml >ca/profiles/module.toml
+
+  for profile in numbered module; do
+    refused 65 'needs the column hw_serial, and an order with a pattern has none' \
+      fleetroot-ca order create --home ca --id PO-1 --profile $profile --pattern 'D-[0-9]+' --quantity 9
+  done
+  fleetroot-ca order create --home ca --id PO-1 --profile idevid --pattern 'D-[0-9]+' --quantity 9
+}
+
+@test "config check misses the profile of an open order, and of no closed one" {
+  make_ca
+  fleetroot-ca order create --home ca --id PO-1 --profile idevid --pattern 'D-[0-9]+' --quantity 9
+  rm ca/profiles/idevid.toml
+  refused 78 'no profile idevid' fleetroot-ca config check --home ca
+  fleetroot-ca order close --home ca --id PO-1
+  fleetroot-ca config check --home ca
+}
+
 @test "a station that nobody enrolled gets nothing" {
   make_factory DEV-1
   make_token dev-1
