@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <future>
+#include <thread>
 
 #include "lib/base/files.h"
-#include "lib/base/program.h"
 #include "lib/x509/certificate_request.h"
 #include "lib/x509/provisioning_statement.h"
 #include "pkcs11/softhsm.h"
@@ -77,6 +79,21 @@ ProvisioningStatement make_statement(const ProvisionJob& job, const Settings& se
           .time = format_time(now)};
 }
 
+// What is to be said of the device is certain by now, and must be said where the module hangs even as it is
+// closed: what has not gone then is left to the end of the process. The thread never ends by itself, because
+// what a module wants to run at a thread's end is unloaded with it.
+void let_go(std::unique_ptr<DeviceToken> token, int seconds) {
+  if (!token) return;
+  auto gone = std::make_shared<std::promise<void>>();
+  std::future<void> is_gone = gone->get_future();
+  std::thread([gone, token = std::move(token)]() mutable {
+    token.reset();
+    gone->set_value();
+    for (;;) pause();
+  }).detach();
+  is_gone.wait_for(std::chrono::seconds(seconds));
+}
+
 }  // namespace
 
 Provisioning::Provisioning(const Home& home, const Settings& settings, ProvisionJob job,
@@ -90,27 +107,19 @@ Provisioning::Provisioning(const Home& home, const Settings& settings, Provision
       reporter_(reporter),
       policy_(pkcs11::KeyPolicy::preset(job_.preset, job_.algorithm)),
       journal_(home.file("journal.db")),
-      watchdog_(settings.token_timeout_seconds, [this] {
-        Error error = hung_token(settings_.token_timeout_seconds);
-        reporter_.failed(error);
-        print_error("fleetroot-station", error);
-        _exit(exit_code(error.code()));
-      }) {
+      watchdog_(settings.token_timeout_seconds, [this](const Error& error) { reporter_.failed(error); }) {
   if (std::optional<std::filesystem::path> queue = media_queue_of(job_.ca))
     media_.emplace(*queue, journal_.media, job_.order, [this] { return companions_.caller(); });
 }
 
-Provisioning::~Provisioning() = default;
+Provisioning::~Provisioning() {
+  let_go(std::move(token_), settings_.token_timeout_seconds);
+}
 
 template <typename Step>
 auto Provisioning::step(int number, std::string_view name, const Step& body) {
-  struct Watched {
-    explicit Watched(Watchdog& watchdog) : watchdog_(watchdog) { watchdog_.arm(); }
-    ~Watched() { watchdog_.disarm(); }
-    Watchdog& watchdog_;
-  };
   reporter_.step_begins(number, name);
-  Watched watched(watchdog_);
+  Watched watched(watchdog_, hung_token(settings_.token_timeout_seconds));
   if constexpr (std::is_void_v<decltype(body())>) {
     body();
     reporter_.step_ends();
@@ -143,7 +152,7 @@ Outcome Provisioning::run() {
         throw refusal_beside(error, *way_out);
       may_be_certified_ = false;
     }
-    if (is_final_refusal(error.code())) undo();
+    if (is_final_refusal(error.code())) undo(error);
     throw;
   }
   record();
@@ -392,9 +401,10 @@ void Provisioning::record() {
 }
 
 // A refused device leaves as it came, unless its key may be certified: then a later run needs it.
-void Provisioning::undo() noexcept {
+void Provisioning::undo(const Error& refusal) noexcept {
   if (may_be_certified_ || !token_) return;
   try {
+    Watched watched(watchdog_, refusal);
     token_->renew_session();
     pairs_.clear();
     forget_requested_key();  // a kill from here on leaves wreckage

@@ -29,7 +29,8 @@ namespace fleetroot::station {
 enum class Outcome { provisioned, already_provisioned, queued };
 
 // One attempt for one device. run() once; when it throws, what it says is the truth about the device, and the
-// same job again is the right thing to do wherever the code says retry. One thread.
+// same job again is the right thing to do wherever the code says retry. One thread. Where the module hangs,
+// the process ends instead; when this has died, it must end by _exit.
 class Provisioning {
  public:
   // All referred to, none owned; `companions` are for the job's CA and order.
@@ -62,7 +63,7 @@ class Provisioning {
   void forget_requested_key();
   void sweep() const;
   void put_placeholder();
-  void undo() noexcept;
+  void undo(const Error& refusal) noexcept;
   std::optional<std::string> way_out_of_others(ErrorCode refusal);
   void submit_at_once(const CertificateRequest&, const cmp::Accept&);
   bool submit_by_media(const CertificateRequest&, const cmp::Accept&);

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "lib/base/program.h"
 
 namespace fleetroot::station {
 
-Watchdog::Watchdog(int seconds, std::function<void()> bark)
-    : limit_(seconds), bark_(std::move(bark)), thread_([this] { watch(); }) {}
+Watchdog::Watchdog(int seconds, std::function<void(const Error&)> tell)
+    : limit_(seconds), tell_(std::move(tell)), thread_([this] { watch(); }) {}
 
 Watchdog::~Watchdog() {
   {
@@ -19,9 +21,10 @@ Watchdog::~Watchdog() {
   thread_.join();
 }
 
-void Watchdog::arm() {
+void Watchdog::arm(Error verdict) {
   {
     std::lock_guard lock(mutex_);
+    verdict_ = std::move(verdict);
     deadline_ = std::chrono::steady_clock::now() + limit_;
   }
   changed_.notify_one();
@@ -39,21 +42,23 @@ void Watchdog::watch() {
       changed_.wait(lock);
     } else if (changed_.wait_until(lock, *deadline_) == std::cv_status::timeout && deadline_ &&
                std::chrono::steady_clock::now() >= *deadline_) {
-      bark_();
+      bark();
     }
   }
 }
 
+void Watchdog::bark() const {
+  tell_(*verdict_);
+  std::fflush(stdout);
+  print_error("fleetroot-station", *verdict_);
+  _exit(exit_code(verdict_->code()));
+}
+
 TokenWatch::TokenWatch(int seconds, std::function<void(const Error&)> tell)
-    : watchdog_(seconds, [seconds, tell = std::move(tell)] {
-        Error error(ErrorCode::token_unplugged,
-                    fmt::format("the token has not answered for {} seconds", seconds),
-                    "unplug it and plug it in again, then run the same command again");
-        tell(error);
-        print_error("fleetroot-station", error);
-        _exit(exit_code(error.code()));
-      }) {
-  watchdog_.arm();
+    : watchdog_(seconds, std::move(tell)) {
+  watchdog_.arm({ErrorCode::token_unplugged,
+                 fmt::format("the token has not answered for {} seconds", seconds),
+                 "unplug it and plug it in again, then run the same command again"});
 }
 
 }  // namespace fleetroot::station

@@ -16,25 +16,40 @@ namespace fleetroot::station {
 // Owns one thread. arm() and disarm() from the thread that does the work.
 class Watchdog {
  public:
-  // `bark` runs on the watchdog's thread when an armed deadline passes, and must end the process.
-  Watchdog(int seconds, std::function<void()> bark);
+  // When an armed deadline passes, the watchdog's thread ends the process with what arm() was given, which
+  // `tell` hears first.
+  Watchdog(int seconds, std::function<void(const Error&)> tell);
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
   ~Watchdog();
 
-  void arm();
+  void arm(Error verdict);
   void disarm();
 
  private:
   void watch();
+  void bark() const;
 
   std::chrono::seconds limit_;
-  std::function<void()> bark_;
+  std::function<void(const Error&)> tell_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<std::chrono::steady_clock::time_point> deadline_;
+  std::optional<Error> verdict_;
   bool stop_ = false;
   std::thread thread_;
+};
+
+// Arms a watchdog for as long as it lives.
+class Watched {
+ public:
+  Watched(Watchdog& watchdog, Error verdict) : watchdog_(watchdog) { watchdog_.arm(std::move(verdict)); }
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
+  ~Watched() { watchdog_.disarm(); }
+
+ private:
+  Watchdog& watchdog_;
 };
 
 // For a command that is one step: all that it does on a token while this lives is done within so many

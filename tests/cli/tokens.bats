@@ -255,3 +255,45 @@ faulty() {
     [[ $(stranger dev-1 --list-objects --type cert) == *vendor* ]]
   done
 }
+
+# hanging CALL DEVICE-ID [OPTION…]: provision dev-1, whose module never comes back from one call; killed where the station
+# waits for it
+hanging() {
+  WITNESS_MODULE=$softhsm WITNESS_LOG=$PWD/calls WITNESS_HANG_IN=$1 on_token dev-1 timeout --signal KILL 30 \
+    fleetroot-station provision --home st --order PO-1 --device-id "$2" \
+    --token "pkcs11:token=dev-1?module-path=$FLEETROOT_WITNESS&pin-source=file:dev-1/pin" "${@:3}"
+}
+
+@test "a module that hangs when all is done: what came of the device is said all the same" {
+  make_token dev-1
+  sed -i 's/^timeout_seconds = .*/timeout_seconds = 1/' st/station.toml
+
+  run --separate-stderr -65 hanging 'C_Finalize 1' DEV-9
+  [[ $output == 'FAIL DEV-9  hold this device' && $stderr == *"error: device DEV-9 is not "* ]]
+  run --separate-stderr -0 hanging 'C_CloseSession 2' DEV-1
+  [[ $output == 'PASS DEV-1  certificate '* && $stderr == '' ]]
+  run -0 hanging 'C_Finalize 1' DEV-1
+  [[ $output == 'PASS DEV-1  already provisioned: '* ]]
+}
+
+@test "a module that hangs as a refused device is cleared: the refusal is said, and the next run clears it" {
+  make_token dev-1
+  sed -i 's/^timeout_seconds = .*/timeout_seconds = 1/' st/station.toml
+
+  run --separate-stderr -65 hanging 'C_DestroyObject 1' DEV-9
+  [[ $output == 'FAIL DEV-9  hold this device' && $stderr == *"error: device DEV-9 is not "*$'\n'*": hint: "* ]]
+  [[ $(objects_on dev-1 "Private Key") == 1 ]]
+
+  refused 65 'device DEV-9 is not ' provision dev-1 DEV-9
+  [[ $(objects_on dev-1) == 0 ]]
+  provision dev-1 DEV-1
+}
+
+@test "a module that hangs in a step: 75, and a person who reads a file finds it there" {
+  make_token dev-1
+  sed -i 's/^timeout_seconds = .*/timeout_seconds = 1/' st/station.toml
+
+  run --separate-stderr -75 hanging 'C_CloseSession 1' DEV-1
+  [[ $output == 'FAIL DEV-1  try the same device again' && $stderr == *"the token has not answered for 1 seconds"* ]]
+  run -0 provision dev-1 DEV-1
+}

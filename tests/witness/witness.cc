@@ -15,11 +15,12 @@
 // calls in each process with that CK_RV and passes it to nobody, but for a C_Login, which the token judges
 // first; "CKA_VALUE 1 0x30" does so for the first read of that attribute, as unavailable. WITNESS_HANG
 // names a file: while it is there, no signature comes back, nor does one ever that began then.
-// WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be read. WITNESS_WRITE_PROTECTED, where
-// it is set, makes of the token one that gives read-only sessions alone. WITNESS_UNNUMBERED, where it is
-// set, shows all tokens with the serial number 0000000000000000. WITNESS_LONG_FLAG, where it is set, shows
-// CKA_DECRYPT as true, in eight bytes.
-// WITNESS_SLOTS, as "0xffffffffffffffff", is how many slots there are said to be.
+// WITNESS_HANG_IN, as "C_CloseSession 2", lets the second of these calls in each process never come back.
+// WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be read. WITNESS_SLOTS, as
+// "0xffffffffffffffff", is how many slots there are said to be. WITNESS_WRITE_PROTECTED, where it is set,
+// makes of the token one that gives read-only sessions alone. WITNESS_UNNUMBERED, where it is set, shows all
+// tokens with the serial number 0000000000000000. WITNESS_LONG_FLAG, where it is set, shows CKA_DECRYPT as
+// true, in eight bytes.
 // WITNESS_FOUND, as "65", is how many objects are found whenever the next are asked for, whatever the room.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
@@ -49,6 +50,14 @@ void kill_if_due(const std::string& function) {
 void hang_if_due() {
   const char* path = std::getenv("WITNESS_HANG");
   if (path == nullptr || access(path, F_OK) != 0) return;
+  for (;;) pause();
+}
+
+void hang_in_if_due(const std::string& function) {
+  static int calls = 0;
+  const char* text = std::getenv("WITNESS_HANG_IN");
+  if (text == nullptr || !std::string(text).starts_with(function + ' ')) return;
+  if (++calls != std::atoi(text + function.size())) return;
   for (;;) pause();
 }
 
@@ -103,12 +112,22 @@ CK_RV initialize(void* arguments) {
   return real->C_Initialize(arguments);
 }
 
+CK_RV finalize(void* reserved) {
+  hang_in_if_due("C_Finalize");
+  return real->C_Finalize(reserved);
+}
+
 CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY notify,
                    CK_SESSION_HANDLE* session) {
   note("C_OpenSession");
   if (std::optional<CK_RV> other = other_answer("C_OpenSession")) return *other;
   if (is_write_protected() && (flags & CKF_RW_SESSION) != 0) return CKR_TOKEN_WRITE_PROTECTED;
   return real->C_OpenSession(slot, flags, application, notify, session);
+}
+
+CK_RV close_session(CK_SESSION_HANDLE session) {
+  hang_in_if_due("C_CloseSession");
+  return real->C_CloseSession(session);
 }
 
 CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
@@ -160,6 +179,7 @@ CK_RV set_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK
 
 CK_RV destroy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
   note("C_DestroyObject");
+  hang_in_if_due("C_DestroyObject");
   if (std::optional<CK_RV> other = other_answer("C_DestroyObject")) return *other;
   return real->C_DestroyObject(session, object);
 }
@@ -230,7 +250,9 @@ extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUN
     ours = *real;
     ours.C_GetFunctionList = C_GetFunctionList;
     ours.C_Initialize = initialize;
+    ours.C_Finalize = finalize;
     ours.C_OpenSession = open_session;
+    ours.C_CloseSession = close_session;
     ours.C_GetSlotList = get_slot_list;
     ours.C_GetTokenInfo = get_token_info;
     ours.C_Login = login;
