@@ -61,6 +61,14 @@ Error hung_token(int seconds) {
           "unplug it and plug it in again, then run the same command: it resumes"};
 }
 
+Error no_turn(int seconds) {
+  return {
+      ErrorCode::busy,
+      fmt::format("another provision of this home has kept the turn with SoftHSM for {} seconds", seconds),
+      "wait until it has finished; if it is stopped (Ctrl-Z), continue or end it; then run the same "
+      "command again"};
+}
+
 ProvisioningStatement make_statement(const ProvisionJob& job, const Settings& settings,
                                      const DeviceToken& token, const KeyPair& pair, Time now) {
   pkcs11::KeyAttributes key = pkcs11::read_attributes(token.session(), pair);
@@ -182,10 +190,11 @@ std::vector<Certificate> Provisioning::written_chain() const {
   return chain;
 }
 
-// SoftHSM's processes log in one after the other. Whoever has the turn is watched while he has it, so waiting
-// for it says nothing about the own token.
-std::optional<FileDescriptor> Provisioning::turn_with_other_bays() const {
+// SoftHSM's processes log in one after the other. Whoever has the turn is watched while he has it, unless he
+// is stopped; waiting for it says nothing about the own token.
+std::optional<FileDescriptor> Provisioning::turn_with_other_bays() {
   if (!pkcs11::is_softhsm(job_.token.module_path.value_or(""))) return std::nullopt;
+  Watched watched(watchdog_, no_turn(settings_.token_timeout_seconds));
   return lock_file(home_.file("locks") / "softhsm");
 }
 

@@ -57,7 +57,7 @@ class Provisioning {
   template <typename Step>
   auto step(int number, std::string_view name, const Step& body);
   std::vector<Certificate> written_chain() const;
-  std::optional<FileDescriptor> turn_with_other_bays() const;
+  std::optional<FileDescriptor> turn_with_other_bays();
   std::vector<pkcs11::TokenObject> left_by_attempt() const;
   void refuse_if_requested_key_is_broken(const std::optional<pkcs11::KeyPair>& found);
   void forget_requested_key();

@@ -351,17 +351,19 @@ token = \"$any_token\""; do
   done
 }
 
-@test "waiting for another bay's turn with SoftHSM is no silence of the own token" {
+@test "waiting for another bay's turn with SoftHSM is no silence of the own token, and has an end: 75" {
   make_line D-1
   sed -i 's/^timeout_seconds = .*/timeout_seconds = 1/' st/station.toml
-  mkfifo gate
   exec {turn}>st/locks/softhsm
-  flock "$turn"
-  "${one_bay[@]}" --json <<<D-1 >events.jsonl {turn}>&- 3>&- &
-  run -124 timeout 1.5 cat gate {turn}>&- # longer than a token may take
+  flock "$turn" # as one that was stopped there
+
+  run --separate-stderr -75 timeout --signal KILL 30 "${one_bay[@]}" --json <<<D-1 3>&-
+  printf '%s\n' "$output" >events.jsonl
+  [[ $(result_of D-1) == fail ]]
+  [[ $(jq -r 'select(.device_id == "D-1" and .event == "device").error | .code, .retry' events.jsonl | xargs) == 'busy true' ]]
   exec {turn}>&-
-  wait $!
-  [[ $(result_of D-1) == pass ]]
+  "${one_bay[@]}" <<<D-1
+  judged D-1
 }
 
 @test "what a CA says, and a module's chatter, go to stderr with bay and device, and disturb nothing" {
