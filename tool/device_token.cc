@@ -97,8 +97,14 @@ void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool re
   journal.take_wrong_pin_back(names_for_pins_);
 }
 
-void DeviceToken::renew_session() {
-  session_ = std::make_unique<pkcs11::Session>(module_, info_);
+void DeviceToken::renew_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin) {
+  try {
+    session_ = std::make_unique<pkcs11::Session>(module_, info_);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::token_busy) throw;
+    session_.reset();
+    open_session(pin, journal, retry_pin);
+  }
 }
 
 std::optional<pkcs11::KeyPair> DeviceToken::usable_pair(const pkcs11::KeySpec& spec) {

@@ -47,8 +47,9 @@ class DeviceToken {
   // else clears the count of tokens without serial numbers.
   void open_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin);
   // A new session while the old one still keeps the login, then the old one closes: nothing that the token
-  // remembers of the old session can answer for what is stored.
-  void renew_session();
+  // remembers of the old session can answer for what is stored. A token with no room for two is logged in to
+  // again, as by open_session().
+  void renew_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin);
 
   // The pair under this spec's ID, audited and proven; nothing if there is none, or what a broken attempt
   // left of one. A pair that is sound and does not sign is an Error: it may be certified. So is a call that

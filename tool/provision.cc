@@ -377,7 +377,7 @@ void Provisioning::write_back(const cmp::Enrolled& answer) {
   token_->put_certificate(answer.certificate, name);
   for (const Certificate& certificate : written_chain())
     token_->put_certificate(certificate, chain_name(certificate));
-  token_->renew_session();
+  token_->renew_session(job_.pin, journal_, job_.retry_pin);
   token_->refuse_unless_stored(answer.certificate, name);
   for (const Certificate& certificate : written_chain())
     token_->refuse_unless_stored(certificate, chain_name(certificate));
@@ -414,7 +414,7 @@ void Provisioning::undo(const Error& refusal) noexcept {
   if (may_be_certified_ || !token_) return;
   try {
     Watched watched(watchdog_, refusal);
-    token_->renew_session();
+    token_->renew_session(job_.pin, journal_, job_.retry_pin);
     pairs_.clear();
     forget_requested_key();  // a kill from here on leaves wreckage
     token_->destroy(left_by_attempt());

@@ -297,3 +297,14 @@ hanging() {
   [[ $output == 'FAIL DEV-1  try the same device again' && $stderr == *"the token has not answered for 1 seconds"* ]]
   run -0 provision dev-1 DEV-1
 }
+
+@test "a token that has room for one session: its login ends with it, and there is another" {
+  make_token dev-1
+  export WITNESS_SESSIONS=1
+  refused 65 'device DEV-9 is not ' faulty none DEV-9
+  [[ $(objects_on dev-1) == 0 ]]
+  run -0 faulty none DEV-1 --placeholder
+  [[ $(objects_on dev-1) == 3 ]]
+  run -0 faulty none DEV-1
+  [[ $output == *'already provisioned'* ]]
+}

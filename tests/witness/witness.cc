@@ -18,9 +18,9 @@
 // WITNESS_HANG_IN, as "C_CloseSession 2", lets the second of these calls in each process never come back.
 // WITNESS_SLOT, as "0xe1", shows one slot more, whose token cannot be read. WITNESS_SLOTS, as
 // "0xffffffffffffffff", is how many slots there are said to be. WITNESS_WRITE_PROTECTED, where it is set,
-// makes of the token one that gives read-only sessions alone. WITNESS_UNNUMBERED, where it is set, shows all
-// tokens with the serial number 0000000000000000. WITNESS_LONG_FLAG, where it is set, shows CKA_DECRYPT as
-// true, in eight bytes.
+// makes of the token one that gives read-only sessions alone. WITNESS_SESSIONS, as "1", refuses sessions
+// beyond so many at a time. WITNESS_UNNUMBERED, where it is set, shows all tokens with the serial number
+// 0000000000000000. WITNESS_LONG_FLAG, where it is set, shows CKA_DECRYPT as true, in eight bytes.
 // WITNESS_FOUND, as "65", is how many objects are found whenever the next are asked for, whatever the room.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
@@ -112,6 +112,13 @@ CK_RV initialize(void* arguments) {
   return real->C_Initialize(arguments);
 }
 
+int open_sessions = 0;
+
+bool has_no_session_left() {
+  const char* text = std::getenv("WITNESS_SESSIONS");
+  return text != nullptr && open_sessions >= std::atoi(text);
+}
+
 CK_RV finalize(void* reserved) {
   hang_in_if_due("C_Finalize");
   return real->C_Finalize(reserved);
@@ -122,11 +129,15 @@ CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY
   note("C_OpenSession");
   if (std::optional<CK_RV> other = other_answer("C_OpenSession")) return *other;
   if (is_write_protected() && (flags & CKF_RW_SESSION) != 0) return CKR_TOKEN_WRITE_PROTECTED;
-  return real->C_OpenSession(slot, flags, application, notify, session);
+  if (has_no_session_left()) return CKR_SESSION_COUNT;
+  CK_RV rv = real->C_OpenSession(slot, flags, application, notify, session);
+  if (rv == CKR_OK) ++open_sessions;
+  return rv;
 }
 
 CK_RV close_session(CK_SESSION_HANDLE session) {
   hang_in_if_due("C_CloseSession");
+  --open_sessions;
   return real->C_CloseSession(session);
 }
 
