@@ -1,11 +1,13 @@
 #include "tool/reporter.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "lib/cli/json_line.h"
@@ -24,6 +26,13 @@ void print_line(const Json& event) {
 
 bool is_watched() {
   return isatty(STDERR_FILENO) == 1;
+}
+
+// A line that fills the terminal's last column may go on in the next one, where no \r finds it again.
+int room_for_progress() {
+  winsize size{};
+  bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return is_known ? size.ws_col - 1 : std::numeric_limits<int>::max();
 }
 
 void clear_progress() {
@@ -60,7 +69,8 @@ void Reporter::step_begins(int number, std::string_view name) {
   in_step_ = Stopwatch();
   name_ = name;
   if (format_ == Format::human && is_watched()) {
-    fmt::print(stderr, "\r\033[K{}  step {} of 10: {} …", device_id_, number, name);
+    std::string line = fmt::format("{}  step {} of 10: {} …", device_id_, number, name);
+    fmt::print(stderr, "\r\033[K{:.{}}", line, room_for_progress());
     std::fflush(stderr);
   }
 }

@@ -170,3 +170,13 @@ fleetroot-ca cert issue --home ca --order PO-1 --device-id DEV-1 --request reque
 fleetroot-gateway crl import --home gw --environment production list.pem
 END
 }
+
+@test "on a narrow terminal what is in work keeps to its line" {
+  run -0 on_token dev-1 at_terminal -- bash -c 'stty cols 20 && exec "$@"' - \
+    fleetroot-station provision --home st --order PO-1 --device-id DEV-1 --token "$(token_uri dev-1)"
+
+  steps=$(tr '\033' '\n' <<<"$output" | sed -n 's/^\[K\(DEV-1  .*\)/\1/p')
+  [[ $(wc -l <<<"$steps") == 10 && $steps == *$'\nDEV-1  step 7 of 10\n'* ]]
+  [[ $output == *"PASS DEV-1  certificate "* ]]
+  run ! grep '.\{20\}' <<<"$steps"
+}
