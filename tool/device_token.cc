@@ -1,8 +1,12 @@
 #include "tool/device_token.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstddef>
 
 #include "tool/journal.h"
 
@@ -36,6 +40,19 @@ bool is_for(const PublicKey& key, const Bytes& certificate) {
   }
 }
 
+// A name that one process of this machine can have at a time, whoever runs it: an abstract Unix socket's
+// (unix(7)), which goes with the process. Nothing if somebody else has it.
+std::optional<FileDescriptor> try_take_name(const std::string& name) {
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
+  auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  FileDescriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (fd && bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return fd;
+  if (fd && errno == EADDRINUSE) return std::nullopt;
+  throw system_error(ErrorCode::io, "cannot keep this machine's other stations off the token",
+                     "allow this program Unix sockets, then run the same command again", errno);
+}
+
 }  // namespace
 
 pkcs11::KeyName chain_name(const Certificate& certificate) {
@@ -51,8 +68,10 @@ DeviceToken::DeviceToken(const pkcs11::Uri& uri, const pkcs11::ModuleOptions& mo
 
 void DeviceToken::lock(const std::filesystem::path& lock_directory) {
   lock_directory_ = lock_directory;
-  lock_ = try_lock_file(lock_file_of(identity_));
-  if (!lock_) {
+  std::filesystem::path file = lock_file_of(identity_);
+  lock_ = try_lock_file(file);
+  if (is_numbered(info_)) machine_lock_ = try_take_name("fleetroot-station/" + file.filename().string());
+  if (!lock_ || (is_numbered(info_) && !machine_lock_)) {
     throw Error(ErrorCode::token_busy,
                 fmt::format("another station process works on the token {}", info_.describe()),
                 "wait until it has finished, then run the same command again");

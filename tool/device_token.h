@@ -37,7 +37,8 @@ class DeviceToken {
   const pkcs11::ModuleProfile& profile() const { return module_.profile(); }
   const pkcs11::Session& session() const { return *session_; }
 
-  // Keeps every other station process off this token until the object dies. Error(token_busy).
+  // Keeps every other station process of this home off this token until the object dies; where the token has
+  // a serial number, those of other homes on this machine too. Error(token_busy).
   void lock(const std::filesystem::path& lock_directory);
   // One wrong PIN costs one try: Error(pin_wrong).
   void open_session(const pkcs11::Pin& pin);
@@ -76,7 +77,7 @@ class DeviceToken {
   std::string identity_;
   std::vector<std::string> names_for_pins_;
   std::filesystem::path lock_directory_;
-  std::optional<FileDescriptor> lock_;
+  std::optional<FileDescriptor> lock_, machine_lock_;
   std::unique_ptr<pkcs11::Session> session_;
 };
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Tokens and modules that cannot be used, or that belong to somebody else.
 load factory
+load line
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -214,6 +215,22 @@ on_witnessed() {
 
   refused 75 'dev-1|token|busy' flock "$lock" bash -c 'SOFTHSM2_CONF=$PWD/dev-1/softhsm2.conf exec fleetroot-station \
     provision --home st --order PO-1 --device-id DEV-1 --token "$0"' "$(token_uri dev-1)"
+}
+
+@test "a token that a station of another home works on: 75" {
+  make_token dev-1
+  make_station other st-02
+  slow_ca
+  provision dev-1 DEV-1 --ca "exec:$PWD/slow-ca" 3>&- &
+  wait_for_requests 1
+
+  run --separate-stderr -75 on_token dev-1 fleetroot-station provision --home other --order PO-1 --device-id DEV-1 \
+    --token "$(token_uri dev-1)" --json
+  [[ $(tail -n 1 <<<"$output" | jq -r .error.code) == token_busy ]]
+  let_requests_go 1
+  wait $!
+  run -0 on_token dev-1 fleetroot-station provision --home other --order PO-1 --device-id DEV-1 --token "$(token_uri dev-1)"
+  [[ $output == *'already provisioned'* ]]
 }
 
 # faulty ANSWER DEVICE-ID [OPTION…]: provision dev-1, whose module answers one call with an error
