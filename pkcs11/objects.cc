@@ -103,6 +103,7 @@ std::vector<TokenObject> objects_not_in(const std::vector<TokenObject>& objects,
 
 void store_certificate(const Session& session, const Certificate& certificate, const KeyName& name) {
   const X509* x509 = certificate.x509();
+  // The names before the value: what a kill leaves with the value can be told by its name.
   Template object;
   object.add_number(CKA_CLASS, CKO_CERTIFICATE)
       .add(CKA_TOKEN, true)

@@ -27,8 +27,13 @@ bool is_of_our_kind(ObjectClass object_class) {
   return std::find(kKinds.begin(), kKinds.end(), object_class) != kKinds.end();
 }
 
-bool is_nameless(const ObjectIdentity& object) {
-  return object.id_hex.empty() && object.label.empty();
+// A certificate of ours has its names before its value (store_certificate): one with a value and no name is
+// whole, and somebody else's.
+bool is_nameless_wreckage(const ObjectIdentity& object) {
+  static const std::string kNoValue = sha256_hex(Bytes{});
+  if (!object.id_hex.empty() || !object.label.empty()) return false;
+  return object.object_class != ObjectClass::certificate || object.digest.empty() ||
+         object.digest == kNoValue;
 }
 
 }  // namespace
@@ -46,7 +51,7 @@ std::vector<pkcs11::TokenObject> left_by_attempt(const std::vector<pkcs11::Token
   auto is_left = [&](const ObjectIdentity& object) {
     if (has_name_of(policy, object) || is_in_chain(chain, object)) return true;
     bool looks_as_before = std::find(before.begin(), before.end(), object) != before.end();
-    return is_nameless(object) && is_of_our_kind(object.object_class) && !looks_as_before;
+    return is_nameless_wreckage(object) && is_of_our_kind(object.object_class) && !looks_as_before;
   };
   std::vector<pkcs11::TokenObject> left = pkcs11::objects_not_in(objects, before);
   std::erase_if(left, [&](const pkcs11::TokenObject& object) { return !is_left(object.identity); });

@@ -280,6 +280,16 @@ on_order() {
   [[ $(objects_on dev-1 'Private Key') == 3 ]]
 }
 
+@test "a whole certificate without a name that came between two runs is somebody's, and stays" {
+  run -69 provision dev-1 DEV-1 --ca exec:false
+  openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -subj /CN=vendor -outform DER -out vendor.der
+  stranger dev-1 --write-object vendor.der --type cert
+
+  run -0 provision dev-1 DEV-1
+
+  [[ $(objects_on dev-1) == 4 && $(stranger dev-1 --list-objects --type cert) == *vendor* ]]
+}
+
 @test "a kind of key that the order does not allow: the device leaves as it came, after a queue or a lost answer too" {
   sed -i 's/"rsa3072", //' ca/profiles/device.toml
   run -0 provision dev-1 DEV-1 --ca media:queue --algorithm rsa3072

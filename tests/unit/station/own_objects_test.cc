@@ -44,6 +44,12 @@ TEST(OwnObjects, AreWhatAKillLeftBeforeItHadAName) {
               testing::ElementsAre(0, 1, 2, 3));
 }
 
+TEST(OwnObjects, AreNoWholeCertificateWithoutAName) {
+  EXPECT_THAT(left_of({nameless(ObjectClass::certificate, "aa"),
+                       nameless(ObjectClass::certificate, sha256_hex(Bytes{}))}),
+              testing::ElementsAre(1));
+}
+
 TEST(OwnObjects, AreNotOfKindsThatNoAttemptMakes) {
   EXPECT_THAT(
       left_of({nameless(ObjectClass::data), nameless(ObjectClass::secret_key), nameless(ObjectClass::other)}),
