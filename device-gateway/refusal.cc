@@ -54,7 +54,7 @@ constexpr std::array kTable{
     Row{Refusal::common_name_too_long, "common_name_too_long", "the common name has more than 64 characters"},
     Row{Refusal::invalid_device_id, "invalid_device_id", "the name is no device ID"},
     Row{Refusal::revoked, "revoked", "the certificate is revoked"},
-    Row{Refusal::superseded, "superseded", "the device has a newer key"},
+    Row{Refusal::superseded, "superseded", "the certificate, or its key, was superseded"},
     Row{Refusal::ca_revoked, "ca_revoked", "a CA in the chain is revoked"},
     Row{Refusal::blocked, "blocked", "the device is blocked"},
     Row{Refusal::device_id_taken, "device_id_taken", "the device is known with another key", true},

@@ -264,6 +264,18 @@ hold_open() {
   as other production /whoami
 }
 
+@test "what a list supersedes is refused as that, and nobody says that the device has a newer key" {
+  make_world
+  "$pki" crl factory 1 crl-1.pem dev.pem=superseded
+  fleetroot-gateway crl import --home gw --environment production --ca-certificate factory/ca.pem crl-1.pem
+  start_gateway
+
+  run ! as dev production /whoami
+
+  wait_for has_logged '.event == "connection.refused" and .reason == "superseded" and
+    .message == "the certificate, or its key, was superseded"'
+}
+
 @test "lists are taken from the CA alone, and never an older one" {
   make_world
   mkdir other
