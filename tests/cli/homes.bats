@@ -405,7 +405,7 @@ END
   make_factory DEV-1
   make_token DEV-1
   sqlite3 ca/ledger.db 'alter table order_devices rename to gone'
-  run --separate-stderr -70 provision DEV-1 DEV-1
+  run --separate-stderr -74 provision DEV-1 DEV-1
   [[ $(grep -c '^fleetroot-ca: cannot answer: .*no such table: order_devices' <<<"$stderr") == 1 ]]
   [[ $(grep -c '^fleetroot-station: error: ' <<<"$stderr") == 1 ]]
   run ! grep '^fleetroot-station.*no such table' <<<"$stderr"
