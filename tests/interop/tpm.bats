@@ -27,8 +27,10 @@ switch_tpm_on() {
 
 # As a power cut does.
 switch_tpm_off() {
-  kill -9 "$(<tpm/process)"
-  wait "$(<tpm/process)" || true
+  local process
+  process=$(<tpm/process)
+  if kill -0 "$process"; then kill -9 "$process"; fi
+  wait "$process" || [[ $? == 137 ]]
   rm -f tpm/socket tpm/socket.ctrl
 }
 
@@ -95,7 +97,7 @@ EOF2
   chmod +x killing-ca
   run on_tpm provision DEV-1 --order PO-1 --ca "exec:$PWD/killing-ca"
   [[ $status == 137 && -s first ]]
-  switch_tpm_off || true
+  switch_tpm_off
   switch_tpm_on
   run --separate-stderr -0 on_tpm provision DEV-1 --order PO-1
   strangers_see_tpm
