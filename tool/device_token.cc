@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "pkcs11/softhsm.h"
 #include "tool/journal.h"
 
 namespace fleetroot::station {
@@ -62,6 +63,7 @@ pkcs11::KeyName chain_name(const Certificate& certificate) {
 DeviceToken::DeviceToken(const pkcs11::Uri& uri, const pkcs11::ModuleOptions& module,
                          const std::optional<DeviceId>& device_id)
     : module_(module_path_of(uri), module),
+      may_lock_(!pkcs11::is_softhsm(module_path_of(uri))),
       info_(module_.find_token(uri)),
       identity_(token_identity(info_, device_id)),
       names_for_pins_(names_for_pins(info_, device_id)) {}
@@ -104,16 +106,17 @@ void DeviceToken::open_session(const pkcs11::Pin& pin, Journal& journal, bool re
         "--retry-pin for this device");
   }
   session_ = std::make_unique<pkcs11::Session>(module_, info_);
-  journal.count_wrong_pin(names_for_pins_);
+  if (may_lock_) journal.count_wrong_pin(names_for_pins_);
   try {
     session_->log_in(pin);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::pin_locked) journal.take_wrong_pin_back(names_for_pins_);
+    if (!may_lock_ && error.code() == ErrorCode::pin_wrong) journal.count_wrong_pin(names_for_pins_);
+    if (may_lock_ && error.code() == ErrorCode::pin_locked) journal.take_wrong_pin_back(names_for_pins_);
     throw;  // after any other answer the token may have judged the PIN: the try stays counted
   }
   // Of tokens that cannot be told apart, only a person knows that it was this one.
   if (is_numbered(info_) || retry_pin) return journal.clear_wrong_pins(names_for_pins_);
-  journal.take_wrong_pin_back(names_for_pins_);
+  if (may_lock_) journal.take_wrong_pin_back(names_for_pins_);
 }
 
 void DeviceToken::renew_session(const pkcs11::Pin& pin, Journal& journal, bool retry_pin) {

@@ -73,6 +73,7 @@ class DeviceToken {
   std::filesystem::path lock_file_of(const std::string& name) const;
 
   pkcs11::Module module_;
+  bool may_lock_;  // SoftHSM's never do: there, a login that was cut off has cost nothing
   pkcs11::TokenInfo info_;
   std::string identity_;
   std::vector<std::string> names_for_pins_;

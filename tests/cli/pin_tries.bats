@@ -106,6 +106,17 @@ no_login() {
   done
 }
 
+# Known by the file's name, as everywhere.
+@test "a token in SoftHSM, which locks none: who is cut off as he logs in again and again is still let in" {
+  unset WITNESS_PIN_TRIES
+  type_pin right
+  ln -s "$FLEETROOT_WITNESS" libsofthsm2.so
+  for _ in 1 2 3 4; do
+    FLEETROOT_WITNESS=$PWD/libsofthsm2.so WITNESS_KILL='C_Login 1' run -137 counted
+  done
+  FLEETROOT_WITNESS=$PWD/libsofthsm2.so run -0 counted
+}
+
 @test "a login that the token does not answer, as one that is pulled out, may have spent a try" {
   unset WITNESS_PIN_TRIES
   type_pin wrong
