@@ -183,7 +183,7 @@ started_again() {
   kill_everywhere 1 fleetroot-stati write,fdatasync
   ((missed == 0))
   # the handshake, the request, the confirmation, and what it remembers
-  has_died '4 0 write socket:network' '4 1 write socket:network' '4 3 write socket:network' '4 4 fdatasync'
+  has_died '3 0 write socket:network' '3 1 write socket:network' '3 3 write socket:network' '3 4 fdatasync'
   kill_everywhere 3 fleetroot-stati read socket:network
   end_serving
 }
@@ -222,7 +222,7 @@ started_again() {
   kill_everywhere 1 fleetroot-stati write,fdatasync
   ((missed == 0))
   # the handshake, the request, and what it remembers
-  has_died '4 0 write socket:network' '4 1 write socket:network' '4 2 write socket:network' '4 3 fdatasync'
+  has_died '3 0 write socket:network' '3 1 write socket:network' '3 2 write socket:network' '3 3 fdatasync'
   kill_everywhere 3 fleetroot-stati read socket:network
   end_serving
 }
