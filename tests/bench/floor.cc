@@ -125,15 +125,22 @@ void write_certificate(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE session, std::ve
   check(p11->C_CreateObject(session, certificate, std::size(certificate), &object), "C_CreateObject");
 }
 
-std::vector<CK_BYTE> read_certificate(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE session) {
-  CK_OBJECT_CLASS object_class = CKO_CERTIFICATE;
-  CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &object_class, sizeof object_class}, {CKA_ID, id, sizeof id}};
-  check(p11->C_FindObjectsInit(session, wanted, std::size(wanted)), "C_FindObjectsInit");
+// The one object of these attributes.
+template <std::size_t N>
+CK_OBJECT_HANDLE find_one(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE session, CK_ATTRIBUTE (&wanted)[N]) {
+  check(p11->C_FindObjectsInit(session, wanted, N), "C_FindObjectsInit");
   CK_OBJECT_HANDLE object = 0;
   CK_ULONG count = 0;
   check(p11->C_FindObjects(session, &object, 1, &count), "C_FindObjects");
   check(p11->C_FindObjectsFinal(session), "C_FindObjectsFinal");
-  if (count != 1) throw std::runtime_error("the certificate is not there");
+  if (count != 1) throw std::runtime_error("the object is not there");
+  return object;
+}
+
+std::vector<CK_BYTE> read_certificate(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE session) {
+  CK_OBJECT_CLASS object_class = CKO_CERTIFICATE;
+  CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &object_class, sizeof object_class}, {CKA_ID, id, sizeof id}};
+  CK_OBJECT_HANDLE object = find_one(p11, session, wanted);
   CK_ATTRIBUTE value{CKA_VALUE, nullptr, 0};
   check(p11->C_GetAttributeValue(session, object, &value, 1), "C_GetAttributeValue");
   std::vector<CK_BYTE> bytes(value.ulValueLen);
@@ -145,13 +152,7 @@ std::vector<CK_BYTE> read_certificate(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE s
 CK_OBJECT_HANDLE find_key(CK_FUNCTION_LIST* p11, CK_SESSION_HANDLE session) {
   CK_OBJECT_CLASS object_class = CKO_PRIVATE_KEY;
   CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &object_class, sizeof object_class}};
-  check(p11->C_FindObjectsInit(session, wanted, std::size(wanted)), "C_FindObjectsInit");
-  CK_OBJECT_HANDLE key = 0;
-  CK_ULONG count = 0;
-  check(p11->C_FindObjects(session, &key, 1, &count), "C_FindObjects");
-  check(p11->C_FindObjectsFinal(session), "C_FindObjectsFinal");
-  if (count != 1) throw std::runtime_error("no key is there");
-  return key;
+  return find_one(p11, session, wanted);
 }
 
 void work_as_device(CK_FUNCTION_LIST* p11, CK_SLOT_ID slot, CK_SESSION_HANDLE first) {
