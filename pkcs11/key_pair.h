@@ -44,8 +44,8 @@ std::string_view generation_mechanism_name(KeyAlgorithm algorithm);
 // Error(token_untrusted) if the token cannot generate this kind, before anything is written.
 void refuse_unless_supported(const Session& session, KeyAlgorithm algorithm);
 
-// C_GenerateKeyPair with a template that says sensitive, not extractable, sign only. Neither audited nor
-// proven yet.
+// C_GenerateKeyPair with a template that says sensitive, not extractable, and sign only where the module
+// takes that. Neither audited nor proven yet.
 KeyPair generate_key_pair(const Session& session, KeyAlgorithm algorithm, const KeyName& name);
 
 // The one pair under this ID. Nothing if there is no object of either half; Error(token_untrusted) if there
